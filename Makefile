@@ -1,0 +1,43 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint docs bench verify-full captures clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e ".[report,pandas,docs,test]"
+	@touch $@
+
+demo: $(VENV)/installed ## run the main study on a bundled trace and write a report
+	$(BIN)/tiersim run experiments/library/bigger-l2.yaml
+
+lint: $(VENV)/installed ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint ## style, types and tests
+	$(BIN)/python -m pytest -n 2 -q -m "not slow"
+
+docs: $(VENV)/installed ## the documentation, strictly
+	$(BIN)/python docs/reference.py
+	$(BIN)/mkdocs build --strict --quiet
+
+bench: $(VENV)/installed ## speed, as ratios measured in one run
+	$(BIN)/python benchmarks/run.py
+
+verify-full: test docs ## everything that is slow as well
+	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python benchmarks/run.py
+
+captures: $(VENV)/installed ## make the bundled captures again (needs valgrind, gcc, sqlite3)
+	$(BIN)/python -m tiersim.traces.captured.make
+
+clean: ## remove what these commands made here
+	rm -rf $(VENV) site build results .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,1 @@
+"""Questions: studies, what they compare, and what comes out."""

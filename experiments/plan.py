@@ -1,0 +1,216 @@
+"""From a study file to the runs it asks for: presets filled in, every value checked, what cannot run said aloud."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from ruamel.yaml import YAML
+
+from tiersim._base.errors import StudyError
+from tiersim._base.params import Param, config, dump, params
+from tiersim._base.registry import index, load, nearest, validate
+from tiersim.experiments.presets import expand
+from tiersim.experiments.results import Row, StudyResult
+from tiersim.experiments.scenario import Metric, Scenario
+from tiersim.experiments.study import RESERVED, Study, problem, read_study
+from tiersim.experiments.yaml_tree import Node, plain
+
+__all__ = ["FigureSpec", "Plan", "Planned", "ReportSpec", "make_plan"]
+
+
+@config
+class FigureSpec:
+    """One figure of a report."""
+
+    x: Annotated[str, Param("a factor (a swept key, `what_if`), or `time` for the course of the run")]
+    y: Annotated[str, Param("a metric")]
+    by: Annotated[str | None, Param("a factor that makes the lines apart")] = None
+    title: Annotated[str | None, Param("what stands over it")] = None
+
+
+@config
+class ReportSpec:
+    """What a study shows."""
+
+    baseline: Annotated[str, Param("the what_if that others are compared with")] = "base"
+    metrics: Annotated[list[str] | None, Param("columns of the table")] = None
+    figures: Annotated[list[FigureSpec] | None, Param("figures of the report")] = None
+
+
+@dataclass
+class Planned:
+    """One run to make."""
+
+    label: str
+    factors: dict[str, Any]
+    seed: int
+    scenario: Scenario
+
+
+@dataclass
+class Plan:
+    """A study that has been checked whole."""
+
+    study: Study
+    runs: list[Planned]
+    skipped: list[dict[str, str]]
+    notes: list[str]
+    report: ReportSpec
+    metrics: dict[str, Metric] = field(default_factory=dict)
+
+    def result(self, rows: list[Row]) -> StudyResult:
+        """A result that holds these rows."""
+        names = {name for row in rows for name in row.metrics}
+        notes = list(dict.fromkeys([*self.notes, *(note for row in rows for note in row.notes)]))
+        metrics = {name: self._describe(name) for name in sorted(names)}
+        shown = self.report.metrics or self.runs[0].scenario.shown()
+        figures = [dump(figure) for figure in self.report.figures or ()]
+        scenario = self.runs[0].scenario
+        return StudyResult(
+            self.study.name,
+            self.study.question,
+            rows,
+            self.skipped,
+            {name: held for name, held in metrics.items() if held is not None},
+            list(shown),
+            self.report.baseline,
+            figures,
+            dict(scenario.provenance()),
+            notes,
+            scenario=self.study.scenario,
+        )
+
+    def _describe(self, name: str) -> Metric | None:
+        return next((found for run in self.runs if (found := run.scenario.describe(name))), None)
+
+    def resolved(self) -> str:
+        """The study with every default shown: one configuration for each variant, the first in full, others by change."""
+        first = self.runs[0]
+        out: dict[str, Any] = {
+            "study": self.study.name,
+            "scenario": self.study.scenario,
+            **{key: held for key, held in dump(first.scenario).items() if key != "use"},
+            "report": dump(self.report),
+            "runs": [
+                {"label": run.label, "seed": run.seed, "factors": run.factors, "set": changes(first.scenario, run.scenario)}
+                for run in self.runs
+            ],
+        }
+        yaml = YAML()
+        yaml.width = 120
+        yaml.default_flow_style = False
+        text = io.StringIO()
+        yaml.dump(out, text)
+        question = "".join(f"# {line}\n".replace("# \n", "#\n") for line in self.study.question.splitlines())
+        return question + text.getvalue()
+
+
+def changes(first: Any, other: Any) -> dict[str, Any]:
+    """The dotted keys at which two configs differ, with the second's values."""
+    a, b = _flat(dump(first)), _flat(dump(other))
+    return {key: b.get(key) for key in sorted({*a, *b}) if a.get(key) != b.get(key)}
+
+
+def _flat(tree: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(tree, dict):
+        return {k: v for key, held in tree.items() for k, v in _flat(held, f"{path}.{key}" if path else key).items()}
+    return {path: tree}
+
+
+def make_plan(source: str | Path | dict[str, Any], sets: Sequence[str] = ()) -> Plan:
+    """Read and check a study. Raises StudyError (with the place in the file) or TraceError."""
+    study = read_study(source, sets)
+    try:
+        cls = load("scenario", study.scenario)
+    except StudyError as error:
+        raise problem(study.tree, ("scenario",), error.message) from None
+    runs: list[Planned] = []
+    skipped: list[dict[str, str]] = []
+    still: set[str] = set()  # variants that seeds cannot change, run once
+    for variant in study.variants:
+        scenario = _build(cls, expand(variant.tree, cls))
+        reason = scenario.refuses()
+        if reason:
+            skipped.append({"what": variant.label, "why": reason})
+            continue
+        factors = dict(variant.factors)
+        if not scenario.is_random() and len(study.seeds) > 1:
+            factors.pop("seed", None)
+            name = f"{variant.label} {factors}"
+            if name in still:
+                continue
+            still.add(name)
+        runs.append(Planned(variant.label, factors, variant.seed, scenario))
+    notes = []
+    if still:
+        every = "nothing in this study is" if len(still) == len(runs) else f"{len(still)} of its variants are not"
+        notes.append(f"repeat asks for {len(study.seeds)} seeds, but {every} random: run once")
+    if not runs:
+        raise StudyError(f"nothing is left to run: {skipped[0]['why']}")
+    plan = Plan(study, runs, skipped, notes, ReportSpec())
+    if study.report is not None:
+        plan.report = _report(study, study.report, runs)
+    return plan
+
+
+def _build(cls: type, tree: Node) -> Any:
+    problems, made = validate(cls, plain(tree))
+    if problems:
+        path, message = problems[0]
+        if len(path) == 1 and message.startswith("unknown key"):
+            known = [*(item.name for item, _, _ in params(cls)), *RESERVED]
+            hint = nearest(str(path[0]), known) or f"known here: {', '.join(known)}"
+            message = f"unknown key {path[0]!r}; {hint}"
+        error = problem(tree, path, message)
+        if len(problems) > 1:
+            others = "\n".join(f"  also: {problem(tree, p, m).args[1]}: {m}" for p, m in problems[1:6])
+            error = type(error)(error.message, error.place, (error.remedy + "\n" + others.strip()).strip())
+        raise error
+    assert made is not None
+    try:
+        made.check()
+    except StudyError as error:
+        path = getattr(error, "path", None)
+        if path is None:
+            raise
+        found = problem(tree, tuple(path), error.message)
+        raise type(found)(found.message, found.place, error.remedy or found.remedy) from None
+    return made
+
+
+def _report(study: Study, node: Node, runs: list[Planned]) -> ReportSpec:
+    problems, report = validate(ReportSpec, plain(node))
+    if problems:
+        raise problem(node, *problems[0])
+    assert report is not None
+    labels = {str(run.factors.get("what_if", "base")) for run in runs}
+    if report.baseline not in labels:
+        hint = nearest(report.baseline, labels) or f"there are: {', '.join(sorted(labels))}"
+        raise problem(node, ("baseline",), f"no variant is called {report.baseline!r}; {hint}")
+    known = [name for run in runs for name in run.scenario.metric_names()]
+    for place, name in enumerate(report.metrics or ()):
+        _known_metric(node, ("metrics", place), name, known)
+    factors = ["what_if", "time", *{key for run in runs for key in run.factors}]
+    for place, figure in enumerate(report.figures or ()):
+        _known_metric(node, ("figures", place, "y"), figure.y, known)
+        for key in ("x", "by"):
+            said = getattr(figure, key)
+            if said is not None and said not in factors:
+                hint = nearest(said, factors) or f"there are: {', '.join(dict.fromkeys(factors))}"
+                raise problem(node, ("figures", place, key), f"nothing varies {said!r}; {hint}")
+    return report
+
+
+def _known_metric(node: Node, path: tuple[Any, ...], name: str, known: list[str]) -> None:
+    if name not in known:
+        hint = nearest(name, known) or "see `tiersim list metrics`"
+        raise problem(node, path, f"there is no metric {name!r}; {hint}")
+
+
+def scenarios() -> list[str]:
+    """The names of all scenarios."""
+    return sorted({item.name for item in index("scenario").values()})

@@ -1,0 +1,91 @@
+"""Progress of long work: a bar on a terminal, plain lines elsewhere, nothing when asked to be quiet."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+__all__ = ["Bar"]
+
+EVERY = 2.0  # seconds between plain lines
+
+
+class Bar:
+    """Counts steps of a known total on standard error.
+
+    `update` may be called as often as wanted; drawing is limited.
+    """
+
+    def __init__(self, title: str, total: int, unit: str, *, quiet: bool = False) -> None:
+        self.title, self.total, self.unit, self.quiet = title, total, unit, quiet
+        self.done = 0
+        self.note_text = ""
+        self._begin = self._last = time.monotonic()
+        self._rich: Progress | None = None
+        self._task: int = 0
+        if not quiet and sys.stderr.isatty():
+            self._rich = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.percentage:>3.0f} %"),
+                TextColumn("{task.fields[rate]}"),
+                TextColumn("{task.fields[note]}"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+
+    def __enter__(self) -> Self:
+        if self._rich:
+            self._rich.start()
+            self._task = self._rich.add_task(self.title, total=self.total or None, rate="", note="")
+        elif not self.quiet:
+            print(f"{self.title}: {self.total:,} {self.unit}", file=sys.stderr, flush=True)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        if self._rich:
+            self._rich.stop()
+        elif not self.quiet and kind is None:
+            print(f"{self.title}: done, {self._rate()}", file=sys.stderr, flush=True)
+
+    def _rate(self) -> str:
+        spent = max(time.monotonic() - self._begin, 1e-9)
+        rate = self.done / spent
+        for size, sign in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+            if rate >= size:
+                return f"{rate / size:.1f} {sign} {self.unit}/s"
+        return f"{rate:.0f} {self.unit}/s"
+
+    def note(self, text: str) -> None:
+        """Say what is going on beside the count."""
+        self.note_text = text
+        self.update(self.done, force=True)
+
+    def update(self, done: int, *, force: bool = False) -> None:
+        """Set how many steps are done."""
+        self.done = done
+        if self.quiet:
+            return
+        now = time.monotonic()
+        if self._rich:
+            self._rich.update(self._task, completed=done, rate=self._rate(), note=self.note_text)  # type: ignore[arg-type]
+        elif force or now - self._last >= EVERY:
+            self._last = now
+            share = f"{100 * done / self.total:.0f} %" if self.total else f"{done:,}"
+            left = ""
+            if 0 < done < self.total:
+                left = f", {(now - self._begin) * (self.total - done) / done:.0f} s left"
+            what = f" ({self.note_text})" if self.note_text else ""
+            print(f"{self.title}: {share}, {self._rate()}{left}{what}", file=sys.stderr, flush=True)
+
+    def add(self, more: int) -> None:
+        """Count more steps as done."""
+        self.update(self.done + more)

@@ -1,0 +1,200 @@
+"""The outcome of a study: rows in memory, Parquet parts on disk, one folder.
+
+    results/STUDY/
+        resolved.yaml       the study as it was run, every default shown
+        runs/KEY.parquet    one row a run; KEY is the hash of all that the row depends on
+        windows/KEY.parquet metrics over the run
+        runs.csv            all rows of this study in order
+        report.html, figures/
+        log.json            wall times and host: not part of the byte contract
+
+Everything but the log and the pictures is the same, byte for byte, whenever the same question is asked again.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tiersim._base.errors import DependencyError
+from tiersim.experiments.scenario import Metric
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Row", "StudyResult", "read_row", "write_bytes", "write_row"]
+
+
+@dataclass
+class Row:
+    """One run: what was varied, and what came out."""
+
+    label: str
+    factors: dict[str, Any]
+    seed: int
+    key: str
+    status: str = "done"
+    error: str = ""
+    metrics: dict[str, int | float] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    windows: dict[str, list[float]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def public(self) -> dict[str, Any]:
+        """The form of `tiersim run --json`."""
+        return {
+            "label": self.label,
+            "factors": self.factors,
+            "seed": self.seed,
+            "status": self.status,
+            "error": self.error or None,
+            "metrics": self.metrics,
+        }
+
+
+@dataclass
+class StudyResult:
+    """A finished study. `folder` is None when it was run without one."""
+
+    study: str
+    question: str
+    rows: list[Row]
+    skipped: list[dict[str, str]]
+    metrics: dict[str, Metric]
+    shown: list[str]
+    baseline: str
+    figures: list[dict[str, Any]]
+    provenance: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
+    folder: Path | None = None
+    scenario: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The form of `tiersim run --json`."""
+        out: dict[str, Any] = {
+            "study": self.study,
+            "runs": [row.public() for row in self.rows],
+            "skipped": self.skipped,
+            "notes": self.notes,
+        }
+        if self.folder is not None:
+            out["folder"] = str(self.folder)
+        return out
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row a run: label, seed, status, factors and metrics as columns. Raises DependencyError without pandas."""
+        try:
+            import pandas
+        except ImportError:
+            raise DependencyError("to_pandas needs pandas", None, "pip install 'tiersim[pandas]'") from None
+        return pandas.DataFrame([self._flat(row) for row in self.rows])
+
+    def _flat(self, row: Row) -> dict[str, Any]:
+        return {"label": row.label, "seed": row.seed, "status": row.status, **row.factors, **row.metrics}
+
+    def base_of(self, row: Row) -> Row | None:
+        """The baseline run with the same other factors, or None for the baseline itself."""
+        if row.factors.get("what_if", self.baseline) == self.baseline:
+            return None
+        rest = {key: held for key, held in row.factors.items() if key != "what_if"}
+        for other in self.rows:
+            theirs = dict(other.factors)
+            if theirs.pop("what_if", None) == self.baseline and theirs == rest and other.seed == row.seed:
+                return other
+        return None
+
+    def csv(self) -> str:
+        """All rows as text with named columns."""
+        flat = [self._flat(row) for row in self.rows]
+        names = list(dict.fromkeys(name for row in flat for name in row))
+        out = io.StringIO()
+        writer = csv.DictWriter(out, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(flat)
+        return out.getvalue()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_bytes(content)
+    draft.replace(path)
+
+
+def _write_table(path: Path, columns: dict[str, Any]) -> None:
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns), sink, compression="zstd")
+    write_bytes(path, sink.getvalue())
+
+
+def write_row(folder: Path, row: Row) -> None:
+    """Store one run under its key."""
+    _write_table(
+        folder / "runs" / f"{row.key}.parquet",
+        {
+            "key": [row.key],
+            "label": [row.label],
+            "seed": [row.seed],
+            "status": [row.status],
+            "error": [row.error],
+            "factors": [json.dumps(row.factors)],
+            "config": [json.dumps(row.config)],
+            "notes": [json.dumps(row.notes)],
+            **{name: [held] for name, held in row.metrics.items()},
+        },
+    )
+    if row.windows:
+        _write_table(folder / "windows" / f"{row.key}.parquet", row.windows)
+
+
+FIXED = {"key", "label", "seed", "status", "error", "factors", "config", "notes"}
+
+
+def read_row(folder: Path, key: str) -> Row | None:
+    """A run stored earlier, or None when there is none, or it is damaged and must be made again."""
+    path = folder / "runs" / f"{key}.parquet"
+    if not path.exists():
+        return None
+    try:
+        (held,) = pq.read_table(path).to_pylist()
+        windows = folder / "windows" / f"{key}.parquet"
+        columns = pq.read_table(windows).to_pydict() if windows.exists() else {}
+    except (pa.ArrowInvalid, OSError, ValueError):
+        return None
+    return Row(
+        held["label"],
+        json.loads(held["factors"]),
+        held["seed"],
+        key,
+        held["status"],
+        held["error"],
+        {name: value for name, value in held.items() if name not in FIXED},
+        json.loads(held["config"]),
+        columns,
+        json.loads(held["notes"]),
+    )
+
+
+def as_lists(windows: dict[str, Any]) -> dict[str, list[float]]:
+    """Columns as plain lists."""
+    return {name: [float(value) for value in np.asarray(column)] for name, column in windows.items()}
+
+
+def differing(rows: Iterable[Row]) -> list[str]:
+    """The factors that take more than one value."""
+    seen: dict[str, set[str]] = {}
+    for row in rows:
+        for name, value in row.factors.items():
+            seen.setdefault(name, set()).add(str(value))
+    return [name for name, values in seen.items() if len(values) > 1]

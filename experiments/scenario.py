@@ -1,0 +1,87 @@
+"""What a scenario must offer, and what a metric is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Measured", "Metric", "Scenario"]
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a column of results means. `better` says which direction is an improvement, if any."""
+
+    name: str
+    unit: str
+    doc: str
+    better: str = ""
+
+
+@dataclass
+class Measured:
+    """What one run gave: metrics by dotted name, and a table over the run (equally long columns)."""
+
+    metrics: dict[str, int | float]
+    windows: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+class Scenario(Protocol):
+    """A question that a study can ask; its config fields are the keys of the study file.
+
+    Runs that share `structure` share one simulation: `simulate` is called once for them and `measure` for each.
+    """
+
+    registered: Any
+
+    def check(self) -> None:
+        """Raise StudyError with a ``path`` inside the config where values do not fit together."""
+
+    def refuses(self) -> str:
+        """Why this config cannot be run though it is well formed (with what to do), or an empty string."""
+
+    def is_random(self) -> bool:
+        """Whether a seed can change the outcome."""
+
+    def trace_fingerprint(self) -> str:
+        """The content that is replayed."""
+
+    def provenance(self) -> Mapping[str, Any]:
+        """Where that content is from."""
+
+    def size(self) -> int:
+        """Steps of one simulation, for progress and estimates."""
+
+    def structure(self) -> Mapping[str, Any]:
+        """All of the config that `simulate` depends on, as plain data."""
+
+    def modules(self) -> list[str]:
+        """The modules whose source decides the outcome; what they import is found from them."""
+
+    def prepare(self, note: Callable[[str], None]) -> None:
+        """Make what all runs share (prepared traces, compiled loops), before any worker starts."""
+
+    def simulate(self, seed: int, progress: Progress) -> Any:
+        """The part of a run that costs time; picklable."""
+
+    def measure(self, simulated: Any) -> Measured:
+        """Metrics out of a simulation."""
+
+    def memory(self) -> int:
+        """Bytes that one simulation needs, about."""
+
+    def shown(self) -> list[str]:
+        """The metrics of a table when the study names none."""
+
+    def metric_names(self) -> list[str]:
+        """Every metric that this config can give."""
+
+    def describe(self, name: str) -> Metric | None:
+        """What the metric of this dotted name means, or None if this scenario never has it."""

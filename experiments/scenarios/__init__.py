@@ -1,0 +1,1 @@
+"""What a study can be about: one scenario a file."""

@@ -1,0 +1,245 @@
+"""A captured memory trace through caches and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
+
+import numpy as np
+
+from tiersim._base.errors import StudyError
+from tiersim._base.params import Param, dump
+from tiersim._base.registry import register
+from tiersim.experiments.scenario import Measured, Metric, Progress
+from tiersim.experiments.trace_use import TraceParam, TraceUse
+from tiersim.models.caches import System, additive, levels_of
+from tiersim.sim.events import Counts, Events, prefix, prepare
+from tiersim.sim.replay import Result, replay, warm
+
+WINDOWS = 100
+
+CACHE_METRICS = {
+    "reads": ("references", "loads, fetches and requests from above", ""),
+    "writes": ("references", "stores of the program, or written through from above", ""),
+    "read_misses": ("references", "reads that the cache could not serve", "less"),
+    "write_misses": ("references", "writes that found no line", "less"),
+    "misses": ("references", "read misses and write misses", "less"),
+    "miss_ratio": ("ratio", "misses / (reads + writes); write-backs from above are not demand", "less"),
+    "mpki": ("1/1000 instructions", "misses for each thousand instructions", "less"),
+    "cold_misses": ("references", "misses on lines never seen here before", ""),
+    "capacity_misses": ("references", "misses that a fully associative LRU cache of this size has too", ""),
+    "conflict_misses": ("references", "misses that a fully associative LRU cache of this size would not have", ""),
+    "evictions": ("lines", "lines that made room", ""),
+    "writebacks": ("lines", "dirty lines sent below", "less"),
+    "writebacks_in": ("lines", "dirty lines received from above", ""),
+    "writeback_misses": ("lines", "dirty lines received that were not here", ""),
+    "invalidations": ("lines", "lines dropped because an inclusive cache below evicted them", "less"),
+    "puts": ("lines", "lines received from above by an exclusive cache", ""),
+}
+METRICS = {
+    "average_access_time": ("ns", "mean over loads and stores of the latencies that they paid", "less"),
+    "cycles_per_instruction": ("cycles", "base cycles plus exposed waiting, for each instruction", "less"),
+    "instructions": ("instructions", "executed in the measured part of the trace", ""),
+    "accesses": ("accesses", "loads and stores in the measured part of the trace", ""),
+    "memory.reads": ("lines", "read from memory", "less"),
+    "memory.writes": ("lines", "written to memory", "less"),
+}
+
+
+@dataclass
+class Simulated:
+    """Counters of one simulation: the measured part, and by window."""
+
+    counters: dict[str, dict[str, int]]
+    memory: dict[str, int]
+    counts: Counts
+    ends: list[int]
+    misses: dict[str, list[int]]
+    references: dict[str, list[int]]
+
+
+@register("memory-hierarchy", family="scenario")
+class MemoryHierarchy:
+    """How a program's memory accesses fare in a hierarchy of caches: misses, write-backs, access time."""
+
+    trace: Annotated[TraceUse, TraceParam("the accesses to replay", reads_all=True, schema="access")]
+    system: Annotated[System, Param("the machine: a preset's name, or caches, memory and core")]
+    timing: Annotated[
+        Literal["additive", "queued"],
+        Param("`additive` adds fixed latencies; `queued` runs contention and comes with the event engine"),
+    ] = "additive"
+    miss_kinds: Annotated[bool, Param("tell cold, capacity and conflict misses apart (about a third more time)")] = True
+
+    def check(self) -> None:
+        if self.timing == "queued":
+            error = StudyError(
+                "timing: queued comes with the event engine, which this version does not have",
+                None,
+                "use `timing: additive`",
+            )
+            error.path = ("timing",)  # type: ignore[attr-defined]
+            raise error
+        try:
+            levels_of(self.system)
+        except StudyError as error:
+            error.path = ("system", *getattr(error, "path", ()))  # type: ignore[attr-defined]
+            raise
+
+    def refuses(self) -> str:
+        levels, _ = levels_of(self.system)
+        for level in levels:
+            if getattr(level.policy, "needs_future", False):
+                name = level.policy.registered.name
+                if level.exclusive or any(other.inclusion == "inclusive" for other in levels):
+                    return (
+                        f"{name} in {level.name} needs references that no eviction changes; "
+                        "use it where no cache is inclusive and its own is not exclusive"
+                    )
+        return ""
+
+    def is_random(self) -> bool:
+        return any(getattr(cache.policy, "random", False) for cache in self.system.caches.values())
+
+    def trace_fingerprint(self) -> str:
+        return self.trace.open().fingerprint
+
+    def provenance(self) -> Mapping[str, Any]:
+        trace = self.trace.open()
+        return {"trace": trace.name, "records": trace.records, "sha256": trace.fingerprint, **trace.provenance}
+
+    def size(self) -> int:
+        return self.trace.length()
+
+    def _fetches(self) -> bool:
+        levels, _ = levels_of(self.system)
+        return self.trace.open().has_fetches and any("instructions" in level.serves for level in levels)
+
+    def structure(self) -> Mapping[str, Any]:
+        system = dump(self.system)
+        system.pop("core", None)
+        system.pop("memory", None)
+        for cache in system["caches"].values():
+            cache.pop("latency", None)
+        return {"trace": dump(self.trace), "system": system, "miss_kinds": self.miss_kinds}
+
+    def modules(self) -> list[str]:
+        return [type(self).__module__, *(type(cache.policy).__module__ for cache in self.system.caches.values())]
+
+    def _events(self, note: Callable[[int, int], None] | None = None) -> Events:
+        return prepare(
+            self.trace.open(), self.system.line, self._fetches(), self.trace.skip, self.trace.limit, note
+        )
+
+    def prepare(self, note: Callable[[str], None]) -> None:
+        note("numbering the lines of the trace")
+        self._events()
+        levels, _ = levels_of(self.system, classify=self.miss_kinds)
+        note("compiling the replay loop")
+        for level in levels:
+            if getattr(level.policy, "needs_future", False):
+                return  # several loops, made on the way
+        warm(levels)
+
+    def simulate(self, seed: int, progress: Progress) -> Simulated:
+        events = self._events()
+        levels, sets = levels_of(self.system, classify=self.miss_kinds)
+        warm_up = self.trace.warm_up_records()
+        start = prefix(
+            self.trace.open(), warm_up, self.system.line.bit_length() - 1, self._fetches(), self.trace.skip
+        )
+        whole = events.counts.events
+        cuts = sorted({start.events, *(whole * step // WINDOWS for step in range(1, WINDOWS))})
+        result = replay(levels, sets, events, seed=seed, cuts=cuts, progress=progress)
+        counters = dict(zip(self.system.caches, result.counters(start.events), strict=True))
+        return Simulated(
+            counters,
+            result.memory(start.events),
+            events.counts - start,
+            [cut.end for cut in result.cuts],
+            *_by_window(result, list(self.system.caches)),
+        )
+
+    def measure(self, simulated: Simulated) -> Measured:
+        counts, memory = simulated.counts, simulated.memory
+        notes = []
+        times = additive(self.system, simulated.counters, memory)
+        metrics: dict[str, int | float] = {}
+        if counts.accesses:
+            metrics["average_access_time"] = times.data / counts.accesses / 1000
+        if counts.instructions:
+            waiting = times.beyond * self.system.core.exposed / 10**9 * self.system.core.frequency / 10**12
+            metrics["cycles_per_instruction"] = self.system.core.base_cpi + waiting / counts.instructions
+            metrics["instructions"] = counts.instructions
+        else:
+            notes.append("the trace does not count instructions: no cycles_per_instruction, no mpki")
+        metrics["accesses"] = counts.accesses
+        for name, own in simulated.counters.items():
+            metrics |= {f"caches.{name}.{key}": held for key, held in _cache_metrics(own, counts).items()}
+            if not self.miss_kinds:
+                for kind in ("cold", "capacity", "conflict"):
+                    del metrics[f"caches.{name}.{kind}_misses"]
+        metrics["memory.reads"] = memory["reads"]
+        metrics["memory.writes"] = memory["writes"]
+        windows = {"end": np.array(simulated.ends, float) / max(simulated.ends)}
+        for name, missed in simulated.misses.items():
+            asked = np.array(simulated.references[name], float)
+            with np.errstate(invalid="ignore"):
+                windows[f"caches.{name}.miss_ratio"] = np.where(asked > 0, np.array(missed) / np.maximum(asked, 1), np.nan)
+        return Measured(metrics, windows, notes)
+
+    def memory(self) -> int:
+        levels, sets = levels_of(self.system, classify=self.miss_kinds)
+        state = sum(count * level.ways * 16 for level, count in zip(levels, sets, strict=True))
+        # a chunk of events, and for every distinct line its address and its place in each shadow cache; nobody knows
+        # the number of lines beforehand, so one for each eight accesses is assumed
+        lines = self.size() // 8
+        future = 24 * self.size() if any(getattr(level.policy, "needs_future", False) for level in levels) else 0
+        return 150_000_000 + state + lines * (8 + 8 * len(levels) * self.miss_kinds) + future
+
+    def shown(self) -> list[str]:
+        lowest = list(self.system.caches)[-1]
+        return [f"caches.{lowest}.miss_ratio", "average_access_time", "cycles_per_instruction"]
+
+    def describe(self, name: str) -> Metric | None:
+        if name in METRICS:
+            return Metric(name, *METRICS[name])
+        parts = name.split(".")
+        if len(parts) == 3 and parts[0] == "caches" and parts[1] in self.system.caches and parts[2] in CACHE_METRICS:
+            return Metric(name, *CACHE_METRICS[parts[2]])
+        return None
+
+    def metric_names(self) -> list[str]:
+        """Every metric that this config can give, whether or not the trace allows it."""
+        return [*METRICS, *(f"caches.{cache}.{key}" for cache in self.system.caches for key in CACHE_METRICS)]
+
+
+def _cache_metrics(own: dict[str, int], counts: Counts) -> dict[str, int | float]:
+    misses, references = own["read_misses"] + own["write_misses"], own["reads"] + own["writes"]
+    out: dict[str, int | float] = {
+        "reads": own["reads"],
+        "writes": own["writes"],
+        "read_misses": own["read_misses"],
+        "write_misses": own["write_misses"],
+        "misses": misses,
+    }
+    if references:
+        out["miss_ratio"] = misses / references
+    if counts.instructions:
+        out["mpki"] = 1000 * misses / counts.instructions
+    for kind in ("cold", "capacity", "conflict"):
+        out[f"{kind}_misses"] = own[kind]
+    for key in ("evictions", "writebacks", "writebacks_in", "writeback_misses", "invalidations", "puts"):
+        out[key] = own[key]
+    return out
+
+
+def _by_window(result: Result, names: list[str]) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
+    misses: dict[str, list[int]] = {name: [] for name in names}
+    references: dict[str, list[int]] = {name: [] for name in names}
+    for cut in result.cuts:
+        one = replace(result, cuts=[cut]).counters()
+        for name, own in zip(names, one, strict=True):
+            misses[name].append(own["read_misses"] + own["write_misses"])
+            references[name].append(own["reads"] + own["writes"])
+    return misses, references

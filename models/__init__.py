@@ -1,0 +1,1 @@
+"""Things that exist and cost time or space."""

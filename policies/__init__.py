@@ -1,0 +1,1 @@
+"""Decisions: who stays, who goes, who goes where. No clock, no files, no engine."""

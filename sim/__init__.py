@@ -1,0 +1,1 @@
+"""The engine: compiled batch replay of traces, and what it needs."""

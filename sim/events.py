@@ -1,0 +1,239 @@
+"""Prepares an access trace for replay, once for each line size, and keeps the result in the cache folder.
+
+Prepared, a trace is two flat files: four bytes for each reference (line number and kind) and eight for each distinct
+line. Lines are numbered by first appearance, so that what is used together lies together. Both files are read in
+pieces: a trace larger than memory is replayed in bounded memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiersim._base.errors import TraceError
+from tiersim._base.paths import cache_folder
+from tiersim.sim import kernels
+
+__all__ = ["Counts", "Events", "Source", "counts_of", "events_from", "prepare"]
+
+BATCH = 1 << 17  # records at a time: keeps the dictionary small for small traces
+MOST_LINES = 1 << 29
+
+
+class Source(Protocol):
+    """What a trace must offer to be replayed (`tiersim.traces.Trace` does)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def records(self) -> int: ...
+    def chunks(
+        self, records: int = ..., skip: int = ..., limit: int | None = ...
+    ) -> Iterator[dict[str, NDArray[Any]]]: ...
+
+
+@dataclass
+class Counts:
+    """What a stretch of a trace holds; `events` are references to lines, a modify is a load and a store."""
+
+    records: int = 0
+    events: int = 0
+    loads: int = 0
+    stores: int = 0
+    fetches: int = 0
+    instructions: int = 0
+
+    @property
+    def accesses(self) -> int:
+        """Loads and stores of the program."""
+        return self.loads + self.stores
+
+    def __sub__(self, other: Counts) -> Counts:
+        return Counts(**{key: held - getattr(other, key) for key, held in asdict(self).items()})
+
+
+@dataclass
+class Events:
+    """A prepared trace: `counts` of the whole, `lines` the address of each numbered line divided by the line size."""
+
+    counts: Counts
+    lines: NDArray[np.int64]
+    path: Path | None = None
+    held: NDArray[np.int32] | None = None
+
+    def chunks(self, begin: int, end: int, size: int = 1 << 20) -> Iterator[NDArray[np.int32]]:
+        """The events from `begin` to `end` in pieces of at most `size`."""
+        for start in range(begin, end, size):
+            count = min(size, end - start)
+            if self.held is not None:
+                yield self.held[start : start + count]
+            else:
+                assert self.path is not None
+                yield np.fromfile(self.path, np.int32, count, offset=4 * start)
+
+
+def counts_of(chunk: dict[str, NDArray[Any]], shift: int, fetches: bool) -> Counts:
+    """Count one chunk of records as `prepare` will turn it into events."""
+    kind = chunk["kind"]
+    by_kind = np.bincount(kind, minlength=4)
+    last = chunk["address"] + chunk["size"].astype(np.uint64) - np.uint64(1)
+    lines = (last >> np.uint64(shift)) - (chunk["address"] >> np.uint64(shift)) + np.uint64(1)
+    if by_kind[2]:
+        lines = lines * (1 + (kind == 2))
+    if not fetches and by_kind[3]:
+        lines = lines[kind != 3]
+    return Counts(
+        len(kind),
+        int(lines.sum()),
+        int(by_kind[0] + by_kind[2]),
+        int(by_kind[1] + by_kind[2]),
+        int(by_kind[3]) if fetches else 0,
+        int(chunk["gap"].sum(dtype=np.int64)),
+    )
+
+
+def prefix(trace: Source, records: int, shift: int, fetches: bool, skip: int) -> Counts:
+    """The counts of the first `records` records after `skip`: where a warm-up ends."""
+    total = Counts()
+    if records:
+        for chunk in trace.chunks(1 << 20, skip, records):
+            _add(total, counts_of(chunk, shift, fetches))
+    return total
+
+
+def _add(total: Counts, more: Counts) -> None:
+    for key, held in asdict(more).items():
+        setattr(total, key, getattr(total, key) + held)
+
+
+class _Numbering:
+    """Lines seen so far, with a dictionary that grows between batches."""
+
+    def __init__(self) -> None:
+        self.known = 0
+        self.lines = np.empty(1 << 12, np.int64)
+        self.keys = np.full(1 << 13, kernels.FREE, np.int64)
+        self.ids = np.empty(1 << 13, np.int32)
+
+    def room_for(self, more: int) -> None:
+        need = self.known + more
+        if need > len(self.lines):
+            grown = np.empty(max(need, 2 * len(self.lines)), np.int64)
+            grown[: self.known] = self.lines[: self.known]
+            self.lines = grown
+        if 2 * need > len(self.keys):
+            places = 1 << (2 * need - 1).bit_length()
+            self.keys = np.full(places, kernels.FREE, np.int64)
+            self.ids = np.empty(places, np.int32)
+            kernels.rehash(self.lines, self.known, self.keys, self.ids)
+
+    def turn(self, chunk: dict[str, NDArray[Any]], shift: int, fetches: bool) -> NDArray[np.int32]:
+        count = counts_of(chunk, shift, fetches).events
+        self.room_for(count)
+        events = np.empty(count, np.int32)
+        self.known, written = kernels.number_lines(
+            np.ascontiguousarray(chunk["address"], np.uint64),
+            np.ascontiguousarray(chunk["size"], np.uint16),
+            np.ascontiguousarray(chunk["kind"], np.uint8),
+            shift,
+            fetches,
+            self.keys,
+            self.ids,
+            self.known,
+            self.lines,
+            events,
+        )
+        assert written == count
+        if self.known >= MOST_LINES:
+            raise TraceError(
+                f"the trace touches more than {MOST_LINES:,} distinct lines", None, "use a larger line, or a `limit`"
+            )
+        return events
+
+
+def prepare(
+    trace: Source,
+    line: int,
+    fetches: bool,
+    skip: int = 0,
+    limit: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Events:
+    """The events of a trace for lines of `line` bytes (a power of two), from the cache folder or made now.
+
+    `progress` is called with records done and records in all. Raises TraceError when nothing is left to replay.
+    """
+    shift = line.bit_length() - 1
+    asked = [trace.fingerprint, line, fetches, skip, limit, _version()]
+    folder = cache_folder("events") / hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:24]
+    if not (folder / "counts.json").exists():
+        _make(trace, shift, fetches, skip, limit, folder, progress)
+    counts = Counts(**json.loads((folder / "counts.json").read_text()))
+    return Events(counts, np.fromfile(folder / "lines.i64", np.int64), folder / "events.i32")
+
+
+def _version() -> str:
+    return hashlib.sha256(Path(__file__).read_bytes() + Path(kernels.__file__).read_bytes()).hexdigest()[:12]
+
+
+def _make(
+    trace: Source,
+    shift: int,
+    fetches: bool,
+    skip: int,
+    limit: int | None,
+    folder: Path,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    numbering, total = _Numbering(), Counts()
+    whole = max(0, trace.records - skip)
+    whole = whole if limit is None else min(limit, whole)
+    draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix="draft-"))
+    try:
+        with (draft / "events.i32").open("wb") as out:
+            for chunk in trace.chunks(BATCH, skip, limit):
+                _add(total, counts_of(chunk, shift, fetches))
+                numbering.turn(chunk, shift, fetches).tofile(out)
+                if progress:
+                    progress(total.records, whole)
+        if not total.events:
+            raise TraceError(
+                f"{trace.name} has no access left after skip {skip:,} and limit {limit if limit is None else f'{limit:,}'}",
+                None,
+                f"the trace has {trace.records:,} records",
+            )
+        numbering.lines[: numbering.known].tofile(draft / "lines.i64")
+        (draft / "counts.json").write_text(json.dumps(asdict(total)))
+        try:
+            draft.rename(folder)
+        except OSError:  # another process was first: its files are the same
+            if not (folder / "counts.json").exists():
+                raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def events_from(
+    address: NDArray[Any], kind: NDArray[Any], line: int, size: int = 1, fetches: bool = True
+) -> Events:
+    """Events of a small stream held in memory."""
+    chunk = {
+        "address": np.asarray(address, np.uint64),
+        "kind": np.asarray(kind, np.uint8),
+        "size": np.full(len(address), size, np.uint16),
+        "gap": np.ones(len(address), np.uint32),
+    }
+    shift, numbering = line.bit_length() - 1, _Numbering()
+    held = numbering.turn(chunk, shift, fetches)
+    return Events(counts_of(chunk, shift, fetches), numbering.lines[: numbering.known].copy(), None, held)

@@ -1,0 +1,92 @@
+"""The few compiled functions that every replay shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["FREE", "number_lines", "next_uses", "rehash"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FREE = -1  # an empty place of the dictionary
+SPREAD = -7046029254386353131  # 2^64 / golden ratio as a signed word: Knuth's multiplicative hash
+
+
+def _compiled(function: F) -> F:
+    return cast(F, numba.njit(_nrt=False, cache=True, nogil=True, error_model="numpy")(function))
+
+
+@_compiled
+def number_lines(
+    address: NDArray[np.uint64],
+    size: NDArray[np.uint16],
+    kind: NDArray[np.uint8],
+    shift: int,
+    fetches: bool,
+    keys: NDArray[np.int64],
+    ids: NDArray[np.int32],
+    known: int,
+    lines: NDArray[np.int64],
+    events: NDArray[np.int32],
+) -> tuple[int, int]:
+    """Turn records into events, giving each line a number by first appearance.
+
+    An event is ``line number << 2 | kind`` with kind 0 for a load, 1 a store, 2 a fetch; a record of several lines is
+    several events and a modify its loads, then its stores. The dictionary (`keys`, `ids`: open addressing, a power of
+    two, at most half full) and `lines` (line address by number) grow in place and must have room. Returns the number of
+    lines known and of events written.
+    """
+    mask = len(keys) - 1
+    written = 0
+    for i in range(len(address)):
+        what = kind[i]
+        if what == 3 and not fetches:
+            continue
+        first = np.int64(address[i] >> np.uint64(shift))
+        last = np.int64((address[i] + np.uint64(size[i]) - np.uint64(1)) >> np.uint64(shift))
+        begin = written
+        for line in range(first, last + 1):
+            place = ((line * SPREAD) >> 20) & mask
+            while keys[place] != line and keys[place] != FREE:
+                place = (place + 1) & mask
+            if keys[place] == FREE:
+                keys[place] = line
+                ids[place] = known
+                lines[known] = line
+                known += 1
+            code = 2 if what == 3 else (1 if what == 1 else 0)
+            events[written] = ids[place] << 2 | code
+            written += 1
+        if what == 2:
+            for j in range(begin, written):
+                events[written] = events[j] | 1
+                written += 1
+    return known, written
+
+
+@_compiled
+def rehash(lines: NDArray[np.int64], known: int, keys: NDArray[np.int64], ids: NDArray[np.int32]) -> None:
+    """Fill an empty dictionary with the first `known` lines."""
+    mask = len(keys) - 1
+    for number in range(known):
+        place = ((lines[number] * SPREAD) >> 20) & mask
+        while keys[place] != FREE:
+            place = (place + 1) & mask
+        keys[place] = lines[number]
+        ids[place] = number
+
+
+@_compiled
+def next_uses(stream: NDArray[np.int32], upcoming: NDArray[np.int64], never: int, out: NDArray[np.int64]) -> None:
+    """For each reference of a stream the position of the next one to the same line, or `never`.
+
+    `upcoming` has a place for each line number and must hold `never` everywhere; `out` has the stream's length.
+    """
+    for i in range(len(stream) - 1, -1, -1):
+        out[i] = upcoming[stream[i]]
+        upcoming[stream[i]] = i

@@ -1,0 +1,311 @@
+"""Runs prepared events through a graph of caches and gives back exact counters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiersim._base.errors import AuditError, PolicyError
+from tiersim.sim import cache_loop, kernels
+from tiersim.sim.cache_loop import COUNTERS, FIRST_COUNTER, HEADER, MEMORY_COUNTERS, Level
+from tiersim.sim.events import Events
+
+__all__ = ["Cut", "Result", "replay", "warm"]
+
+CHUNK = 1 << 20
+NEVER = (1 << 62) - 1  # as tiersim.policies.way.contract.NEVER
+
+
+@dataclass
+class Cut:
+    """The counters accumulated between two cuts of the stream: shape (caches, counters), and memory's."""
+
+    end: int
+    caches: NDArray[np.int64]
+    memory: NDArray[np.int64]
+
+
+@dataclass
+class Result:
+    """One replay: the counters of each stretch between cuts, and what the caches hold at the end."""
+
+    levels: tuple[Level, ...]
+    cuts: list[Cut]
+    contents: list[set[tuple[int, bool]]] | None
+    resident: list[int]
+
+    def counters(self, since: int = 0) -> list[dict[str, int]]:
+        """For each cache its counters summed over all stretches that end after event `since`."""
+        total = sum((cut.caches for cut in self.cuts if cut.end > since), np.zeros((len(self.levels), len(COUNTERS)), int))
+        return [dict(zip(COUNTERS, map(int, row), strict=True)) for row in total]
+
+    def memory(self, since: int = 0) -> dict[str, int]:
+        total = sum((cut.memory for cut in self.cuts if cut.end > since), np.zeros(len(MEMORY_COUNTERS), int))
+        return dict(zip(MEMORY_COUNTERS, map(int, total), strict=True))
+
+
+class _State:
+    """The arrays of one replay."""
+
+    def __init__(self, levels: Sequence[Level], sets: Sequence[int], seed: int, distinct: int) -> None:
+        self.levels, self.sets = levels, sets
+        front = (len(levels) + 1) * HEADER
+        blocks = [np.zeros(front, np.int64)]
+        tags_at, words_at, shadow_at = 0, front, 0
+        tags = []
+        shadows = []
+        for k, (level, count) in enumerate(zip(levels, sets, strict=True)):
+            words = np.ascontiguousarray(level.policy.state(count, level.ways, seed + k), np.int64)
+            if words.ndim != 2 or len(words) != count:
+                raise PolicyError(
+                    f"{type(level.policy).__name__}.state({count}, {level.ways}, seed) must have the shape ({count}, words)"
+                )
+            rows = np.zeros((count, 2, level.ways), np.int32)
+            rows[:, 0] = -1
+            tags.append(rows.reshape(-1))
+            header = blocks[0][k * HEADER :]
+            header[:6] = count, tags_at, words_at, words.shape[1], shadow_at, count * level.ways
+            tags_at += rows.size
+            words_at += words.size
+            blocks.append(words.reshape(-1))
+            if level.classify:
+                shadow = np.full(2 * (distinct + 1), -2, np.int32)
+                shadow[:2] = 0
+                shadows.append(shadow)
+                shadow_at += shadow.size
+        self.words = np.concatenate(blocks)
+        self.tags = np.concatenate(tags)
+        self.shadow = np.concatenate(shadows) if shadows else np.zeros(2, np.int32)
+
+    def counters(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        rows = self.words[: (len(self.levels) + 1) * HEADER].reshape(-1, HEADER)
+        counted = rows[:, FIRST_COUNTER : FIRST_COUNTER + len(COUNTERS)]
+        return counted[:-1].copy(), counted[-1, : len(MEMORY_COUNTERS)].copy()
+
+    def clear_counters(self) -> None:
+        rows = self.words[: (len(self.levels) + 1) * HEADER].reshape(-1, HEADER)
+        rows[:, FIRST_COUNTER:] = 0
+
+    def cursor(self, k: int) -> int:
+        return int(self.words[k * HEADER + cache_loop.CURSOR])
+
+    def rows(self, k: int) -> NDArray[np.int32]:
+        """Shape (sets, 2, ways): tags, then dirty marks."""
+        begin = int(self.words[k * HEADER + cache_loop.TAGS])
+        count, ways = self.sets[k], self.levels[k].ways
+        return self.tags[begin : begin + 2 * count * ways].reshape(count, 2, ways)
+
+
+def warm(levels: Sequence[Level]) -> None:
+    """Compile the loops of these caches into the disk cache, so that several processes do not each do so."""
+    nothing = Events(counts=_no_counts(), lines=np.zeros(1, np.int64), held=np.zeros(0, np.int32))
+    replay(levels, [1] * len(levels), nothing)
+
+
+def _no_counts() -> Any:
+    from tiersim.sim.events import Counts
+
+    return Counts()
+
+
+def replay(
+    levels: Sequence[Level],
+    sets: Sequence[int],
+    events: Events,
+    *,
+    seed: int = 0,
+    cuts: Sequence[int] = (),
+    compiled: bool = True,
+    contents: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Result:
+    """Replay all events through the caches.
+
+    `sets` gives each cache's number of sets; `cuts` are event positions at which counters are read (the end always
+    is). `compiled=False` runs the same functions as plain Python. `progress` is called with the number of events that
+    were added since its last call. Raises PolicyError when a policy cannot be compiled, AuditError when the counters
+    contradict each other.
+    """
+    compiled = compiled and all(getattr(level.policy, "compiled", True) for level in levels)
+    futures: dict[int, NDArray[np.int64]] = {}
+    for k in _top_down(levels):
+        if getattr(levels[k].policy, "needs_future", False):
+            futures[k] = _future(levels, sets, events, k, futures, seed, compiled)
+    loop = cache_loop.make_loop(levels, compiled=compiled)
+    state = _State(levels, sets, seed, len(events.lines))
+    extra = [futures[k] for k in sorted(futures)]
+    found: list[Cut] = []
+    begin = 0
+    for end in sorted({*(cut for cut in cuts if 0 < cut < _end(events)), _end(events)}):
+        for chunk in events.chunks(begin, end, CHUNK):
+            _call(loop, state, events, chunk, extra, levels)
+            if progress:
+                progress(len(chunk))
+        found.append(Cut(end, *state.counters()))
+        state.clear_counters()
+        begin = end
+    if not events.counts.events:  # an empty stream still compiles
+        _call(loop, state, events, np.zeros(0, np.int32), extra, levels)
+    resident = [int((state.rows(k)[:, 0] >= 0).sum()) for k in range(len(levels))]
+    result = Result(tuple(levels), found, _contents(state, events) if contents else None, resident)
+    _audit(result, state)
+    return result
+
+
+def _end(events: Events) -> int:
+    return events.counts.events
+
+
+def _call(
+    loop: ModuleType,
+    state: _State,
+    events: Events,
+    chunk: NDArray[np.int32],
+    extra: Sequence[NDArray[Any]],
+    levels: Sequence[Level],
+) -> None:
+    try:
+        loop.run(chunk, len(chunk), state.tags, state.words, events.lines, state.shadow, *extra)
+    except Exception as error:
+        if type(error).__module__.startswith("numba"):
+            names = ", ".join(sorted({type(level.policy).__name__ for level in levels}))
+            reason = str(error).strip().splitlines()
+            raise PolicyError(
+                f"a policy among {names} cannot be compiled: {next((r for r in reason if r.strip()), '')}",
+                None,
+                "keep its verbs to numbers, loops and the array s, or set `compiled = False` in the class",
+            ) from None
+        raise
+
+
+def _top_down(levels: Sequence[Level]) -> list[int]:
+    def depth(k: int) -> int:
+        return max((1 + depth(j) for j, level in enumerate(levels) if level.below == k), default=0)
+
+    return sorted(range(len(levels)), key=depth)
+
+
+def _future(
+    levels: Sequence[Level],
+    sets: Sequence[int],
+    events: Events,
+    k: int,
+    known: dict[int, NDArray[np.int64]],
+    seed: int,
+    compiled: bool,
+) -> NDArray[np.int64]:
+    """The next use of each reference at cache k, found by running the caches above it and logging what reaches it."""
+    if any(level.inclusion == "inclusive" for level in levels) or levels[k].exclusive:
+        raise PolicyError(
+            f"{levels[k].policy.registered.name} in {levels[k].name} needs a stream of references that evictions do not "
+            "change",
+            None,
+            "use it where no cache is inclusive and the cache itself is not exclusive",
+        )
+    above = _standing_on(levels, k)
+    shown = [
+        replace(level, log=j == k, policy=level.policy if j in above else _Stand(), classify=False)
+        for j, level in enumerate(levels)
+    ]
+    loop = cache_loop.make_loop(shown, compiled=compiled)
+    state = _State(shown, sets, seed, len(events.lines))
+    extra = [known[j] for j in sorted(known) if j in above]
+    # one event makes at most two references at each cache that it passes, and each of those again
+    size = min(CHUNK, 1 << 16)
+    log = np.empty(size * 4 ** (1 + len(above)), np.int32)
+    parts = []
+    for chunk in events.chunks(0, _end(events), size):
+        state.words[k * HEADER + cache_loop.CURSOR] = 0
+        _call(loop, state, events, chunk, [log, *extra], shown)
+        used = state.cursor(k)
+        if used > len(log):
+            raise AuditError(f"{used} references logged at {levels[k].name}, room for {len(log)}")
+        parts.append(log[:used].copy())
+    stream = np.concatenate(parts) if parts else np.zeros(0, np.int32)
+    out = np.empty(len(stream), np.int64)
+    kernels.next_uses(stream, np.full(len(events.lines), NEVER, np.int64), NEVER, out)
+    return out
+
+
+def _standing_on(levels: Sequence[Level], k: int) -> set[int]:
+    direct = {j for j, level in enumerate(levels) if level.below == k}
+    return direct.union(*(_standing_on(levels, j) for j in direct)) if direct else set()
+
+
+class _Stand:
+    """Takes a policy's place where only the references that reach a cache matter: always evicts way 0."""
+
+    hit_is_idempotent = True
+
+    def state(self, sets: int, ways: int, seed: int) -> NDArray[np.int64]:
+        return np.zeros((sets, 1), np.int64)
+
+    @staticmethod
+    def hit(s: Any, at: int) -> None:
+        return
+
+    @staticmethod
+    def fill(s: Any, at: int) -> None:
+        return
+
+    @staticmethod
+    def victim(s: Any, at: int) -> int:
+        return 0
+
+
+def _contents(state: _State, events: Events) -> list[set[tuple[int, bool]]]:
+    out = []
+    for k in range(len(state.levels)):
+        rows = state.rows(k)
+        tags, dirty = rows[:, 0].reshape(-1), rows[:, 1].reshape(-1)
+        kept = tags >= 0
+        held = zip(events.lines[tags[kept]], dirty[kept], strict=True)
+        out.append({(int(line), bool(mark)) for line, mark in held})
+    return out
+
+
+def _audit(result: Result, state: _State) -> None:
+    """Conservation of lines and of references; inclusion and exclusion of what is held at the end."""
+    all_counters = result.counters()
+    memory = result.memory()
+    asked = sent = 0
+    for k, (level, own) in enumerate(zip(result.levels, all_counters, strict=True)):
+        held = own["fills"] - own["evictions"] - own["invalidations"] - own["taken"]
+        _equal(f"{level.name}: fills - evictions - invalidations - taken", held, "lines held", result.resident[k])
+        if level.classify:
+            kinds = own["cold"] + own["capacity"] + own["conflict"]
+            _equal(f"{level.name}: cold + capacity + conflict", kinds, "misses", own["read_misses"] + own["write_misses"])
+        above = [all_counters[j] for j, other in enumerate(result.levels) if other.below == k]
+        brings = [_reads_below(other, all_counters[j]) for j, other in enumerate(result.levels) if other.below == k]
+        if above:
+            _equal(f"{level.name}: reads", own["reads"], "read below by the caches above", sum(brings))
+        if level.below is None:
+            asked += _reads_below(level, own)
+            sent += own["writebacks"]
+    _equal("memory: reads", memory["reads"], "read below by the last caches", asked)
+    if all(level.write_back and (level.write_allocate or level.exclusive) for level in result.levels) and not any(
+        level.exclusive for level in result.levels
+    ):
+        _equal("memory: writes", memory["writes"], "write-backs of the last caches", sent)
+    for k, level in enumerate(result.levels):
+        if level.inclusion == "inclusive":
+            mine = set(state.rows(k)[:, 0].reshape(-1).tolist())
+            for j in _standing_on(result.levels, k):
+                tags = state.rows(j)[:, 0]
+                if not set(tags[tags >= 0].tolist()) <= mine:
+                    raise AuditError(f"{result.levels[j].name} holds lines that the inclusive {level.name} does not")
+
+
+def _reads_below(level: Level, own: dict[str, int]) -> int:
+    """A cache reads below for each read miss, and for each write miss that allocates."""
+    return own["read_misses"] + (own["write_misses"] if level.write_allocate and not level.exclusive else 0)
+
+
+def _equal(left: str, a: int, right: str, b: int) -> None:
+    if a != b:
+        raise AuditError(f"{left} is {a:,}, but {right}: {b:,}", None, "this is a fault in tiersim: please report it")

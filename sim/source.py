@@ -1,0 +1,169 @@
+"""Takes plain Python functions apart and puts their source into generated modules.
+
+Numba's disk cache looks at one file only: a loop that imported its policy would not notice when the policy changes, and
+a loop that takes its policy as an argument is never cached. So every generated module holds all of its source, and
+its name is the hash of it.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import inspect
+import os
+import sys
+import textwrap
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any
+
+from tiersim._base.errors import PolicyError
+from tiersim._base.paths import cache_folder
+
+__all__ = ["Borrowed", "borrow", "load_module"]
+
+JIT = "@njit(_nrt=False, error_model='numpy')\n"
+JIT_CACHED = "@njit(_nrt=False, error_model='numpy', cache=True, nogil=True)\n"
+HEADER = "from numba import njit\nfrom tiersim.sim.pointers import pointer\n"
+PLAIN_HEADER = "def pointer(array):\n    return array\n"
+
+
+class Borrowed:
+    """The source of a policy's verbs under a prefix of their own, and the argument names of each verb."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.arguments: dict[str, tuple[str, ...]] = {}
+
+
+def borrow(cls: type, verbs: tuple[str, ...], prefix: str) -> Borrowed:
+    """The static functions `verbs` of `cls`, and all that they call or name, as text with prefixed names.
+
+    Raises PolicyError when a verb is missing, is not a static function, or names something that cannot be copied.
+    """
+    found = Borrowed()
+    parts: dict[str, str] = {}
+    constants: dict[str, str] = {}
+    waiting: list[tuple[str, Any]] = []
+    for verb in verbs:
+        held = inspect.getattr_static(cls, verb, None)
+        if not isinstance(held, staticmethod):
+            raise PolicyError(
+                f"{cls.__name__} has no static function {verb!r}",
+                None,
+                f"write @staticmethod def {verb}(s, at, ...) in {inspect.getfile(cls)}",
+            )
+        waiting.append((f"{cls.__name__}.{verb}", held.__func__))
+        found.arguments[verb] = tuple(inspect.signature(held.__func__).parameters)
+    done: set[str] = set()
+    while waiting:
+        name, function = waiting.pop()
+        if name in done:
+            continue
+        done.add(name)
+        renamer = _Renamer(cls, function, prefix)
+        tree = ast.parse(textwrap.dedent(_source(function))).body[0]
+        assert isinstance(tree, ast.FunctionDef)
+        tree.name = _renamed(prefix, name)
+        tree.decorator_list = []
+        tree.returns = None
+        for argument in tree.args.args:
+            argument.annotation = None
+        if ast.get_docstring(tree) is not None:
+            tree.body = tree.body[1:] or [ast.Pass()]
+        parts[tree.name] = "@jit\n" + ast.unparse(renamer.visit(tree)) + "\n"
+        waiting += renamer.functions
+        constants |= renamer.constants
+    found.text = "".join(f"{name} = {value}\n" for name, value in sorted(constants.items()))
+    # callees first, so that the text also runs without a compiler at definition time
+    found.text += "\n".join(parts[name] for name in reversed(parts))
+    return found
+
+
+def _source(function: Callable[..., Any]) -> str:
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):
+        raise PolicyError(
+            f"the source of {function.__qualname__} cannot be read", None, "put the policy into a file of its own"
+        ) from None
+
+
+def _renamed(prefix: str, name: str) -> str:
+    return f"{prefix}_{name.rpartition('.')[2].lower()}"
+
+
+class _Renamer(ast.NodeTransformer):
+    """Puts the prefix before every name that a function takes from its module or its class."""
+
+    def __init__(self, cls: type, function: FunctionType, prefix: str) -> None:
+        self.cls, self.prefix = cls, prefix
+        self.globals = function.__globals__
+        self.local = set(function.__code__.co_varnames)
+        self.functions: list[tuple[str, Any]] = []
+        self.constants: dict[str, str] = {}
+        self.where = function.__qualname__
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:  # noqa: N802 (name fixed by ast)
+        if isinstance(node.value, ast.Name) and self.globals.get(node.value.id) is self.cls:
+            held = inspect.getattr_static(self.cls, node.attr, None)
+            if isinstance(held, staticmethod):
+                name = f"{self.cls.__name__}.{node.attr}"
+                self.functions.append((name, held.__func__))
+                return ast.copy_location(ast.Name(_renamed(self.prefix, name), node.ctx), node)
+        return self.generic_visit(node)
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:  # noqa: N802 (name fixed by ast)
+        if node.id in self.local or node.id not in self.globals:
+            return node
+        held = self.globals[node.id]
+        if isinstance(held, FunctionType):
+            self.functions.append((node.id, held))
+            name = _renamed(self.prefix, node.id)
+        elif isinstance(held, bool | int | float):
+            name = f"{self.prefix}_{node.id}"
+            self.constants[name] = repr(held)
+        else:
+            raise PolicyError(
+                f"{self.where} uses {node.id!r}, a {type(held).__name__}; a compiled policy may only use numbers and "
+                "plain functions of its module",
+                None,
+                "pass it through the state, or set `compiled = False` in the class",
+            )
+        return ast.copy_location(ast.Name(name, node.ctx), node)
+
+
+@cache
+def _parts() -> str:
+    return Path(__file__).with_name("pointers.py").read_text(encoding="utf-8")
+
+
+def load_module(text: str, *, compiled: bool, about: str = "") -> ModuleType:
+    """Import generated source, through a file in the user's cache folder when it is to be compiled.
+
+    ``@jit`` and ``@jit_cached`` in the text stand for the decorators of inner functions and of those called from Python.
+    """
+    if not compiled:
+        module = ModuleType("tiersim_plain_loop")
+        plain = PLAIN_HEADER + text.replace("@jit_cached\n", "").replace("@jit\n", "")
+        exec(compile(plain, "<plain loop>", "exec"), module.__dict__)
+        return module
+    body = f'"""{about}"""\n' + HEADER + text.replace("@jit_cached\n", JIT_CACHED).replace("@jit\n", JIT)
+    digest = hashlib.sha256((body + _parts()).encode()).hexdigest()[:20]
+    name = f"tiersim_loop_{digest}"
+    if name in sys.modules:
+        return sys.modules[name]
+    path = cache_folder("loops") / f"{name}.py"
+    if not path.exists():
+        draft = path.with_suffix(f".{os.getpid()}.tmp")
+        draft.write_text(body, encoding="utf-8")
+        draft.replace(path)
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None  # a .py file always has a loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module

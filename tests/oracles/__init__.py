@@ -1,0 +1,1 @@
+"""Slow and obviously correct models that the engine is held against."""

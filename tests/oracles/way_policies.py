@@ -1,0 +1,151 @@
+"""Way replacement written as naively as it can be said, one object for each set of a cache.
+
+Nothing here is built as a fast engine would build it: recency is a diary of uses, the clock is a ring that turns, the
+tree is made of nodes, and SRRIP keeps ways on shelves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+__all__ = ["Belady", "Clock", "Fifo", "Lru", "SetPolicy", "Srrip", "TreePlru", "make"]
+
+
+class SetPolicy(Protocol):
+    """What a cache tells the policy of one set and asks of it; ways count from 0."""
+
+    def hit(self, way: int) -> None: ...
+
+    def fill(self, way: int) -> None: ...
+
+    def victim(self, lines: Sequence[int], future: Sequence[int]) -> int:
+        """The way to evict from a full set; `future` holds the lines that this cache will still be asked for."""
+        ...
+
+
+class Lru:
+    """The way whose last use lies longest ago."""
+
+    def __init__(self) -> None:
+        self.diary: list[int] = []
+
+    def hit(self, way: int) -> None:
+        self.diary.append(way)
+
+    def fill(self, way: int) -> None:
+        self.diary.append(way)
+
+    def victim(self, lines: Sequence[int], future: Sequence[int]) -> int:
+        newest_first: list[int] = []
+        for way in reversed(self.diary):
+            if way not in newest_first:
+                newest_first.append(way)
+        return newest_first[-1]
+
+
+class Fifo(Lru):
+    """The way whose line came in longest ago."""
+
+    def hit(self, way: int) -> None:
+        pass
+
+
+class Clock:
+    """Second chance: the hand passes over referenced ways once."""
+
+    def __init__(self, ways: int) -> None:
+        self.ring = list(range(ways))  # the hand stands at the front
+        self.referenced: set[int] = set()
+
+    def hit(self, way: int) -> None:
+        self.referenced.add(way)
+
+    def fill(self, way: int) -> None:
+        self.referenced.discard(way)
+
+    def victim(self, lines: Sequence[int], future: Sequence[int]) -> int:
+        while self.ring[0] in self.referenced:
+            self.referenced.remove(self.ring[0])
+            self.ring = self.ring[1:] + self.ring[:1]
+        way = self.ring[0]
+        self.ring = self.ring[1:] + self.ring[:1]
+        return way
+
+
+class TreePlru:
+    """A binary tree whose nodes each remember which half was used less recently."""
+
+    def __init__(self, ways: Sequence[int]) -> None:
+        self.ways = ways
+        self.older = 0
+        half = len(ways) // 2
+        self.halves = [TreePlru(ways[:half]), TreePlru(ways[half:])] if half else []
+
+    def hit(self, way: int) -> None:
+        for side, half in enumerate(self.halves):
+            if way in half.ways:
+                half.hit(way)
+                self.older = 1 - side
+
+    def fill(self, way: int) -> None:
+        self.hit(way)
+
+    def victim(self, lines: Sequence[int], future: Sequence[int]) -> int:
+        return self.halves[self.older].victim(lines, future) if self.halves else self.ways[0]
+
+
+class Srrip:
+    """Static re-reference interval prediction, hit priority: shelf n holds the ways whose RRPV is n."""
+
+    def __init__(self, ways: int, bits: int) -> None:
+        self.shelves: list[set[int]] = [set() for _ in range(2**bits)]
+        self.shelves[-1].update(range(ways))
+
+    def _move(self, way: int, shelf: int) -> None:
+        for ways in self.shelves:
+            ways.discard(way)
+        self.shelves[shelf].add(way)
+
+    def hit(self, way: int) -> None:
+        self._move(way, 0)
+
+    def fill(self, way: int) -> None:
+        self._move(way, len(self.shelves) - 2)
+
+    def victim(self, lines: Sequence[int], future: Sequence[int]) -> int:
+        while not self.shelves[-1]:
+            self.shelves = [set(), *self.shelves[:-1]]
+        return min(self.shelves[-1])
+
+
+class Belady:
+    """The way whose line is asked for again last, or never."""
+
+    def hit(self, way: int) -> None:
+        pass
+
+    def fill(self, way: int) -> None:
+        pass
+
+    def victim(self, lines: Sequence[int], future: Sequence[int]) -> int:
+        asked = list(future)
+        waits = [asked.index(line) if line in asked else len(asked) for line in lines]
+        return waits.index(max(waits))
+
+
+def make(name: str, ways: int, bits: int = 2) -> SetPolicy:
+    """A fresh policy for one set of `ways` ways."""
+    if name == "lru":
+        return Lru()
+    if name == "fifo":
+        return Fifo()
+    if name == "clock":
+        return Clock(ways)
+    if name == "tree-plru":
+        assert ways & (ways - 1) == 0, "a tree needs a power of two"
+        return TreePlru(range(ways))
+    if name == "srrip":
+        return Srrip(ways, bits)
+    assert name == "belady", name
+    return Belady()

@@ -1,0 +1,5 @@
+"""`python -m tiersim`."""
+
+from tiersim.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""What every floor stands on: errors, units, the registry. Imports nothing else of tiersim."""

@@ -1,0 +1,242 @@
+"""One register for everything that has a name: policies, readers, generators, scenarios.
+
+A class joins with one decorator and no other edit:
+
+    @register("srrip", family="way-replacement", paper="Jaleel et al., ISCA 2010, doi:10.1145/1815961.1815971")
+    class Srrip: ...
+
+Command line, YAML schema, documentation and the generic tests are derived from it. The index reads the decorators
+out of the source files without importing them, so that listing a hundred policies stays cheap; a class is imported
+when it is used. Third parties add theirs with an entry point in the group ``tiersim.<family>``, or a study names a
+file: ``policy: path/to/file.py:Name``.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tiersim._base.errors import StudyError
+from tiersim._base.params import config
+
+__all__ = ["Entry", "build", "families", "find", "index", "load", "nearest", "register"]
+
+ROOT = Path(__file__).parents[1]
+FLOORS = ("traces", "policies", "models", "experiments")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the register knows of one class before it is imported."""
+
+    name: str
+    family: str
+    module: str
+    attribute: str
+    aliases: tuple[str, ...] = ()
+    paper: str = ""
+    summary: str = ""
+    file: str = ""
+
+
+def register(
+    name: str, *, family: str, aliases: tuple[str, ...] = (), paper: str = ""
+) -> Callable[[type[T]], type[T]]:
+    """Give a class its name. All arguments must be literals: the index reads them without importing the file."""
+
+    def mark(cls: type[T]) -> type[T]:
+        made = config(cls)
+        made.registered = Entry(  # type: ignore[attr-defined]
+            name, family, cls.__module__, cls.__qualname__, aliases, paper, _first_line(cls.__doc__)
+        )
+        return made
+
+    return mark
+
+
+def _first_line(text: str | None) -> str:
+    return (text or "").strip().split("\n\n")[0].replace("\n", " ").strip()
+
+
+@cache
+def _all() -> dict[str, dict[str, Entry]]:
+    found: dict[str, dict[str, Entry]] = {}
+    for floor in FLOORS:
+        for path in sorted((ROOT / floor).rglob("*.py")):
+            source = path.read_text(encoding="utf-8")
+            if "@register(" in source:
+                inside = path.relative_to(ROOT).with_suffix("").parts
+                for item in _decorated(source, ".".join(("tiersim", *inside)), str(path)):
+                    _add(found, item)
+    plugins = entry_points()
+    for group in sorted(plugins.groups):
+        if group.startswith("tiersim."):
+            for point in plugins.select(group=group):
+                module, _, attribute = point.value.partition(":")
+                family = group.removeprefix("tiersim.")
+                _add(found, Entry(point.name, family, module, attribute, summary=f"from {module}"))
+    return found
+
+
+def _add(found: dict[str, dict[str, Entry]], item: Entry) -> None:
+    names = found.setdefault(item.family, {})
+    for name in (item.name, *item.aliases):
+        if name in names:
+            raise StudyError(f"two {item.family} classes are called {name!r}: {names[name].module} and {item.module}")
+        names[name] = item
+
+
+def _decorated(source: str, module: str, file: str) -> Iterable[Entry]:
+    for node in ast.parse(source).body:
+        if not isinstance(node, ast.ClassDef):
+            continue
+        for mark in node.decorator_list:
+            if isinstance(mark, ast.Call) and isinstance(mark.func, ast.Name) and mark.func.id == "register":
+                said = {word.arg: ast.literal_eval(word.value) for word in mark.keywords}
+                yield Entry(
+                    ast.literal_eval(mark.args[0]),
+                    said["family"],
+                    module,
+                    node.name,
+                    said.get("aliases", ()),
+                    said.get("paper", ""),
+                    _first_line(ast.get_docstring(node)),
+                    file,
+                )
+
+
+def families() -> list[str]:
+    """The names of all families."""
+    return sorted(_all())
+
+
+def index(family: str) -> dict[str, Entry]:
+    """Every name and alias of a family with its entry, nothing imported."""
+    return dict(sorted(_all().get(family, {}).items()))
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """A did-you-mean sentence, or an empty string when nothing is near."""
+    near = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
+    return f"did you mean {near[0]!r}?" if near else ""
+
+
+def find(family: str, name: str) -> Entry:
+    """The entry of a name. Raises StudyError with the nearest right spelling."""
+    names = index(family)
+    if name in names:
+        return names[name]
+    hint = nearest(name, names) or f"there are: {', '.join(sorted({e.name for e in names.values()}))}"
+    raise StudyError(f"no {family} is called {name!r}; {hint}")
+
+
+def load(family: str, name: str) -> type[Any]:
+    """The class behind a name, alias or ``path/to/file.py:Name``. Raises StudyError when there is none."""
+    if ".py:" in name:
+        return _from_file(family, name)
+    item = find(family, name)
+    cls = getattr(importlib.import_module(item.module), item.attribute)
+    return cls if hasattr(cls, "registered") else register(item.name, family=family)(cls)
+
+
+@cache
+def _from_file(family: str, name: str) -> type[Any]:
+    file, _, attribute = name.rpartition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise StudyError(f"there is no file {file!r} to take {attribute!r} from")
+    module_name = f"tiersim_user_{abs(hash(path.resolve()))}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None and spec.loader is not None  # a .py file always has a loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # dataclasses and inspect look their module up here
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise StudyError(f"{file} cannot be imported: {type(error).__name__}: {error}") from None
+    classes = [key for key, held in vars(module).items() if isinstance(held, type) and held.__module__ == module_name]
+    if attribute not in classes:
+        raise StudyError(f"{file} has no class {attribute!r}; {nearest(attribute, classes)}".rstrip("; "))
+    cls: type[Any] = getattr(module, attribute)
+    return register(name, family=family)(cls) if getattr(cls, "registered", None) is None else cls
+
+
+def build(family: str, value: Any) -> Any:
+    """An instance from what stands in YAML: a name, or ``{use: name, parameter: value}``.
+
+    Raises StudyError; its ``detail`` holds (path inside the value, message) pairs for parameters that are wrong.
+    """
+    if hasattr(type(value), "registered"):
+        return value
+    given = {"use": value} if isinstance(value, str) else value
+    if not isinstance(given, dict) or not isinstance(given.get("use"), str):
+        raise StudyError(f"must be the name of a {family}, or {{use: name, ...}}")
+    cls = load(family, given["use"])
+    problems, made = validate(cls, {key: held for key, held in given.items() if key != "use"})
+    if problems:
+        error = StudyError(f"{given['use']}: {problems[0][1]}")
+        error.detail = problems  # type: ignore[attr-defined]
+        raise error
+    return made
+
+
+def validate(cls: type[T], value: Any) -> tuple[list[tuple[tuple[Any, ...], str]], T | None]:
+    """Check plain data against a config class: (path, message) for each problem, and the object if there is none."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return [], TypeAdapter(cls).validate_python(value)
+    except ValidationError as wrong:
+        problems: list[tuple[tuple[Any, ...], str]] = []
+        for item in wrong.errors(include_url=False):
+            inner = (item.get("ctx") or {}).get("detail")
+            if inner:
+                problems += [((*item["loc"], *path), message) for path, message in inner]
+            else:
+                problems.append((item["loc"], _sentence(cls, item)))
+        return problems, None
+
+
+def _sentence(cls: type, item: Any) -> str:
+    from dataclasses import fields, is_dataclass
+
+    if item["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        owner: Any = cls
+        for step in item["loc"][:-1]:
+            owner = _inner(owner, step)
+        known = [f.name for f in fields(owner)] if is_dataclass(owner) else []
+        hint = nearest(str(item["loc"][-1]), known) or (f"known here: {', '.join(known)}" if known else "")
+        return f"unknown key {item['loc'][-1]!r}; {hint}".rstrip("; ")
+    if item["type"] in ("missing", "missing_argument"):
+        return f"the key {item['loc'][-1]!r} is missing"
+    message: str = item["msg"]
+    return message[:1].lower() + message[1:].replace("Input should be", "must be").replace(
+        "input should be", "must be"
+    )
+
+
+def _inner(owner: Any, step: Any) -> Any:
+    """The config class one step inside another, through mappings and optional types."""
+    from dataclasses import is_dataclass
+    from typing import get_args, get_type_hints
+
+    if not is_dataclass(owner):
+        return owner
+    hint = get_type_hints(owner).get(step)
+    while hint is not None and not is_dataclass(hint):
+        inner = [arg for arg in get_args(hint) if arg is not type(None)]
+        if not inner:
+            break
+        hint = inner[-1]
+    return hint

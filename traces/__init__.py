@@ -1,0 +1,31 @@
+"""What happened: schemas, stores, readers, generators, captures. Imports only `tiersim._base`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tiersim.traces.capture import capture_memory
+    from tiersim.traces.catalogue import trace_names
+    from tiersim.traces.load import load_trace
+    from tiersim.traces.store import Writer
+    from tiersim.traces.trace import Trace
+
+__all__ = ["Trace", "Writer", "capture_memory", "load_trace", "trace_names"]
+
+HOMES = {
+    "Trace": "trace",
+    "Writer": "store",
+    "capture_memory": "capture",
+    "load_trace": "load",
+    "trace_names": "catalogue",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # imported on first use: Parquet takes a tenth of a second, which `tiersim --help` does not have
+    if name not in HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"tiersim.traces.{HOMES[name]}"), name)

@@ -1,0 +1,46 @@
+"""A trace that is made while it is read, and never stored."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+
+from tiersim._base.params import dump
+from tiersim.traces.chunks import rechunk
+from tiersim.traces.code import code_hash
+from tiersim.traces.generators import counter
+from tiersim.traces.generators.base import Generator
+from tiersim.traces.schema import ACCESS, Chunk
+from tiersim.traces.trace import CHUNK, Trace
+
+__all__ = ["GeneratedTrace"]
+
+BLOCK = 1 << 16  # records made at a time: what is computed on the way stays in the processor's cache
+
+
+class GeneratedTrace(Trace):
+    """The accesses of a generator. Its fingerprint is of the specification and of the generator's source."""
+
+    def __init__(self, name: str, generator: Generator) -> None:
+        self.name = name
+        self.path = None
+        self.schema = ACCESS.name
+        self.records = generator.records
+        self.instructions = generator.records * generator.gap
+        self.generator = generator
+        self.provenance = {"generator": dump(generator)}
+        self._fingerprint = hashlib.sha256(
+            json.dumps([self.provenance, code_hash(type(generator), counter.__name__)], sort_keys=True).encode()
+        ).hexdigest()
+
+    @property
+    def fingerprint(self) -> str:
+        """The sha256 of the specification and of the generator's source."""
+        return self._fingerprint
+
+    def chunks(self, records: int = CHUNK, skip: int = 0, limit: int | None = None) -> Iterator[Chunk]:
+        """Columns, ``records`` rows at a time, from row ``skip`` on and at most ``limit`` of them, in bounded memory."""
+        end = self.records if limit is None else min(self.records, skip + limit)
+        blocks = (self.generator.block(at, min(BLOCK, end - at)) for at in range(skip, end, BLOCK))
+        return rechunk(blocks, records)

@@ -1,0 +1,247 @@
+"""Traces at rest: Parquet files that say themselves what they hold.
+
+The entry ``tiersim`` of the file's metadata is JSON: schema, version, units, provenance, instructions, counts by kind.
+Equal records give equal bytes, however they were cut into chunks; every page has a checksum.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from itertools import accumulate
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tiersim._base.errors import TraceError
+from tiersim.traces.chunks import length, rechunk, window
+from tiersim.traces.schema import ACCESS, KINDS, SCHEMAS, Chunk, Schema
+from tiersim.traces.trace import CHUNK, Trace
+
+__all__ = ["MAGIC", "StoredTrace", "Trace", "Writer", "sha256_of"]
+
+MAGIC = b"PAR1"
+KEY = b"tiersim"
+ROW_GROUP = 1 << 20
+LEVEL = 9
+# Loops repeat whole addresses, which zstd finds in plain words: 1.6 bits a record of a SQLite query at level 9, against
+# 13 for DELTA_BINARY_PACKED and 6 for a dictionary; 9 against 21 and 12 for random updates of a table.
+PLAIN = ("address",)
+
+
+class Writer:
+    """Writes one trace, chunk by chunk; the file appears under its name when the last one is in.
+
+    Use it as a context manager: on an exception nothing is left behind. ``provenance`` and ``tail_instructions`` (those
+    executed after the last record) may be set until the end. Raises TraceError for chunks that do not fit the schema,
+    for a trace without records, and when the file cannot be written.
+    """
+
+    def __init__(
+        self, path: Path | str, *, schema: Schema = ACCESS, provenance: dict[str, Any] | None = None, level: int = LEVEL
+    ) -> None:
+        self.path = Path(path)
+        self.schema = schema
+        self.provenance: dict[str, Any] = dict(provenance or {})
+        self.tail_instructions = 0
+        self.records = 0
+        self._kinds = np.zeros(len(KINDS), np.int64)
+        self._gaps = 0
+        self._level = level
+        self._names: tuple[str, ...] = ()
+        self._held: list[Chunk] = []
+        self._part = self.path.with_name(f".{self.path.name}.{secrets.token_hex(6)}.part")
+        self._file: pq.ParquetWriter | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            if self._file is not None:
+                with suppress(OSError):
+                    self._file.close()
+            self._part.unlink(missing_ok=True)
+
+    def append(self, chunk: Chunk) -> None:
+        """Add records; the arrays are copied. An optional column is kept if the first chunk has it."""
+        made = {name: values.copy() for name, values in self.schema.check(chunk, self.path.name).items()}
+        if not self._names:
+            self._names = tuple(made)
+        if tuple(made) != self._names:
+            raise TraceError(f"{self.path.name}: the columns change after record {self.records}")
+        self.records += length(made)
+        if "kind" in made:
+            self._kinds += np.bincount(made["kind"], minlength=len(KINDS))
+        if "gap" in made:
+            self._gaps += int(made["gap"].sum(dtype=np.uint64))
+        self._held.append(made)
+        if sum(map(length, self._held)) >= ROW_GROUP:
+            pieces = list(rechunk(self._held, ROW_GROUP))
+            self._held = [pieces.pop()] if length(pieces[-1]) < ROW_GROUP else []
+            for piece in pieces:
+                self._write(piece)
+
+    def _write(self, chunk: Chunk) -> None:
+        with self._writing():
+            if self._file is None:
+                columns = self.schema.present(self._names)
+                self._file = pq.ParquetWriter(
+                    self._part,
+                    pa.schema([pa.field(c.name, getattr(pa, c.dtype)(), nullable=False) for c in columns]),
+                    compression="zstd",
+                    compression_level=self._level,
+                    use_dictionary=[c.name for c in columns if c.name not in PLAIN],
+                    write_page_checksum=True,
+                    store_schema=False,
+                )
+            self._file.write_table(pa.table(chunk, schema=self._file.schema), row_group_size=ROW_GROUP)
+
+    def _finish(self) -> None:
+        if not self.records:
+            raise TraceError(f"{self.path.name}: not one record to write")
+        for piece in rechunk(self._held, ROW_GROUP):
+            self._write(piece)
+        assert self._file is not None  # there was a record, so there was a chunk
+        with self._writing():
+            self._file.add_key_value_metadata({KEY.decode(): json.dumps(self._about(), sort_keys=True)})
+            self._file.close()
+            self._file = None
+            os.replace(self._part, self.path)
+
+    def _about(self) -> dict[str, Any]:
+        return {
+            "schema": self.schema.name,
+            "version": self.schema.version,
+            "units": {column.name: column.unit for column in self.schema.present(self._names)},
+            "kinds": {name: int(count) for name, count in zip(KINDS, self._kinds, strict=True)},
+            "instructions": self._gaps + self.tail_instructions,
+            "tail_instructions": self.tail_instructions,
+            "provenance": self.provenance,
+        }
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise TraceError(
+                f"{self.path} cannot be written: {error.strerror or error}", None, "choose a folder with room to write"
+            ) from None
+
+
+class StoredTrace(Trace):
+    """A trace in a Parquet file that `Writer` wrote.
+
+    Raises TraceError when the file is damaged, is some other Parquet, or comes from a newer tiersim.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        name: str = "",
+        fingerprint: str = "",
+        provenance: dict[str, Any] | None = None,
+    ) -> None:
+        self.path: Path = Path(path)
+        self.name = name or self.path.name
+        with self._reading("its end, where Parquet keeps the table of contents, cannot be read"):
+            about = pq.read_metadata(self.path)
+            columns = about.schema.to_arrow_schema()
+        facts = self._facts(about.metadata or {})
+        self.schema = facts["schema"]
+        self.records = about.num_rows
+        self.instructions = facts["instructions"]
+        self.kinds = facts["kinds"]
+        self.provenance = {**facts["provenance"], **(provenance or {})}
+        self._fingerprint = fingerprint
+        self._columns = [c.name for c in SCHEMAS[self.schema].present(columns.names)]
+        self._groups = [about.row_group(i).num_rows for i in range(about.num_row_groups)]
+        wanted = [
+            pa.field(c.name, getattr(pa, c.dtype)(), nullable=False)
+            for c in SCHEMAS[self.schema].present(columns.names)
+        ]
+        if list(columns) != wanted or sum(self.kinds.values()) != self.records:
+            raise self._damaged("its columns are not those that its own description names")
+
+    @property
+    def fingerprint(self) -> str:
+        """The sha256 of the file that the records came from."""
+        return self._fingerprint or self._own_sha256
+
+    @cached_property
+    def _own_sha256(self) -> str:
+        return sha256_of(self.path)
+
+    def chunks(self, records: int = CHUNK, skip: int = 0, limit: int | None = None) -> Iterator[Chunk]:
+        """Columns, ``records`` rows at a time, from row ``skip`` on and at most ``limit`` of them, in bounded memory.
+
+        Raises TraceError when the file turns out to be damaged.
+        """
+        starts = list(accumulate(self._groups, initial=0))
+        first = sum(start <= skip for start in starts[1:])
+        rows = self._rows(first, starts, records)
+        return rechunk(window(rows, skip - starts[first], limit), records)
+
+    def _rows(self, first: int, starts: list[int], records: int) -> Iterator[Chunk]:
+        for group in range(first, len(self._groups)):
+            with (
+                self._reading(f"somewhere in records {starts[group]:,} to {starts[group + 1] - 1:,}"),
+                pq.ParquetFile(self.path, page_checksum_verification=True) as file,
+            ):
+                for batch in file.iter_batches(min(records, ROW_GROUP), [group], self._columns):
+                    yield {name: batch.column(name).to_numpy() for name in self._columns}
+
+    def _facts(self, metadata: dict[bytes, bytes]) -> dict[str, Any]:
+        if KEY not in metadata:
+            raise TraceError(
+                f"{self.path.name} is Parquet, and not a trace: its metadata has no entry 'tiersim'",
+                None,
+                "write it with tiersim.traces.store.Writer, which declares schema and units",
+            )
+        facts: dict[str, Any] = json.loads(metadata[KEY])
+        known = SCHEMAS.get(facts["schema"])
+        if known is None or facts["version"] > known.version:
+            raise TraceError(
+                f"{self.path.name} holds schema {facts['schema']} version {facts['version']}, which this tiersim does "
+                "not know",
+                None,
+                "upgrade tiersim, or make the trace again",
+            )
+        return facts
+
+    @contextmanager
+    def _reading(self, where: str) -> Iterator[None]:
+        try:
+            yield
+        except (pa.ArrowException, OSError) as error:
+            raise self._damaged(f"{where} ({str(error).splitlines()[0]})") from None
+
+    def _damaged(self, why: str) -> TraceError:
+        return TraceError(
+            f"{self.path} is damaged: {why}", None, "copy or make the file again; nothing in it can be trusted"
+        )
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file's bytes, in hexadecimal. Raises TraceError when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise TraceError(f"{path} cannot be read: {error.strerror}") from None
