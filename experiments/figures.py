@@ -98,6 +98,7 @@ class Picked:
     by: str | None
     held: dict[str, Any]
     seeds: int
+    joined: bool
 
 
 def default_figures(result: StudyResult) -> list[Spec]:
@@ -243,7 +244,7 @@ def _pick(result: StudyResult, spec: Spec) -> Picked:
         held[name] = chosen
     series = _series(result, rows, spec, by)
     seeds = max(len(values) for one in series for values in one.points.values())
-    return Picked(series, [] if over_time else _values(result, rows, x), by, held, seeds)
+    return Picked(_joined(series), [] if over_time else _values(result, rows, x), by, held, seeds, len(series) > 1)
 
 
 def _series(result: StudyResult, rows: list[Row], spec: Spec, by: str | None) -> list[Series]:
@@ -260,7 +261,7 @@ def _series(result: StudyResult, rows: list[Row], spec: Spec, by: str | None) ->
             one.points.setdefault("", []).append(np.array(row.windows[spec["y"]], float))
         else:
             one.points.setdefault(text_of(_factor(result, row, spec["x"])), []).append(float(row.metrics[spec["y"]]))
-    return _joined(list(found.values()))
+    return list(found.values())
 
 
 def _joined(series: list[Series]) -> list[Series]:
@@ -290,8 +291,10 @@ def _title(result: StudyResult, spec: Spec, picked: Picked, width: float) -> str
     said = said if spec.get("title") else said[:1].upper() + said[1:]
     kept = {**(spec.get("where") or {}), **picked.held}
     small = [f"{words(name)}: {text_of(value)}" for name, value in kept.items()]
+    if picked.by and picked.joined and len(picked.series) == 1:
+        small.append(f"the same for every {words(picked.by)}")
     if picked.seeds > 1:
-        small.append(f"mean, least and greatest of {picked.seeds} seeds")
+        small.append(f"mean and range of {picked.seeds} seeds")
     letters = int(width / LETTER)
     return "\n".join(textwrap.fill(line, letters) for line in (said, "; ".join(small)) if line)
 
@@ -363,7 +366,7 @@ def _lines(result: StudyResult, spec: Spec) -> Figure:
     numbers = amounts(picked.xs)
     xs = picked.xs if numbers is None else [value for _, value in sorted(zip(numbers, picked.xs), key=lambda p: p[0])]
     at = np.arange(len(xs), dtype=float) if numbers is None else np.array(sorted(numbers))
-    figure, axes = _begin(result, spec, picked, COLUMN, 2.0)
+    figure, axes = _begin(result, spec, picked, COLUMN, 2.0 if numbers is not None else 2.4)
     handles = []
     for one in picked.series:
         mean, low, high = one.columns([text_of(x) for x in xs])
@@ -371,7 +374,9 @@ def _lines(result: StudyResult, spec: Spec) -> Figure:
         (line,) = axes.plot(at, mean, marker=MARKERS[one.place % len(MARKERS)], **look)
         handles.append(line)
         if picked.seeds > 1 and (numbers is None or len(xs) == 1):
-            axes.errorbar(at, mean, [mean - low, high - mean], fmt="none", ecolor=look["color"], elinewidth=0.8, capsize=2)
+            axes.errorbar(
+                at, mean, [mean - low, high - mean], fmt="none", ecolor=look["color"], elinewidth=0.8, capsize=2
+            )
         elif picked.seeds > 1:
             axes.fill_between(at, low, high, color=look["color"], alpha=0.2, linewidth=0)
     _quantity_axis(axes, spec["x"], xs, at, numbers is not None)
@@ -403,10 +408,13 @@ def _quantity_axis(axes: Axes, name: str, xs: list[Any], at: NDArray[np.float64]
     if real:
         span = float(places[-1] - places[0]) or 1.0
         axes.set_xticklabels(_thinned(texts, (places - places[0]) / span * room))
-    elif max(map(len, texts)) * LETTER * len(texts) > room:
-        axes.set_xticklabels([textwrap.fill(text, 24) for text in texts], rotation=30, ha="right", rotation_mode="anchor")
     else:
-        axes.set_xticklabels(texts)
+        letters = int(room / LETTER / len(texts)) - 1
+        if max(len(word) for text in texts for word in text.split() or [text]) <= letters:
+            axes.set_xticklabels([textwrap.fill(text, letters) for text in texts])
+        else:
+            short = [text if len(text) <= 24 else f"{text[:22]} ..." for text in texts]
+            axes.set_xticklabels(short, rotation=35, ha="right", rotation_mode="anchor")
     axes.set_xlabel(f"{words(name)} ({unit})" if unit else words(name))
 
 
@@ -467,7 +475,9 @@ def _bars(result: StudyResult, spec: Spec) -> Figure:
     _scale_y(result, axes, spec["y"], "x")
     _room_for_values(axes, names, picked, xs, unit)
     if groups == 1 and result.baseline in xs:
-        axes.axvline(picked.series[0].range(result.baseline)[0], color="#777777", linewidth=0.8, linestyle=DASHES[1])
+        axes.axvline(
+            picked.series[0].range(result.baseline)[0], color="#777777", linewidth=0.8, linestyle=DASHES[1], zorder=0.9
+        )
     _legend(figure, picked, handles)
     return figure
 
@@ -485,6 +495,7 @@ def _print_values(axes: Axes, bars: BarContainer, texts: list[tuple[str, float]]
             (2.5, 0),
             textcoords="offset points",
             va="center_baseline",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},  # the line of the baseline passes behind
             fontsize=7 if bar.get_height() > 0.3 else 6,
         ).set_in_layout(False)
 
@@ -496,7 +507,8 @@ def _room_for_values(axes: Axes, names: list[str], picked: Picked, xs: list[str]
     low = min([0.0, *(least for _, least, _ in ranges if not math.isnan(least))])
     room = COLUMN - 0.25 - LETTER * max(len(line) for name in names for line in name.split("\n"))
     value = LETTER * (1 + max(len(_written(mean, unit)) for mean, _, _ in ranges))
-    axes.set_xlim(low * 1.05, (top or 1.0) / max(0.2, 1 - value / room))
+    span = (top - low) or 1.0
+    axes.set_xlim(low * 1.05, low + span / max(0.2, 1 - value / room))
 
 
 def _over_time(result: StudyResult, spec: Spec) -> Figure:
@@ -515,7 +527,7 @@ def _over_time(result: StudyResult, spec: Spec) -> Figure:
     axes.set_xlim(0, 100)
     axes.set_xlabel("share of the trace (%)")
     _scale_y(result, axes, spec["y"])
-    if axes.get_ylim()[0] >= 0:
+    if all(np.nanmin(one.points[""], initial=0.0) >= 0 for one in picked.series):
         axes.set_ylim(bottom=0)
     _legend(figure, picked, handles)
     return figure

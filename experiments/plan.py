@@ -96,7 +96,12 @@ class Plan:
             **{key: held for key, held in dump(first.scenario).items() if key != "use"},
             "report": dump(self.report),
             "runs": [
-                {"label": run.label, "seed": run.seed, "factors": run.factors, "set": changes(first.scenario, run.scenario)}
+                {
+                    "label": run.label,
+                    "seed": run.seed,
+                    "factors": run.factors,
+                    "set": changes(first.scenario, run.scenario),
+                }
                 for run in self.runs
             ],
         }

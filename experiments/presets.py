@@ -63,7 +63,8 @@ def _strip(node: Node, path: str, values: list[Value]) -> Node:
     if isinstance(inside, dict) and "value" in inside:
         said = plain(node)
         values.append(Value(path, said["value"], said["source"], said.get("uncertainty", "")))
-        return inside["value"]
+        found: Node = inside["value"]
+        return found
     assert isinstance(inside, dict), path
     kept = {key: _strip(held, f"{path}.{key}" if path else key, values) for key, held in inside.items()}
     return Node(kept, node.place, node.key_place)

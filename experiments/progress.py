@@ -50,7 +50,9 @@ class Bar:
             print(f"{self.title}: {self.total:,} {self.unit}", file=sys.stderr, flush=True)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._rich:
             self._rich.stop()
         elif not self.quiet and kind is None:

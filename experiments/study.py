@@ -97,8 +97,11 @@ def read_study(source: Path | str | dict[str, Any], sets: Sequence[str] = ()) ->
     for text in sets:
         tree = _set(tree, text)
     known = tree.value
-    name, scenario = _text(tree, "study", "give it a name: `study: my-question`"), _text(
-        tree, "scenario", "say what it is about, such as `scenario: memory-hierarchy`; see `tiersim list scenarios`"
+    name, scenario = (
+        _text(tree, "study", "give it a name: `study: my-question`"),
+        _text(
+            tree, "scenario", "say what it is about, such as `scenario: memory-hierarchy`; see `tiersim list scenarios`"
+        ),
     )
     if "/" in name or name in (".", ".."):
         raise StudyError("a study's name becomes a folder, so it has no slash", known["study"].place)
@@ -122,9 +125,7 @@ def read_study(source: Path | str | dict[str, Any], sets: Sequence[str] = ()) ->
             for seed in seeds:
                 seeded = {"seed": seed} if len(seeds) > 1 else {}
                 variants.append(Variant(full, factors | swept | seeded, seed, applied))
-    return Study(
-        name, scenario, question, file, tree, known.get("report"), known.get("claims"), variants, seeds
-    )
+    return Study(name, scenario, question, file, tree, known.get("report"), known.get("claims"), variants, seeds)
 
 
 def _question(file: Path) -> str:
@@ -203,7 +204,9 @@ def _put(tree: Node, path: tuple[str, ...], node: Node, above: tuple[str, ...]) 
     inside = tree.value
     if isinstance(inside, list):
         if not step.isdigit() or int(step) >= len(inside):
-            raise StudyError(f"{'.'.join(above)} is a list of {len(inside)}: {step!r} is no place in it", node.key_place)
+            raise StudyError(
+                f"{'.'.join(above)} is a list of {len(inside)}: {step!r} is no place in it", node.key_place
+            )
         items = list(inside)
         items[int(step)] = _put(items[int(step)], rest, node, (*above, step))
         return Node(items, tree.place, tree.key_place)

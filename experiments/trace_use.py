@@ -51,7 +51,9 @@ class TraceUse:
             return 0
         length = self.length()
         records = (
-            length * int(self.warm_up.amount) // 10**9 if self.warm_up.dimension == "ratio" else int(self.warm_up.amount)
+            length * int(self.warm_up.amount) // 10**9
+            if self.warm_up.dimension == "ratio"
+            else int(self.warm_up.amount)
         )
         if records >= length:
             error = StudyError(f"a warm-up of {records:,} records leaves nothing of {length:,}")
@@ -86,6 +88,11 @@ class TraceParam(Param):
         assert made is not None
         made.options.update(options)
         return made
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        part = {key: {"type": ["string", "number"]} for key in ("skip", "limit", "warm_up")}
+        known = {"type": "object", "properties": {"use": {"type": "string"}, **part}, "required": ["use"]}
+        return {"anyOf": [{"type": "string"}, known], "description": self.doc}
 
     @staticmethod
     def _fail(problems: list[tuple[tuple[Any, ...], str]]) -> None:

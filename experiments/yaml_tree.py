@@ -125,7 +125,8 @@ class _Reader:
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             raise StudyError(
-                f"this is no YAML: {error.problem or error.context}", self._spot(mark.line, mark.column, 1) if mark else None
+                f"this is no YAML: {error.problem or error.context}",
+                self._spot(mark.line, mark.column, 1) if mark else None,
             ) from None
         except YAMLError as error:
             raise StudyError(f"this is no YAML: {str(error).splitlines()[0]}", Place(self.file)) from None
@@ -166,7 +167,9 @@ class _Reader:
             if key.value in out:
                 first = out[key.value].key_place
                 raise StudyError(
-                    f"the key {key.value!r} stands here twice", at, f"it was given first in line {first.line if first else 0}"
+                    f"the key {key.value!r} stands here twice",
+                    at,
+                    f"it was given first in line {first.line if first else 0}",
                 )
             out[key.value] = self._convert(held, at)
         return Node(inherited | out, place, key_place)

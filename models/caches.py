@@ -16,7 +16,18 @@ from tiersim.sim.cache_loop import Level
 from tiersim.sim.events import Counts, Events, events_from
 from tiersim.sim.replay import Result, replay
 
-__all__ = ["Cache", "Core", "Memory", "System", "Times", "additive", "levels_of", "sets_of", "simulate", "simulate_lines"]
+__all__ = [
+    "Cache",
+    "Core",
+    "Memory",
+    "System",
+    "Times",
+    "additive",
+    "levels_of",
+    "sets_of",
+    "simulate",
+    "simulate_lines",
+]
 
 LATENCY = "added by each lookup here: an access that hits in the L2 pays the L1 and the L2"
 
@@ -179,7 +190,9 @@ def _serves(system: System, name: str, names: list[str], below: dict[str, str | 
             return frozenset({"data", "instructions"})
         raise _Wrong(name, "serves", "no cache stands on this one, so it must say what it serves: data or instructions")
     if stands:
-        raise _Wrong(name, "serves", f"{', '.join(stands)} stands on this cache, so the program does not reach it directly")
+        raise _Wrong(
+            name, "serves", f"{', '.join(stands)} stands on this cache, so the program does not reach it directly"
+        )
     return frozenset({"data", "instructions"}) if said == "all" else frozenset({said})
 
 
@@ -262,9 +275,7 @@ def simulate_lines(
         sets = given.pop("sets")
         given["policy"] = build("way-replacement", given.get("policy", "lru"))
         caches[name] = Cache(capacity=sets * given["ways"], latency=Quantity(1, "cycles"), **given)
-    system = System(
-        caches=caches, memory=Memory(latency=Quantity(0, "time")), core=Core(frequency=10**9), line=1
-    )
+    system = System(caches=caches, memory=Memory(latency=Quantity(0, "time")), core=Core(frequency=10**9), line=1)
     levels, counts = levels_of(system)
     code = {"load": 0, "store": 1, "fetch": 3}
     addresses = np.array([line for _, line in references], np.uint64)
@@ -274,7 +285,9 @@ def simulate_lines(
     result = replay(levels, counts, events, seed=seed, compiled=engine == "compiled", contents=True)
     assert result.contents is not None
     return LineResult(
-        dict(zip(graph, result.counters(), strict=True)), result.memory(), dict(zip(graph, result.contents, strict=True))
+        dict(zip(graph, result.counters(), strict=True)),
+        result.memory(),
+        dict(zip(graph, result.contents, strict=True)),
     )
 
 

@@ -208,9 +208,7 @@ def drop_{self.names[k]}(I, S, L, x):{self.place(k)}
         level, name, n = self.levels[k], self.names[k], self.levels[k].below
         drops = ""
         if level.inclusion == "inclusive":
-            drops = "".join(
-                f"\n        dirty_old |= drop_{self.names[j]}(I, S, L, old)" for j in self.above(k)
-            )
+            drops = "".join(f"\n        dirty_old |= drop_{self.names[j]}(I, S, L, old)" for j in self.above(k))
         if n is not None and self.levels[n].exclusive:
             give = self.below(k, "put", "old", "dirty_old")
         else:
@@ -345,7 +343,9 @@ def put_{name}({self.state}, x, dirty):{self.place(k)}
         fetch = next((k for k in entries if level_serves(self.levels[k], "instructions")), None)
         bodies = []
         if fetch is not None and fetch != data:
-            bodies.append(f"        if kind == {FETCH}:{self.entry(fetch, '            ', data=False)}            continue\n")
+            bodies.append(
+                f"        if kind == {FETCH}:{self.entry(fetch, '            ', data=False)}            continue\n"
+            )
         if data is not None:
             bodies.append(self.entry(data, "        ", data=True))
         setup = "".join(f"    last_{self.names[k]} = -1\n    spot_{self.names[k]} = 0\n" for k in entries)
@@ -377,7 +377,9 @@ def run(events, count, {self.arrays}):
         filtered = getattr(level.policy, "hit_is_idempotent", False) and not level.log and not level.future
         forget = "".join(f"last_{self.names[j]} = -1\n" for j in others) if inclusive else ""
         lines = []
-        lines.append(f"reads_{name} += kind != {STORE}\nwrites_{name} += kind == {STORE}" if data else f"reads_{name} += 1")
+        lines.append(
+            f"reads_{name} += kind != {STORE}\nwrites_{name} += kind == {STORE}" if data else f"reads_{name} += 1"
+        )
         if level_serves(level, "instructions"):
             lines.append(f"fetches += kind == {FETCH}")
         if filtered:

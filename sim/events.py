@@ -224,11 +224,9 @@ def _make(
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def events_from(
-    address: NDArray[Any], kind: NDArray[Any], line: int, size: int = 1, fetches: bool = True
-) -> Events:
+def events_from(address: NDArray[Any], kind: NDArray[Any], line: int, size: int = 1, fetches: bool = True) -> Events:
     """Events of a small stream held in memory."""
-    chunk = {
+    chunk: dict[str, NDArray[Any]] = {
         "address": np.asarray(address, np.uint64),
         "kind": np.asarray(kind, np.uint8),
         "size": np.full(len(address), size, np.uint16),

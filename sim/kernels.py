@@ -17,8 +17,11 @@ FREE = -1  # an empty place of the dictionary
 SPREAD = -7046029254386353131  # 2^64 / golden ratio as a signed word: Knuth's multiplicative hash
 
 
+OPTIONS: Any = {"_nrt": False, "cache": True, "nogil": True, "error_model": "numpy"}
+
+
 def _compiled(function: F) -> F:
-    return cast(F, numba.njit(_nrt=False, cache=True, nogil=True, error_model="numpy")(function))
+    return cast(F, numba.njit(**OPTIONS)(function))
 
 
 @_compiled

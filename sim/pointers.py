@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba.np.arrayobj
 from numba import types
 from numba.extending import intrinsic
-from numba.np.arrayobj import make_array
 
 __all__ = ["pointer"]
 
@@ -21,6 +21,8 @@ def pointer(typingctx: Any, array: Any) -> Any:
     """The address of a contiguous array's first element; the caller keeps the array alive."""
 
     def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        make_array: Any = numba.np.arrayobj.make_array
         return make_array(signature.args[0])(context, builder, arguments[0]).data
 
-    return types.CPointer(array.dtype)(array), lower
+    address: Any = types.CPointer
+    return address(array.dtype)(array), lower

@@ -41,7 +41,9 @@ class Result:
 
     def counters(self, since: int = 0) -> list[dict[str, int]]:
         """For each cache its counters summed over all stretches that end after event `since`."""
-        total = sum((cut.caches for cut in self.cuts if cut.end > since), np.zeros((len(self.levels), len(COUNTERS)), int))
+        total = sum(
+            (cut.caches for cut in self.cuts if cut.end > since), np.zeros((len(self.levels), len(COUNTERS)), int)
+        )
         return [dict(zip(COUNTERS, map(int, row), strict=True)) for row in total]
 
     def memory(self, since: int = 0) -> dict[str, int]:
@@ -279,7 +281,9 @@ def _audit(result: Result, state: _State) -> None:
         _equal(f"{level.name}: fills - evictions - invalidations - taken", held, "lines held", result.resident[k])
         if level.classify:
             kinds = own["cold"] + own["capacity"] + own["conflict"]
-            _equal(f"{level.name}: cold + capacity + conflict", kinds, "misses", own["read_misses"] + own["write_misses"])
+            _equal(
+                f"{level.name}: cold + capacity + conflict", kinds, "misses", own["read_misses"] + own["write_misses"]
+            )
         above = [all_counters[j] for j, other in enumerate(result.levels) if other.below == k]
         brings = [_reads_below(other, all_counters[j]) for j, other in enumerate(result.levels) if other.below == k]
         if above:

@@ -1,9 +1,9 @@
 """tiersim: what-if questions about memory hierarchies and cache policies, answered by replaying real traces.
 
-    import tiersim
+import tiersim
 
-    result = tiersim.run("study.yaml")
-    result.to_pandas()
+result = tiersim.run("study.yaml")
+result.to_pandas()
 """
 
 from __future__ import annotations

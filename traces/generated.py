@@ -28,6 +28,7 @@ class GeneratedTrace(Trace):
         self.schema = ACCESS.name
         self.records = generator.records
         self.instructions = generator.records * generator.gap
+        self.kinds = {}  # not known before it is made; never a fetch
         self.generator = generator
         self.provenance = {"generator": dump(generator)}
         self._fingerprint = hashlib.sha256(

@@ -127,9 +127,7 @@ class MemoryHierarchy:
         return [type(self).__module__, *(type(cache.policy).__module__ for cache in self.system.caches.values())]
 
     def _events(self, note: Callable[[int, int], None] | None = None) -> Events:
-        return prepare(
-            self.trace.open(), self.system.line, self._fetches(), self.trace.skip, self.trace.limit, note
-        )
+        return prepare(self.trace.open(), self.system.line, self._fetches(), self.trace.skip, self.trace.limit, note)
 
     def prepare(self, note: Callable[[str], None]) -> None:
         note("numbering the lines of the trace")
@@ -145,9 +143,7 @@ class MemoryHierarchy:
         events = self._events()
         levels, sets = levels_of(self.system, classify=self.miss_kinds)
         warm_up = self.trace.warm_up_records()
-        start = prefix(
-            self.trace.open(), warm_up, self.system.line.bit_length() - 1, self._fetches(), self.trace.skip
-        )
+        start = prefix(self.trace.open(), warm_up, self.system.line.bit_length() - 1, self._fetches(), self.trace.skip)
         whole = events.counts.events
         cuts = sorted({start.events, *(whole * step // WINDOWS for step in range(1, WINDOWS))})
         result = replay(levels, sets, events, seed=seed, cuts=cuts, progress=progress)
@@ -185,7 +181,9 @@ class MemoryHierarchy:
         for name, missed in simulated.misses.items():
             asked = np.array(simulated.references[name], float)
             with np.errstate(invalid="ignore"):
-                windows[f"caches.{name}.miss_ratio"] = np.where(asked > 0, np.array(missed) / np.maximum(asked, 1), np.nan)
+                windows[f"caches.{name}.miss_ratio"] = np.where(
+                    asked > 0, np.array(missed) / np.maximum(asked, 1), np.nan
+                )
         return Measured(metrics, windows, notes)
 
     def memory(self) -> int:

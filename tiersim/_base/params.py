@@ -81,7 +81,9 @@ class Param:
                 return self.read(value)
             except StudyError as error:
                 detail = getattr(error, "detail", None)
-                raise PydanticCustomError("tiersim", "{message}", {"message": error.message, "detail": detail}) from None
+                raise PydanticCustomError(
+                    "tiersim", "{message}", {"message": error.message, "detail": detail}
+                ) from None
 
         if self.reads_all or self.family is not None or self.unit is not None:
             return core_schema.no_info_plain_validator_function(check)

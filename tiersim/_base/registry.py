@@ -50,9 +50,7 @@ class Entry:
     file: str = ""
 
 
-def register(
-    name: str, *, family: str, aliases: tuple[str, ...] = (), paper: str = ""
-) -> Callable[[type[T]], type[T]]:
+def register(name: str, *, family: str, aliases: tuple[str, ...] = (), paper: str = "") -> Callable[[type[T]], type[T]]:
     """Give a class its name. All arguments must be literals: the index reads them without importing the file."""
 
     def mark(cls: type[T]) -> type[T]:
@@ -221,9 +219,7 @@ def _sentence(cls: type, item: Any) -> str:
     if item["type"] in ("missing", "missing_argument"):
         return f"the key {item['loc'][-1]!r} is missing"
     message: str = item["msg"]
-    return message[:1].lower() + message[1:].replace("Input should be", "must be").replace(
-        "input should be", "must be"
-    )
+    return message[:1].lower() + message[1:].replace("Input should be", "must be").replace("input should be", "must be")
 
 
 def _inner(owner: Any, step: Any) -> Any:

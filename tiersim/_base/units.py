@@ -1,90 +1,146 @@
 """Quantities with units, as exact integers of a base unit.
 
 A general units library reads "100 Gb/s" as gilberts and "12 cycles" as turns, so this small parser is our own. Every
-dimension has one base unit and every quantity is a whole number of it: bytes, bytes/s, picoseconds, cycles, hertz, items,
-items per 10^9 s, picoseconds per item, parts per billion. What would need a fraction of the base unit is an error.
+dimension has one base unit, and what would need a fraction of it is an error: nothing is rounded.
+
+    dimension        base unit                  written
+    bytes            byte                       80 GiB, 64 kB, 512 B
+    bandwidth        byte a second              3.35 TB/s, 100 Gb/s
+    time             picosecond                 90 ns, 5 s, 1.5 h
+    cycles           cycle                      12 cycles
+    frequency        hertz                      3.2 GHz
+    count            item                       64 Ki, 5M, 1 Mi tokens, 1_000
+    rate             event in 10^9 seconds      4 /s, 6.25 requests/s
+    time_per_item    picosecond an item         160 us/token
+    count_per_item   item an item               12 per layer
+    ratio            part per billion           7.4 %, 0.074
+    points           part per billion           5 points
+
+k, M, G, T and P are powers of 1000; Ki, Mi, Gi, Ti and Pi are powers of 1024. Case counts: Mb/s are bits, MB/s bytes.
+``KB`` and ``K`` mean 1000 to some and 1024 to others, so they are refused with both spellings offered.
 """
 
 from __future__ import annotations
 
 import difflib
+import math
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
 from tiersim._base.errors import UnitError
 
-__all__ = ["DIMENSIONS", "Quantity", "describe", "parse", "show"]
+__all__ = ["DIMENSIONS", "Dimension", "Quantity", "describe", "parse", "show"]
 
-DECIMAL = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
-BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50}
-NOUNS = (
-    "accesses",
-    "blocks",
-    "bytes",
-    "clients",
-    "entries",
-    "experts",
-    "instructions",
-    "items",
-    "layers",
-    "lines",
-    "obj",
-    "objects",
-    "pages",
-    "records",
-    "references",
-    "requests",
-    "samples",
-    "seeds",
-    "sessions",
-    "tokens",
-    "ways",
-)
-SINGULAR = {noun.removesuffix("s") if noun != "entries" else "entry": noun for noun in NOUNS} | {"access": "accesses"}
+PREFIXES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15} | {
+    prefix: 1024**power for power, prefix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi"), 1)
+}
 
-SIZES: dict[str, Fraction] = {f"{sign}B": Fraction(size) for sign, size in (DECIMAL | BINARY).items()}
-BITS: dict[str, Fraction] = {f"{sign}b": Fraction(size, 8) for sign, size in (DECIMAL | BINARY).items()}
-TIMES: dict[str, Fraction] = {
-    "ps": Fraction(1),
-    "ns": Fraction(10**3),
-    "us": Fraction(10**6),
-    "µs": Fraction(10**6),
-    "ms": Fraction(10**9),
-    "s": Fraction(10**12),
+# what can be counted, and what something can be per
+NOUNS = """
+    access block client core entry event expert frame head image instance instruction item key layer line node obj
+    object page query record reference request row sample seed session set slot step thread token user walk way worker
+""".split()
+
+
+def _plural(noun: str) -> str:
+    if noun.endswith("s"):
+        return f"{noun}es"
+    return f"{noun[:-1]}ies" if noun.endswith("ry") else f"{noun}s"
+
+
+SIZES = {f"{prefix}B": Fraction(size) for prefix, size in PREFIXES.items()}
+BITS = {f"{prefix}b": Fraction(size, 8) for prefix, size in PREFIXES.items()}
+TIMES = {unit: Fraction(10**power) for unit, power in (("ps", 0), ("ns", 3), ("us", 6), ("ms", 9), ("s", 12))} | {
     "min": Fraction(60 * 10**12),
     "h": Fraction(3600 * 10**12),
+    "µs": Fraction(10**6),  # U+00B5 and U+03BC look alike
+    "μs": Fraction(10**6),  # noqa: RUF001
 }
-COUNTS: dict[str, Fraction] = {sign: Fraction(size) for sign, size in (DECIMAL | BINARY).items()}
+COUNTS = {
+    f"{prefix} {noun}".strip(): Fraction(size)
+    for prefix, size in PREFIXES.items()
+    for noun in ("", *NOUNS, *map(_plural, NOUNS))
+}
+RATES = {unit: size * 10**9 for unit, size in COUNTS.items()}
+SECOND = {"s": Fraction(1)}
+SPANS = {"s": Fraction(1), "min": Fraction(60), "h": Fraction(3600)}
+ITEMS = {noun: Fraction(1) for noun in NOUNS}
+
+# other people's spellings of a unit, in lower case
+ALIASES = {
+    "k": ("Ki", "k"),
+    "kb": ("KiB", "kB", "kb"),
+    "byte": ("B",),
+    "bytes": ("B",),
+    "nsec": ("ns",),
+    "usec": ("us",),
+    "msec": ("ms",),
+    "sec": ("s",),
+    "second": ("s",),
+    "seconds": ("s",),
+    "minute": ("min",),
+    "minutes": ("min",),
+    "hour": ("h",),
+    "hours": ("h",),
+    "clocks": ("cycles",),
+    "cyc": ("cycles",),
+    "percent": ("%",),
+    "pp": ("points",),
+}
 
 
 @dataclass(frozen=True)
-class _Dimension:
-    """A kind of quantity: its units in base units, and what a reader should see."""
+class Dimension:
+    """A kind of quantity: its units in base units, what they may be per, and what a reader should see."""
 
-    units: dict[str, Fraction]
-    example: str
     what: str
+    example: str
+    base: str
+    units: Mapping[str, Fraction]
+    per: Mapping[str, Fraction] = field(default_factory=dict)
+    shown: tuple[str, ...] = ()
 
 
-DIMENSIONS: dict[str, _Dimension] = {
-    "bytes": _Dimension(SIZES, "80 GiB", "a size"),
-    "bandwidth": _Dimension(
-        {f"{unit}/s": size for unit, size in (SIZES | BITS).items()}, "3.35 TB/s", "a bandwidth"
+_SHOWN_SIZES = tuple(SIZES)
+DIMENSIONS: dict[str, Dimension] = {
+    "bytes": Dimension("a size", "80 GiB", "bytes", SIZES, shown=_SHOWN_SIZES),
+    "bandwidth": Dimension("a bandwidth", "3.35 TB/s", "bytes a second", SIZES | BITS, SECOND, _SHOWN_SIZES),
+    "time": Dimension("a time", "90 ns", "picoseconds", TIMES, shown=("ps", "ns", "us", "ms", "s", "min", "h")),
+    "cycles": Dimension(
+        "a number of cycles", "12 cycles", "cycles", {"cycles": Fraction(1), "cycle": Fraction(1)}, shown=("cycles",)
     ),
-    "time": _Dimension(TIMES, "90 ns", "a time"),
-    "cycles": _Dimension({"cycles": Fraction(1), "cycle": Fraction(1)}, "12 cycles", "a number of cycles"),
-    "frequency": _Dimension({f"{sign}Hz": Fraction(size) for sign, size in DECIMAL.items()}, "3.2 GHz", "a frequency"),
-    "count": _Dimension(COUNTS, "64 Ki", "a count"),
-    "rate": _Dimension({"/s": Fraction(10**9), "/min": Fraction(10**9, 60)}, "4 /s", "a rate"),
-    "time_per_item": _Dimension({}, "160 us/token", "a time for each item"),
-    "count_per_item": _Dimension({}, "12 per layer", "a count for each item"),
-    "ratio": _Dimension({"%": Fraction(10**7), "": Fraction(10**9)}, "7.4 %", "a share"),
-    "points": _Dimension({"points": Fraction(10**7), "point": Fraction(10**7)}, "5 points", "percentage points"),
+    "frequency": Dimension(
+        "a frequency",
+        "3.2 GHz",
+        "hertz",
+        {f"{prefix}Hz": Fraction(PREFIXES[prefix]) for prefix in ("", "k", "M", "G", "T")},
+        shown=("Hz", "kHz", "MHz", "GHz", "THz"),
+    ),
+    "count": Dimension("a count", "64 Ki", "items", COUNTS, shown=tuple(PREFIXES)),
+    "rate": Dimension("a rate", "4 /s", "events in 10^9 seconds", RATES, SPANS, ("",)),
+    "time_per_item": Dimension(
+        "a time for each item", "160 us/token", "picoseconds an item", TIMES, ITEMS, ("ps", "ns", "us", "ms", "s")
+    ),
+    "count_per_item": Dimension(
+        "a count for each item", "12 per layer", "items an item", COUNTS, ITEMS, tuple(PREFIXES)
+    ),
+    "ratio": Dimension(
+        "a share", "7.4 %", "parts per billion", {"%": Fraction(10**7), "": Fraction(10**9)}, shown=("%",)
+    ),
+    "points": Dimension(
+        "percentage points",
+        "5 points",
+        "parts per billion",
+        {"points": Fraction(10**7), "point": Fraction(10**7)},
+        shown=("points",),
+    ),
 }
 
-NUMBER = re.compile(r"\s*([+-]?)(\d[\d_]*(?:\.\d*)?|\.\d+)(.*)", re.DOTALL)
+NUMBER = re.compile(r"([+-]?)((?:[0-9]+(?:_[0-9]+)*)(?:\.[0-9]+)?|\.[0-9]+)(.*)", re.DOTALL)
+LONGEST = 60  # digits: no quantity needs more, and Python refuses to read thousands
 
 
 @dataclass(frozen=True)
@@ -100,121 +156,140 @@ class Quantity:
 
 
 def describe(*dimensions: str) -> str:
-    """What is expected, with an example: ``a size such as 80 GiB``."""
+    """What is expected, with an example of each dimension: ``a size such as 80 GiB``."""
     return " or ".join(f"{DIMENSIONS[name].what} such as {DIMENSIONS[name].example}" for name in dimensions)
 
 
 def parse(value: Any, *dimensions: str) -> Quantity:
-    """Read a quantity in one of these dimensions.
+    """Read a quantity in one of these dimensions, the first that fits.
 
-    Raises UnitError when the text is no quantity, the unit is unknown or of another dimension, the value is negative, or
-    is no whole number of the base unit.
+    A number without a unit fits a count or a ratio. Raises UnitError when the text is no quantity, the unit is unknown
+    or of another dimension, or the value is negative or no whole number of the base unit.
     """
     expected = f"expected {describe(*dimensions)}"
+    number, digits, unit, text = _split(value, expected)
+    fits = [(name, found) for name in dimensions if (found := _size(name, unit)) is not None]
+    for name, (size, item) in fits:
+        if (amount := number * size).denominator == 1:
+            return Quantity(int(amount), name, item)
+    if fits:
+        raise UnitError(f"{text!r} is no whole number of {DIMENSIONS[fits[0][0]].base}, the finest that is kept")
+    raise UnitError(f"{text!r} {_misfit(digits, unit, dimensions, expected)}")
+
+
+def show(amount: int, dimension: str, item: str = "") -> str:
+    """The shortest exact text of base units, in the largest unit that makes it short; `parse` reads the same back.
+
+    `item` is what a quantity per item is per. Raises UnitError for a negative amount.
+    """
+    kind = DIMENSIONS[dimension]
+    if amount < 0:
+        raise UnitError(f"{amount} {kind.base} is negative")
+    plain = kind.units is COUNTS and amount < 10_000  # 4000 requests, not 4k
+    texts = {unit: _decimal(amount / kind.units[unit]) for unit in (("",) if plain else kind.shown)}
+    least = min(len(text) for text in texts.values() if text)
+    unit, text = [(unit, text) for unit, text in texts.items() if len(text) == least][-1]
+    under = (item or "item") if kind.per is ITEMS else "s" if kind.per else ""
+    if kind.units is COUNTS:
+        gap = " " if unit.endswith("i") else ""
+        return f"{text}{gap}{unit}" + (f" per {under}" if under else "")
+    if text == "1":
+        unit = {"cycles": "cycle", "points": "point"}.get(unit, unit)
+    return f"{text} {unit}" + (f"/{under}" if under else "")
+
+
+def _split(value: Any, expected: str) -> tuple[Fraction, str, str, str]:
+    """The number, its digits as written, the unit in normal form, and the whole text."""
+    if isinstance(value, float) and math.isfinite(value) and value >= 0:
+        return Fraction(repr(value)), repr(value), "", repr(value)  # what was written, not its binary neighbour
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise UnitError(f"{value!r} is not a quantity; {expected}")
-    text = str(value).strip() if isinstance(value, str) else repr(value)
+        said = {"dict": "a mapping", "list": "a list", "NoneType": "nothing", "bool": str(value).lower()}
+        raise UnitError(f"{said.get(type(value).__name__, repr(value))} is not a quantity; {expected}")
+    if isinstance(value, int) and abs(value) >= 10**LONGEST:
+        raise UnitError(f"a number of more than {LONGEST} digits is too long; {expected}")
+    text = str(value).strip()
     if not text:
-        raise UnitError(f"nothing is given; {expected}")
+        raise UnitError(f"an empty text is not a quantity; {expected}")
     match = NUMBER.fullmatch(text)
     if not match:
         raise UnitError(f"{text!r} does not begin with a number; {expected}")
     sign, digits, rest = match.groups()
-    unit = rest.strip()
-    if re.match(r"[eE][+-]?\d", rest):
-        raise UnitError(f"{text!r}: write the number out or use a prefix such as k, M, Ki; {expected}")
+    if len(digits) > LONGEST:
+        raise UnitError(f"a number of more than {LONGEST} digits is too long; {expected}")
     if sign == "-":
         raise UnitError(f"{text!r} is negative; {expected}")
-    number = Fraction(digits.replace("_", "").rstrip("."))
-    for name in dimensions:
-        found = _in(name, unit, rest)
-        if found is not None:
-            size, item = found
-            amount = number * size
-            if amount.denominator != 1:
-                raise UnitError(f"{text!r} is no whole number of {BASE[name]}")
-            return Quantity(int(amount), name, item)
+    if re.match(r"[eE][+-]?[0-9]", rest):
+        raise UnitError(f"{text!r}: write the number out, or with a prefix such as k, M or Ki; {expected}")
+    if re.match(r"[.,_0-9]", rest):
+        raise UnitError(f"{text!r}: a number is written 1000, 1_000 or 7.4; {expected}")
+    unit = re.sub(r"\s*(?:/|\bper\b)\s*", "/", " ".join(rest.split()))
+    return Fraction(digits), digits, unit, text
+
+
+def _size(name: str, unit: str) -> tuple[Fraction, str] | None:
+    """A unit in the base unit of a dimension and what it is per, or None when it is not of that dimension."""
+    kind = DIMENSIONS[name]
+    over, slash, under = unit.rpartition("/")
+    if not kind.per:
+        over, under = unit, ""
+    elif not slash or under not in kind.per:
+        return None
+    if over not in kind.units:
+        return None
+    item = under if kind.per is ITEMS and under != "item" else ""
+    return kind.units[over] / kind.per.get(under, 1), item
+
+
+def _misfit(digits: str, unit: str, dimensions: tuple[str, ...], expected: str) -> str:
+    """What is wrong with a unit that fits none of the dimensions."""
     if not unit:
-        raise UnitError(f"{text!r} has no unit; {expected}")
-    near = _near(unit, dimensions)
-    hint = f"did you mean {digits} {near}?" if near else expected
-    other = next((DIMENSIONS[name].what for name in DIMENSIONS if _in(name, unit, rest) is not None), None)
-    raise UnitError(f"{text!r} is {other}; {expected}" if other else f"{text!r} has an unknown unit {unit!r}; {hint}")
+        return f"has no unit; {expected}"
+    other = next((kind.what for name, kind in DIMENSIONS.items() if _size(name, unit) is not None), None)
+    if other:
+        return f"is {other}; {expected}"
+    if unit in BITS:
+        return f"is in bits, which count only a bandwidth such as 100 Gb/s; {expected}"
+    words = unit.split()
+    if len(words) > 1 and all(
+        word[0] in "0123456789" or any(_size(name, word) for name in DIMENSIONS) for word in words
+    ):
+        return f"has more than one unit; {expected}"
+    near = [f"{digits} {found}".strip() for found in _near(unit, dimensions)]
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    return f"has an unknown unit {unit!r}; {expected}{hint}"
 
 
-BASE = {
-    "bytes": "bytes",
-    "bandwidth": "bytes a second",
-    "time": "picoseconds",
-    "cycles": "cycles",
-    "frequency": "hertz",
-    "count": "items",
-    "rate": "events in 10^9 seconds",
-    "time_per_item": "picoseconds an item",
-    "count_per_item": "items",
-    "ratio": "parts per billion",
-    "points": "parts per billion",
-}
+def _near(unit: str, dimensions: Iterable[str]) -> list[str]:
+    """Spellings near a unit that fit one of the dimensions."""
+    over, slash, under = unit.rpartition("/")
+    if not slash:
+        over, under = unit, ""
+    if re.search(r"[bB]ps$", unit):
+        over, slash, under = unit[:-2], "/", "s"
+    found: list[str] = []
+    for name in dimensions:
+        kind = DIMENSIONS[name]
+        if bool(slash) == bool(kind.per):
+            unders = _alike(under, kind.per) if slash else [""]
+            found += [f"{first}{slash}{second}" for first in _alike(over, kind.units) for second in unders]
+    return list(dict.fromkeys(found))
 
 
-def _in(name: str, unit: str, rest: str) -> tuple[Fraction, str] | None:
-    """The size of a unit in a dimension's base unit and what it is per, or None if it is not of that dimension."""
-    if name == "time_per_item":
-        time, slash, item = unit.partition("/")
-        item = item.strip()
-        return (TIMES[time.strip()], item) if slash and time.strip() in TIMES and item in SINGULAR else None
-    if name == "count_per_item":
-        match = re.fullmatch(r"(\w*)\s*per\s+(\w+)", unit)
-        if not match or match[1] not in COUNTS or match[2] not in SINGULAR:
-            return None
-        return COUNTS[match[1]], match[2]
-    if name == "count":
-        prefix, _, noun = unit.partition(" ")
-        if prefix in NOUNS or prefix in SINGULAR:
-            prefix, noun = "", prefix
-        if prefix in COUNTS and (not noun or noun.strip() in NOUNS or noun.strip() in SINGULAR):
-            return COUNTS[prefix], ""
-        return None
-    size = DIMENSIONS[name].units.get(unit)
-    return None if size is None else (size, "")
+def _alike(word: str, known: Mapping[str, Any]) -> list[str]:
+    if word in known:
+        return [word]
+    found = [other for other in ALIASES.get(word.lower(), ()) if other in known]
+    found = found or [other for other in known if other.lower() == word.lower()]
+    return found or difflib.get_close_matches(word, known, n=1, cutoff=0.6)
 
 
-def _near(unit: str, dimensions: tuple[str, ...]) -> str:
-    known = [known for name in dimensions for known in DIMENSIONS[name].units if known]
-    same = [known_unit for known_unit in known if known_unit.lower() == unit.lower()]
-    return next(iter(same or difflib.get_close_matches(unit, known, n=1, cutoff=0.5)), "")
-
-
-def show(amount: int, dimension: str, item: str = "") -> str:
-    """A quantity in the largest unit in which it is short and exact; `parse` reads the same amount back."""
-    if dimension == "count_per_item":
-        return f"{show(amount, 'count')} per {item or 'item'}"
-    if dimension == "time_per_item":
-        return f"{show(amount, 'time')}/{item or 'item'}"
-    best = ""
-    for unit, size in DIMENSIONS[dimension].units.items():
-        if dimension in ("ratio",) and unit != "%":
-            continue
-        value = Fraction(amount) / size
-        text = _decimal(value)
-        if text is None or (dimension == "bandwidth" and "b" in unit):
-            continue
-        shown = f"{text} {unit}".strip()
-        if not best or (len(text), value) < (len(best.split(" ")[0]), Fraction(best.split(" ")[0])):
-            best = shown
-    return best
-
-
-def _decimal(value: Fraction) -> str | None:
-    """A fraction as an exact decimal, or None when it has no end."""
-    rest = value.denominator
-    for prime in (2, 5):
-        while rest % prime == 0:
-            rest //= prime
-    if rest != 1:
-        return None
-    digits = 0
-    while (value * 10**digits).denominator != 1:
-        digits += 1
-    whole = str(int(value * 10**digits)).rjust(digits + 1, "0")
-    return f"{whole[:-digits]}.{whole[-digits:]}" if digits else whole
+def _decimal(value: Fraction) -> str:
+    """A fraction as an exact decimal, or an empty text when it has no end."""
+    places = 0
+    while value.denominator != 1:
+        if math.gcd(value.denominator, 10) == 1:
+            return ""
+        value *= 10
+        places += 1
+    digits = str(value.numerator).rjust(places + 1, "0")
+    return f"{digits[:-places]}.{digits[-places:]}" if places else digits

@@ -13,7 +13,9 @@ __all__ = ["run_command"]
 
 @click.command("run", short_help="Run a study from a YAML file.")
 @click.argument("study", type=click.Path(path_type=Path))
-@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a key of the file, e.g. system.line=128B.")
+@click.option(
+    "--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a key of the file, e.g. system.line=128B."
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the results. [default: results/STUDY]")
 @click.option("--workers", type=click.IntRange(1), help="Processes to use. [default: one for each core]")
 @click.option("--fresh", is_flag=True, help="Run again what is stored already.")

@@ -1,0 +1,261 @@
+"""What exists and what it means: the answers of `tiersim list`, `explain` and `schema`, and of the reference pages."""
+
+from __future__ import annotations
+
+from inspect import getdoc
+from dataclasses import MISSING, asdict, dataclass, field, is_dataclass
+from typing import Any, get_args, get_type_hints
+
+from tiersim._base import units
+from tiersim._base.errors import StudyError
+from tiersim._base.params import Param, default, dump, params
+from tiersim._base.registry import Entry, families, index, load, nearest
+from tiersim.experiments import presets
+from tiersim.experiments.plan import ReportSpec
+from tiersim.experiments.scenarios.memory_hierarchy import CACHE_METRICS, METRICS
+from tiersim.traces.catalogue import bundled
+
+__all__ = ["Answer", "Key", "explain", "keys_of", "kinds", "listing", "schema"]
+
+STUDY_KEYS = {
+    "study": "name of the study and of its folder",
+    "scenario": "what it is about; see `tiersim list scenarios`",
+    "extends": "another study file that this one changes",
+    "what_if": "label -> the dotted keys that this variant changes; `base` is the study without changes",
+    "sweep": "dotted key -> list of values, as a product; under `zip` in step",
+    "repeat": "{seeds: 5} or a list of seeds; runs that nothing random reaches run once",
+    "seed": "the root of all random streams (default 0)",
+    "report": "what is shown: baseline, metrics, figures",
+}
+
+
+@dataclass
+class Key:
+    """One key of a study: what it means, in which unit, what it is when not said, and where that is from."""
+
+    key: str
+    doc: str
+    form: str = ""
+    default: Any = None
+    source: str = ""
+    required: bool = False
+
+
+@dataclass
+class Answer:
+    """What `explain` says: a title, a text, a table of keys, and the values of presets."""
+
+    title: str
+    text: str = ""
+    paper: str = ""
+    keys: list[Key] = field(default_factory=list)
+    presets: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def kinds() -> list[str]:
+    """What can be listed."""
+    return [*(plural(family) for family in families()), "presets", "traces", "metrics"]
+
+
+def plural(family: str) -> str:
+    """A family's name as `tiersim list` takes it."""
+    return family if family.endswith("replacement") else f"{family}s"
+
+
+def listing(kind: str) -> list[dict[str, Any]]:
+    """Every thing of a kind with one line about it. Raises StudyError for a kind that is not known."""
+    if kind in ("policies", "policy"):
+        return [
+            row | {"family": family} for family in families() if "replacement" in family for row in _entries(family)
+        ]
+    if kind in ("presets", "preset"):
+        found = [presets.find(path.stem) for path in sorted(presets.FOLDER.glob("*.yaml"))]
+        return [{"name": preset.name, "kind": preset.kind, "about": preset.about} for preset in found]
+    if kind in ("traces", "trace"):
+        rows: list[dict[str, Any]] = [
+            {"name": item.name, "records": item.records, "instructions": item.instructions, "about": item.about}
+            for item in bundled().values()
+        ]
+        return rows + [{"name": f"generated/{row['name']}", "about": row["about"]} for row in _entries("generator")]
+    if kind in ("metrics", "metric"):
+        rows = [{"name": name, "unit": unit, "about": doc} for name, (unit, doc, _) in METRICS.items()]
+        return rows + [
+            {"name": f"caches.NAME.{name}", "unit": unit, "about": doc}
+            for name, (unit, doc, _) in CACHE_METRICS.items()
+        ]
+    for family in families():
+        if kind in (family, plural(family)):
+            return _entries(family)
+    hint = nearest(kind, ["policies", *kinds()]) or f"there are: policies, {', '.join(kinds())}"
+    raise StudyError(f"there is no kind {kind!r}; {hint}")
+
+
+def _entries(family: str) -> list[dict[str, Any]]:
+    found: dict[str, Entry] = {item.name: item for item in index(family).values()}
+    return [
+        {"name": item.name, "about": item.summary, "aliases": list(item.aliases), "paper": item.paper}
+        for item in found.values()
+    ]
+
+
+def keys_of(cls: type, path: str = "") -> list[Key]:
+    """Every key of a config class, the ones inside it as dotted keys."""
+    out = []
+    for item, hint, param in params(cls):
+        if not item.init:
+            continue
+        key = f"{path}.{item.name}" if path else item.name
+        said = default(item)
+        shown = None if said is MISSING or said is None else dump(said)
+        if isinstance(shown, dict) and "use" in shown:
+            shown = shown["use"] if len(shown) == 1 else shown
+        elif param and param.unit and isinstance(said, int):
+            shown = units.show(said, param.unit)
+        out.append(
+            Key(
+                key,
+                param.doc if param else "",
+                _form(hint, param),
+                shown,
+                param.source if param else "",
+                said is MISSING,
+            )
+        )
+        inner = _config_inside(hint)
+        if inner is not None:
+            many = "dict[" in str(hint)
+            out += keys_of(inner, f"{key}.NAME" if many else key)
+    return out
+
+
+def _config_inside(hint: Any) -> type | None:
+    if is_dataclass(hint) and isinstance(hint, type) and hasattr(hint, "__pydantic_config__"):
+        return hint
+    for arg in get_args(hint):
+        if (found := _config_inside(arg)) is not None:
+            return found
+    return None
+
+
+def _form(hint: Any, param: Param | None) -> str:
+    if param is not None and param.unit:
+        return units.describe(*param.unit.split("|"))
+    if param is not None and param.family:
+        return f"a {param.family}: a name or {{use: name, ...}}"
+    base = get_args(hint)[0] if param is not None else hint
+    return _words(base)
+
+
+def _words(hint: Any) -> str:
+    arguments = get_args(hint)
+    if "Literal" in str(hint) and arguments and all(isinstance(arg, str) for arg in arguments):
+        return " | ".join(arguments)
+    if arguments:
+        if getattr(hint, "__origin__", None) is dict:
+            return "a mapping of names"
+        if getattr(hint, "__origin__", None) is list:
+            return f"a list of {_words(arguments[0])}"
+        return " | ".join(_words(arg) for arg in arguments if arg is not type(None))
+    if is_dataclass(hint):
+        return "a mapping"
+    return {"int": "a whole number", "float": "a number", "str": "text", "bool": "true | false"}.get(
+        getattr(hint, "__name__", ""), "a value"
+    )
+
+
+def explain(word: str, scenario: str = "memory-hierarchy") -> Answer:
+    """What a key, policy, scenario, preset, trace or metric is. Raises StudyError with the nearest right spelling."""
+    cls = load("scenario", scenario)
+    if word in STUDY_KEYS:
+        keys = keys_of(ReportSpec, "report") if word == "report" else []
+        return Answer(word, STUDY_KEYS[word], keys=keys)
+    everything = keys_of(cls)
+    exact = [key for key in everything if key.key == _generic(word, everything)]
+    if exact:
+        inside = [key for key in everything if key.key.startswith(f"{exact[0].key}.")]
+        values = {
+            preset: [asdict(value) for value in presets.find(preset).values if _under(f"{kind}.{value.key}", word)]
+            for kind in (word.split(".")[0],)
+            for preset in presets.names(kind)
+        }
+        return Answer(
+            word, exact[0].doc, keys=exact + inside, presets={name: held for name, held in values.items() if held}
+        )
+    for family in families():
+        if word in index(family):
+            item = index(family)[word]
+            made = load(family, word)
+            return Answer(f"{item.name} ({family})", getdoc(made) or "", item.paper, keys_of(made))
+    if word.startswith("generated/") and word.removeprefix("generated/") in index("generator"):
+        made = load("generator", word.removeprefix("generated/"))
+        return Answer(word, getdoc(made) or "", keys=keys_of(made))
+    if (presets.FOLDER / f"{word}.yaml").exists():
+        preset = presets.find(word)
+        return Answer(
+            f"{word} (a preset for {preset.kind})", preset.about, presets={word: [asdict(v) for v in preset.values]}
+        )
+    if word in bundled():
+        item_ = bundled()[word]
+        return Answer(word, f"{item_.about}\n{item_.records:,} records. Made by: {item_.recipe}. {item_.licence}.")
+    metric = METRICS.get(word) or CACHE_METRICS.get(word.split(".")[-1]) if word else None
+    if metric:
+        return Answer(word, metric[1], keys=[Key(word, metric[1], metric[0])])
+    known = [key.key for key in everything] + [name for family in families() for name in index(family)]
+    known += [*STUDY_KEYS, *METRICS, *bundled(), *(path.stem for path in presets.FOLDER.glob("*.yaml"))]
+    hint = nearest(word, known) or "see `tiersim list policies`, `list presets`, `list metrics`, `list traces`"
+    raise StudyError(f"nothing is called {word!r}; {hint}")
+
+
+def _generic(word: str, keys: list[Key]) -> str:
+    """A dotted key with the user's own names (such as l2) as they stand in the schema (NAME)."""
+    for key in keys:
+        mine, theirs = word.split("."), key.key.split(".")
+        if len(mine) == len(theirs) and all(b in (a, "NAME") for a, b in zip(mine, theirs, strict=True)):
+            return key.key
+    return word
+
+
+def _under(key: str, word: str) -> bool:
+    return key == word or key.startswith(f"{word}.")
+
+
+def schema(scenario: str = "memory-hierarchy") -> dict[str, Any]:
+    """The JSON Schema of a study file of this scenario."""
+    from pydantic import TypeAdapter
+
+    made = TypeAdapter(load("scenario", scenario)).json_schema()
+    own = made.pop("properties")
+    for name, hint in get_type_hints(load("scenario", scenario), include_extras=False).items():
+        if name in own and presets.names(name) and is_dataclass(hint):
+            inner = own[name]
+            use = {"type": "object", "properties": {"use": {"enum": presets.names(name)}}, "required": ["use"]}
+            own[name] = {"anyOf": [{"enum": presets.names(name)}, use, inner]}
+    report = TypeAdapter(ReportSpec).json_schema()
+    definitions = made.pop("$defs", {}) | report.pop("$defs", {})
+    seeds = {
+        "oneOf": [{"type": "integer", "minimum": 1}, {"type": "array", "items": {"type": "integer", "minimum": 0}}]
+    }
+    properties: dict[str, Any] = {
+        "study": {"type": "string"},
+        "scenario": {"const": scenario},
+        "extends": {"type": "string"},
+        "seed": {"type": "integer", "minimum": 0},
+        "what_if": {"type": "object", "additionalProperties": {"type": "object"}},
+        "sweep": {"type": "object", "additionalProperties": {"type": ["array", "object"]}},
+        "repeat": {"type": "object", "properties": {"seeds": seeds}, "additionalProperties": False},
+        "report": report,
+    }
+    for name, text in STUDY_KEYS.items():
+        properties[name]["description"] = text
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"tiersim study: {scenario}",
+        "type": "object",
+        "properties": properties | own,
+        "required": ["study", "scenario"],
+        "additionalProperties": False,
+        "$defs": definitions,
+    }

@@ -1,0 +1,200 @@
+"""The report of a study: one HTML file that opens anywhere, and its figures as files for a paper."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tiersim._base.errors import StudyError
+from tiersim.experiments.figures import amounts, default_figures, draw, encode, text_of, words
+from tiersim.experiments.results import Row, StudyResult, differing, write_bytes
+from tiersim.experiments.scenario import Metric
+from tiersim.experiments.table import difference, number
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+__all__ = ["write_report"]
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass
+class Cell:
+    """One cell of a table; `sort` is the number that orders it, `mark` is ``better``, ``worse`` or nothing."""
+
+    text: str
+    sort: float | None = None
+    mark: str = ""
+
+
+@dataclass
+class Picture:
+    """A figure in the page and as files."""
+
+    name: str
+    caption: str
+    svg: Markup
+
+
+def write_report(result: StudyResult) -> list[str]:
+    """Write ``report.html`` and ``figures/*.png, *.svg`` into the folder of a study; gives the lines to print.
+
+    A figure that cannot be drawn is left out with its reason. Without a folder nothing is written, and without the
+    packages of the extra ``report`` neither: the line says how to install them.
+    """
+    if result.folder is None:
+        return []
+    try:
+        import jinja2
+        import matplotlib  # noqa: F401  (figures.py needs it)
+    except ImportError:
+        return ["report: not written, it needs matplotlib and jinja2: pip install 'tiersim[report]'"]
+    pictures, missing = _figures(result, result.folder)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    page = environment.get_template("report.html.j2").render(_content(result, pictures, missing))
+    write_bytes(result.folder / "report.html", page.encode())
+    lines = [f"report: {result.folder / 'report.html'}"]
+    if pictures:
+        lines.append(f"figures: {result.folder / 'figures'} ({len(pictures)}, each as PNG and SVG)")
+    return lines + missing
+
+
+def _figures(result: StudyResult, folder: Path) -> tuple[list[Picture], list[str]]:
+    from markupsafe import Markup
+
+    pictures: list[Picture] = []
+    missing: list[str] = []
+    for spec in result.figures or default_figures(result):
+        name = _file_name(spec, {picture.name for picture in pictures})
+        try:
+            figure = draw(result, spec)
+        except StudyError as error:
+            missing.append(f"{error.message}; {error.remedy}")
+            continue
+        svg = encode(figure, "svg")
+        write_bytes(folder / "figures" / f"{name}.svg", svg)
+        write_bytes(folder / "figures" / f"{name}.png", encode(figure, "png"))
+        caption = figure.axes[0].get_title(loc="left").replace("\n", ". ", 1).replace("\n", " ")
+        pictures.append(Picture(name, caption, Markup(_inline(svg.decode(), f"figure-{len(pictures) + 1}-"))))
+    return pictures, missing
+
+
+def _file_name(spec: dict[str, Any], taken: set[str]) -> str:
+    parts = [spec["y"], "over", spec["x"], *(["by", spec["by"]] if spec.get("by") else [])]
+    name = re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(parts)).strip("-.")
+    last = next(count for count in range(1, len(taken) + 2) if (name if count == 1 else f"{name}-{count}") not in taken)
+    return name if last == 1 else f"{name}-{last}"
+
+
+def _inline(svg: str, prefix: str) -> str:
+    """An SVG file as an element of a page: no prologue and no comments, and ids that no other figure has."""
+    svg = re.sub(r"<!--.*?-->\s*", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    svg = re.sub(r'\bid="', f'id="{prefix}', svg)
+    svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}", svg)
+    return svg.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1).strip()
+
+
+def _content(result: StudyResult, pictures: list[Picture], missing: list[str]) -> dict[str, Any]:
+    assert result.folder is not None
+    paragraphs = [" ".join(part.split()) for part in re.split(r"\n\s*\n", result.question) if part.strip()]
+    factors = differing(result.rows)
+    compared = "what_if" in factors
+    resolved = result.folder / "resolved.yaml"
+    return {
+        "result": result,
+        "title": paragraphs[0] if paragraphs else result.study,
+        "paragraphs": paragraphs[1:],
+        "version": import_module("tiersim").__version__,  # the front door's one fact that all floors may know
+        "compared": compared,
+        "factors": [words(name) for name in factors] or ["run"],
+        "shown": [_described(result, name) for name in result.shown],
+        "runs": _runs(result, factors, compared),
+        "failed": [row for row in result.rows if row.status != "done"],
+        "pictures": pictures,
+        "missing": missing,
+        "labels": _labels(result),
+        "others": _others(result),
+        "sources": list(_flat(result.provenance)),
+        "resolved": resolved.read_text(encoding="utf-8") if resolved.exists() else "",
+    }
+
+
+def _described(result: StudyResult, name: str) -> Metric:
+    return result.metrics.get(name) or Metric(name, "", "")
+
+
+def _runs(result: StudyResult, factors: list[str], compared: bool) -> list[tuple[Row, list[Cell], list[Cell]]]:
+    """Each run with the cells of its factors and those of its shown metrics."""
+    columns = []
+    for name in factors:
+        values = [row.factors.get(name, result.baseline if name == "what_if" else "") for row in result.rows]
+        order = amounts(values)
+        columns.append([Cell(text_of(value), order[at] if order else None) for at, value in enumerate(values)])
+    heads = [list(cells) for cells in zip(*columns)] if columns else [[Cell(row.label)] for row in result.rows]
+    return [(row, head, _measured(result, row, compared)) for row, head in zip(result.rows, heads)]
+
+
+def _measured(result: StudyResult, row: Row, compared: bool) -> list[Cell]:
+    cells = []
+    base = result.base_of(row)
+    for name in result.shown:
+        metric, value = _described(result, name), row.metrics.get(name)
+        cells.append(_cell(value, metric.unit))
+        if compared:
+            cells.append(_change(value, base.metrics.get(name) if base else None, metric.better))
+    return cells
+
+
+def _cell(value: float | None, unit: str) -> Cell:
+    if value is None or value != value:
+        return Cell("–")
+    return Cell(number(value, unit), value)
+
+
+def _change(value: float | None, base: float | None, better: str) -> Cell:
+    if value is None or base is None:
+        return Cell("")
+    mark = ""
+    if better and value != base:
+        mark = "better" if (value < base) == (better == "less") else "worse"
+    return Cell(difference(value, base), value / base - 1 if base else None, mark)
+
+
+def _labels(result: StudyResult) -> list[str]:
+    """A name for each finished run, with the seed where there are several."""
+    several = len({row.seed for row in result.rows}) > 1
+    return [f"{row.label}, seed {row.seed}" if several else row.label for row in result.rows if row.status == "done"]
+
+
+def _others(result: StudyResult) -> list[tuple[Metric, list[Cell]]]:
+    """The metrics that are not in the main table, with a cell for each finished run."""
+    rows = [row for row in result.rows if row.status == "done"]
+    found = dict.fromkeys(name for row in rows for name in row.metrics if name not in result.shown)
+    described = [_described(result, name) for name in found]
+    return [(metric, [_cell(row.metrics.get(metric.name), metric.unit) for row in rows]) for metric in described]
+
+
+def _flat(tree: Any, path: str = "") -> Any:
+    """Nested provenance as pairs of a dotted name and a text."""
+    if isinstance(tree, dict) and tree:
+        for key, held in tree.items():
+            yield from _flat(held, f"{path}.{key}" if path else str(key))
+    elif tree is not None:
+        yield path.replace("_", " "), " ".join(map(str, tree)) if isinstance(tree, list | tuple) else _plain(tree)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)

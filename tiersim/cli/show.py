@@ -1,0 +1,90 @@
+"""`tiersim list`, `explain` and `schema`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+__all__ = ["explain_command", "list_command", "schema_command"]
+
+
+@click.command("list", short_help="List what exists: policies, presets, traces, metrics ...")
+@click.argument("kind", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def list_command(kind: str | None, as_json: bool) -> None:
+    """List everything of a KIND; without one, the kinds."""
+    from tiersim.experiments.catalogue import kinds, listing
+
+    rows: list[dict[str, Any]] = [{"kind": name} for name in ["policies", *kinds()]] if kind is None else listing(kind)
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    columns = [name for name in dict.fromkeys(key for row in rows for key in row) if any(row.get(name) for row in rows)]
+    _table(columns, [[_cell(row.get(name)) for name in columns] for row in rows])
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return "" if value is None else str(value)
+
+
+def _table(columns: list[str], rows: list[list[str]]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in columns:
+        table.add_column(name, overflow="fold", no_wrap=name in ("name", "key", "kind"))
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console = Console()
+    if not console.is_terminal:  # into a file or a pipe: as wide as it needs
+        console = Console(width=200)
+    console.print(table)
+
+
+@click.command("explain", short_help="Explain a key, policy, preset or metric: unit, default, source.")
+@click.argument("key")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def explain_command(key: str, as_json: bool) -> None:
+    """Explain a KEY of a study (system.caches.l2.policy), a policy, preset, trace, generator or metric."""
+    from tiersim.experiments.catalogue import explain
+
+    answer = explain(key)
+    if as_json:
+        print(json.dumps(answer.to_dict(), indent=2))
+        return
+    click.secho(answer.title, bold=True)
+    if answer.text:
+        click.echo(answer.text)
+    if answer.paper:
+        click.echo(f"Source: {answer.paper}")
+    if answer.keys:
+        rows = [
+            [item.key, item.doc, item.form, "required" if item.required else _cell(item.default), item.source]
+            for item in answer.keys
+        ]
+        _table(["key", "meaning", "form", "default", "source"], rows)
+    for name, values in answer.presets.items():
+        click.secho(f"preset {name}", bold=True)
+        _table(
+            ["key", "value", "source", "uncertainty"],
+            [[item["key"], str(item["value"]), item["source"], item["uncertainty"]] for item in values],
+        )
+
+
+@click.command("schema", short_help="Print the JSON Schema of a study, for editors.")
+@click.argument("scenario", default="memory-hierarchy")
+@click.option("--json", "as_json", is_flag=True, help="The schema is JSON with or without this.")
+def schema_command(scenario: str, as_json: bool) -> None:
+    """Print the JSON Schema of a study file of this SCENARIO."""
+    from tiersim.experiments.catalogue import schema
+
+    print(json.dumps(schema(scenario), indent=2))
