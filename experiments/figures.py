@@ -40,9 +40,9 @@ LETTER = 0.062  # inches: the mean width of a letter at 8 point
 PALETTE = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # its yellow is lost on white
 MARKERS = "osD^vPX<"
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
-HATCHES = ("", "/////", ".....", "xxxxx", "-----")
+HATCHES = ("", "////", "----", "\\\\\\\\", "xxxx")  # of lines only: dots make an SVG ten times larger
 LOG_FROM = 8  # a logarithmic axis once the largest value is so many times the smallest
-STYLE: dict[str, Any] = {
+STYLE: Any = {  # a dict; newer matplotlibs type its keys
     "axes.edgecolor": "#444444",
     "axes.formatter.useoffset": False,
     "axes.linewidth": 0.6,
@@ -74,7 +74,7 @@ STYLE: dict[str, Any] = {
 class Series:
     """What is drawn as one line or one set of bars; `place` decides its colour, the same in every figure."""
 
-    label: str
+    labels: list[str]
     place: int
     ends: tuple[float, ...] = ()
     points: dict[str, list[Any]] = field(default_factory=dict)  # by the text of x; an entry a seed
@@ -143,7 +143,7 @@ def draw(result: StudyResult, spec: Spec) -> Figure:
 
 
 def encode(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
-    """A figure as the bytes of a file (PNG at 200 dots an inch), without dates: the same figure gives the same bytes."""
+    """A figure as the bytes of a file (PNG at 200 dots an inch), without dates: equal figures, equal bytes."""
     nothing: dict[str, None] = (
         {"Date": None, "Creator": None, "Format": None, "Type": None} if kind == "svg" else {"Software": None}
     )
@@ -256,7 +256,7 @@ def _series(result: StudyResult, rows: list[Row], spec: Spec, by: str | None) ->
     for row in rows:
         label = text_of(_factor(result, row, by)) if by else ""
         ends = tuple(row.windows["end"]) if spec["x"] == "time" else ()
-        one = found.setdefault((label, ends), Series(label, order.index(label) if label in order else 0, ends))
+        one = found.setdefault((label, ends), Series([label], order.index(label) if label in order else 0, ends))
         if ends:
             one.points.setdefault("", []).append(np.array(row.windows[spec["y"]], float))
         else:
@@ -270,7 +270,7 @@ def _joined(series: list[Series]) -> list[Series]:
     for one in series:
         same = json.dumps([one.ends, {x: [np.asarray(held).tolist() for held in one.points[x]] for x in one.points}])
         if same in found:
-            found[same].label += f" = {one.label}"
+            found[same].labels += one.labels
         else:
             found[same] = one
     return list(found.values())
@@ -305,7 +305,8 @@ def _begin(result: StudyResult, spec: Spec, picked: Picked, width: float, height
 
     title = _title(result, spec, picked, width)
     labels = _legend_labels(picked)
-    rows = -(-len(labels) // _legend_columns(labels, width)) * (1 + max((one.count("\n") for one in labels), default=0))
+    lines = 1 + max((label.count("\n") for label in labels), default=0)
+    rows = lines * math.ceil(len(labels) / _legend_columns(labels, width)) + bool(_legend_title(picked))
     figure = Figure(figsize=(width, height + 0.16 * (title.count("\n") + 1) + 0.15 * rows + 0.5))
     axes = figure.subplots()
     axes.set_title(title)
@@ -316,7 +317,16 @@ def _begin(result: StudyResult, spec: Spec, picked: Picked, width: float, height
 def _legend_labels(picked: Picked) -> list[str]:
     if len(picked.series) < 2:
         return []
-    return [textwrap.fill(one.label or "all", 46) for one in picked.series]
+    out = []
+    for one in picked.series:
+        short = " = ".join(one.labels)
+        out.append(short if len(short) <= 46 else "\n= ".join(textwrap.fill(label, 44) for label in one.labels))
+    return out
+
+
+def _legend_title(picked: Picked) -> str:
+    """Names of variants speak for themselves, other values need the name of their factor."""
+    return "" if picked.by in (None, "what_if") or len(picked.series) < 2 else words(str(picked.by))
 
 
 def _legend_columns(labels: list[str], width: float) -> int:
@@ -328,9 +338,12 @@ def _legend(figure: Figure, picked: Picked, handles: Sequence[Any]) -> None:
     labels = _legend_labels(picked)
     if labels:
         width = float(figure.get_size_inches()[0])
-        title = "" if picked.by in (None, "what_if") else words(str(picked.by))
         figure.legend(
-            handles, labels, loc="outside lower center", ncols=_legend_columns(labels, width), title=title or None
+            handles,
+            labels,
+            loc="outside lower center",
+            ncols=_legend_columns(labels, width),
+            title=_legend_title(picked) or None,
         )
 
 
@@ -444,7 +457,7 @@ def _bars(result: StudyResult, spec: Spec) -> Figure:
     xs = [text_of(x) for x in picked.xs]
     names = [textwrap.fill(f"{x} (baseline)" if x == result.baseline else x, 24) for x in xs]
     groups = len(picked.series)
-    slot = max(0.13 * groups + 0.1, 0.13 * (1 + max(name.count("\n") for name in names)) + 0.06, 0.26)
+    slot = max(0.13 * groups + 0.1, 0.14 * (1 + max(name.count("\n") for name in names)) + 0.08, 0.26)
     figure, axes = _begin(result, spec, picked, COLUMN, slot * len(xs) + 0.1)
     unit = _metric(result, spec["y"]).unit
     thick = 0.82 / groups

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from importlib import import_module
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tiersim._base.errors import StudyError
-from tiersim.experiments.figures import amounts, default_figures, draw, encode, text_of, words
+from tiersim.experiments.figures import COLUMN, amounts, default_figures, draw, encode, text_of, words
 from tiersim.experiments.results import Row, StudyResult, differing, write_bytes
 from tiersim.experiments.scenario import Metric
 from tiersim.experiments.table import difference, number
@@ -37,6 +38,7 @@ class Picture:
 
     name: str
     caption: str
+    wide: bool
     svg: Markup
 
 
@@ -86,7 +88,8 @@ def _figures(result: StudyResult, folder: Path) -> tuple[list[Picture], list[str
         write_bytes(folder / "figures" / f"{name}.svg", svg)
         write_bytes(folder / "figures" / f"{name}.png", encode(figure, "png"))
         caption = figure.axes[0].get_title(loc="left").replace("\n", ". ", 1).replace("\n", " ")
-        pictures.append(Picture(name, caption, Markup(_inline(svg.decode(), f"figure-{len(pictures) + 1}-"))))
+        inline = Markup(_inline(svg.decode(), f"figure-{len(pictures) + 1}-"))
+        pictures.append(Picture(name, caption, figure.get_figwidth() > COLUMN, inline))
     return pictures, missing
 
 
@@ -113,6 +116,8 @@ def _content(result: StudyResult, pictures: list[Picture], missing: list[str]) -
     resolved = result.folder / "resolved.yaml"
     return {
         "result": result,
+        "words": words,
+        "seeds": len({row.seed for row in result.rows}) > 1,
         "title": paragraphs[0] if paragraphs else result.study,
         "paragraphs": paragraphs[1:],
         "version": import_module("tiersim").__version__,  # the front door's one fact that all floors may know
@@ -139,8 +144,9 @@ def _runs(result: StudyResult, factors: list[str], compared: bool) -> list[tuple
     columns = []
     for name in factors:
         values = [row.factors.get(name, result.baseline if name == "what_if" else "") for row in result.rows]
-        order = amounts(values)
-        columns.append([Cell(text_of(value), order[at] if order else None) for at, value in enumerate(values)])
+        given = [value for value in values if value != ""]  # a variant that no seed changes is run without one
+        order = {text_of(value): amount for value, amount in zip(given, amounts(given) or ())}
+        columns.append([Cell(text_of(value), order.get(text_of(value))) for value in values])
     heads = [list(cells) for cells in zip(*columns)] if columns else [[Cell(row.label)] for row in result.rows]
     return [(row, head, _measured(result, row, compared)) for row, head in zip(result.rows, heads)]
 
@@ -157,8 +163,8 @@ def _measured(result: StudyResult, row: Row, compared: bool) -> list[Cell]:
 
 
 def _cell(value: float | None, unit: str) -> Cell:
-    if value is None or value != value:
-        return Cell("–")
+    if value is None or math.isnan(value):
+        return Cell("-")
     return Cell(number(value, unit), value)
 
 

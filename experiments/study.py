@@ -1,30 +1,35 @@
 """The study file: what is asked, and the variants that it unfolds into.
 
-Precedence is extends < file (edited by ``--set``) < what_if < sweep. It knows no scenario: what the keys mean is checked
-when each variant is built.
+Precedence is extends < file (edited by ``--set``) < what_if < sweep. It knows no scenario: what the keys mean is
+checked when each variant is built.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tiersim._base import units
 from tiersim._base.errors import Place, StudyError
 from tiersim._base.registry import nearest
-from tiersim.experiments.yaml_tree import Node, from_data, load, load_text, merge
+from tiersim.experiments.yaml_tree import Node, from_data, get, load, load_value, merge, put
 
-__all__ = ["RESERVED", "Study", "Variant", "problem", "read_study"]
+__all__ = ["RESERVED", "Study", "Variant", "place_of", "problem", "read_study"]
 
 RESERVED = ("study", "scenario", "extends", "what_if", "sweep", "sensitivity", "repeat", "seed", "report", "claims")
 BASE = "base"
+SEEDS = 2**64  # the random streams count in 64 bits
+MOST = 1_000_000  # runs: more than these are a slip of the pen
 
 
 @dataclass
 class Variant:
-    """One point of a study: the scenario's tree with all overrides in place."""
+    """One point of a study: the scenario's tree with all overrides in place; `factors` holds what varies."""
 
     label: str
     factors: dict[str, Any]
@@ -48,260 +53,330 @@ class Study:
 
 
 @dataclass(frozen=True)
-class _Override:
-    """One key to set, and who sets it."""
+class _Setting:
+    """One dotted key to set, and who sets it."""
 
-    path: tuple[str, ...]
+    key: str
     node: Node
+    who: str
 
     @property
-    def key(self) -> str:
-        return ".".join(self.path)
+    def place(self) -> Place:
+        return self.node.key_place or self.node.place
 
 
-def problem(tree: Node, path: tuple[Any, ...], message: str) -> StudyError:
-    """An error at a path of a tree: an unknown key points to the key, anything else to the value or the nearest above."""
-    node = tree
-    for step in path:
-        inside = node.value
-        if isinstance(inside, dict) and step in inside:
-            node = inside[step]
-        elif isinstance(inside, list) and isinstance(step, int) and step < len(inside):
-            node = inside[step]
-        else:
-            break
-    place = node.place
-    if message.startswith("unknown key") and node.key_place is not None:
-        place = node.key_place
-    elif isinstance(node.value, dict) and node.key_place is not None:
-        place = node.key_place
-    return StudyError(message, place, _where(path))
+def place_of(tree: Node, path: Sequence[Any]) -> Place:
+    """The deepest place known for a path, which may lead to something missing."""
+    found = (get(tree, path[:length]) for length in range(len(path), 0, -1))
+    return next((node.place for node in found if node is not None), tree.place)
 
 
-def _where(path: tuple[Any, ...]) -> str:
+def problem(tree: Node, path: Sequence[Any], message: str) -> StudyError:
+    """An error at a path of a tree: an unknown key points to the key, all else to the value or the nearest above."""
+    node = get(tree, path)
+    if node is not None and node.key_place is not None and message.startswith("unknown key"):
+        return StudyError(message, node.key_place, _where(path))
+    return StudyError(message, place_of(tree, path), _where(path))
+
+
+def _where(path: Sequence[Any]) -> str:
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
     return f"`tiersim explain {path[0]}` tells what may stand in {text}" if path and isinstance(path[0], str) else ""
 
 
 def read_study(source: Path | str | dict[str, Any], sets: Sequence[str] = ()) -> Study:
-    """Read a study from a file, or from the same as a dict. Raises StudyError with the place of what is wrong."""
-    file: Path | None = None
-    question = ""
+    """Read a study from a file, or from the same as a dict; `sets` are edits such as ``system.line=128 B``.
+
+    Raises StudyError with the place of what is wrong.
+    """
+    file = None if isinstance(source, dict) else Path(source)
     if isinstance(source, dict):
-        tree = from_data(source, "study")
+        tree = _extended(_tidied(from_data(source, "study")), Path(), ())
     else:
         file = Path(source)
-        tree = load(file)
-        question = _question(file)
-        tree = _extended(tree, file, (file.resolve(),))
-    for text in sets:
-        tree = _set(tree, text)
-    known = tree.value
-    name, scenario = (
-        _text(tree, "study", "give it a name: `study: my-question`"),
-        _text(
-            tree, "scenario", "say what it is about, such as `scenario: memory-hierarchy`; see `tiersim list scenarios`"
-        ),
-    )
-    if "/" in name or name in (".", ".."):
-        raise StudyError("a study's name becomes a folder, so it has no slash", known["study"].place)
-    body = Node({key: held for key, held in known.items() if key not in RESERVED}, tree.place, tree.key_place)
+        tree = _extended(_tidied(load(file)), file.parent, (file.resolve(),))
+    edits = [_edit(text) for text in sets]
+    for path, node in sorted(edits, key=lambda edit: len(edit[0])):
+        tree = put(tree, path, node)
+    tree = _tidied(tree)
+    known = {key: held for key, held in tree.items() if held.value is not None or not held.text}
+    name = _name(tree)
+    scenario = _text(tree, "scenario", "say what it is about: `scenario: memory-hierarchy`")
     if "sensitivity" in known:
         raise StudyError("sensitivity analysis is not part of this version", known["sensitivity"].key_place)
     if "claims" in known:
         raise StudyError("claims are not part of this version", known["claims"].key_place)
     seeds = _seeds(known.get("repeat"), known.get("seed"))
-    what_ifs = _what_ifs(known.get("what_if"))
-    points = _points(known.get("sweep"))
-    _no_clash(what_ifs, points)
-    variants = []
-    for label, changes in what_ifs.items():
-        for point in points:
-            factors: dict[str, Any] = {"what_if": label} if len(what_ifs) > 1 else {}
-            swept = {change.key: _shown(change.node) for change in point}
-            shown = ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in swept.items())
-            full = (f"{label}, {shown}" if len(what_ifs) > 1 else shown) if shown else label
-            applied = _apply(body, [*changes, *point])
-            for seed in seeds:
-                seeded = {"seed": seed} if len(seeds) > 1 else {}
-                variants.append(Variant(full, factors | swept | seeded, seed, applied))
+    variants = _variants(tree, known.get("what_if"), known.get("sweep"), seeds)
+    question = "" if file is None else _question(file)
     return Study(name, scenario, question, file, tree, known.get("report"), known.get("claims"), variants, seeds)
 
 
 def _question(file: Path) -> str:
+    """The comment that a file begins with, without what editors read in it."""
     lines = []
-    for line in file.read_text(encoding="utf-8").splitlines():
+    for line in file.read_text(encoding="utf-8-sig").lstrip().splitlines():
         if not line.startswith("#"):
             break
-        lines.append(line.lstrip("#").strip())
-    return "\n".join(lines)
+        text = line.lstrip("#").strip()
+        if not text.startswith("yaml-language-server:"):
+            lines.append(text)
+    return "\n".join(lines).strip()
 
 
 def _text(tree: Node, key: str, remedy: str) -> str:
-    node = tree.value.get(key)
+    node: Node | None = tree.value.get(key)
     if node is None or node.value is None:
-        raise StudyError(f"the key `{key}` is missing", node.key_place if node else Place(tree.place.file), remedy)
-    if not isinstance(node.value, str):
+        wrong = [other for other in tree.value if other not in RESERVED and nearest(other, [key, "extends"])]
+        if wrong and node is None:
+            meant = nearest(wrong[0], [key, "extends"])
+            raise StudyError(
+                f"the key `{key}` is missing; {wrong[0]!r}: {meant}", tree.value[wrong[0]].key_place, remedy
+            )
+        raise StudyError(f"the key `{key}` is missing", node.place if node else tree.place, remedy)
+    if isinstance(node.value, dict | list):
         raise StudyError(f"`{key}` must be a name", node.place, remedy)
-    return node.value
+    return node.text
 
 
-def _extended(tree: Node, file: Path, seen: tuple[Path, ...]) -> Node:
+def _name(tree: Node) -> str:
+    name = _text(tree, "study", "give it a name: `study: my-question`")
+    if not re.fullmatch(r"\w[\w .+-]*", name):
+        raise StudyError(
+            f"a study's name becomes a folder, which {name!r} cannot be",
+            tree.value["study"].place,
+            "take letters, digits, spaces and . _ + -",
+        )
+    return name
+
+
+def _extended(tree: Node, folder: Path, seen: tuple[Path, ...]) -> Node:
+    """The tree over the one that it extends, and so on. `seen` are the files on the way."""
     said = tree.value.get("extends")
     if said is None:
         return tree
-    if not isinstance(said.value, str):
-        raise StudyError("`extends` names one study file", said.place)
-    other = file.parent / said.value
+    if not isinstance(said.value, str) or not said.value:
+        raise StudyError("`extends` names one study file", said.place, "such as `extends: other.yaml`")
+    other = folder / said.value
     if other.resolve() in seen:
-        raise StudyError(f"{said.value!r} extends this file in turn: a circle", said.place)
+        round_trip = " -> ".join(path.name for path in (*seen, other.resolve()))
+        raise StudyError(
+            f"these files extend each other in a circle: {round_trip}", said.place, "leave out one `extends`"
+        )
     try:
-        under = _extended(load(other), other, (*seen, other.resolve()))
+        below = load(other)
     except StudyError as error:
-        if error.place is None:
-            raise StudyError(error.message, said.place, error.remedy) from None
-        raise
+        raise StudyError(error.message, error.place or said.place, error.remedy) from None
+    under = _extended(_tidied(below), other.parent, (*seen, other.resolve()))
     rest = {key: held for key, held in tree.value.items() if key != "extends"}
     return merge(under, Node(rest, tree.place, tree.key_place))
 
 
-def _set(tree: Node, text: str) -> Node:
-    """Apply one ``--set a.b=value``; the place of what it sets is the argument itself."""
+# --set
+
+
+STEP = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^."'=]+?))\s*(?=[.=]|$)""")
+
+
+def _edit(text: str) -> tuple[list[str], Node]:
+    """The path and the value of ``a.b=c``; places point into the argument."""
     shown = f"--set {text}"
-    key, equals, value = text.partition("=")
-    path = tuple(key.strip().split("."))
-    key_place = Place("command line", 0, 7, shown, max(1, len(key)))
-    if not equals or not all(path):
-        raise StudyError("--set takes KEY=VALUE, such as system.line=128B", key_place)
-    at = Place("command line", 0, 8 + len(key), shown, max(1, len(value)))
-    try:
-        inner = load_text(f"value: {value}", "command line").value["value"]
-    except StudyError as error:
-        raise StudyError(error.message, at) from None
-    return _apply(tree, [_Override(path, _placed(inner, at, key_place))])
+    steps: list[str] = []
+    at = len("--set ")
+    more = True
+    while more and (match := STEP.match(shown, at)):
+        steps.append(next(part for part in match.groups() if part is not None))
+        at = match.end()
+        more = shown.startswith(".", at)
+        at += more
+    if more or not shown.startswith("=", at):
+        wrong = "a key" if more else "`=`"
+        raise StudyError(
+            f"--set takes KEY=VALUE: {wrong} is missing here", Place("command line", 0, at + 1, shown), EXAMPLE
+        )
+    key_place = Place("command line", 0, 7, shown, at - 6)
+    at += 1
+    # blanks in front keep the columns
+    node = load_value(" " * at + shown[at:], "command line", [shown], numbered=False)
+    if node is None:
+        place = Place("command line", 0, at + 1, shown)
+        raise StudyError("--set takes KEY=VALUE: a value is missing here", place, EXAMPLE)
+    if steps[0] == "extends":
+        raise StudyError("`extends` cannot be set: it is followed before", key_place, "write it into a study file")
+    if steps[0] in ("what_if", "sweep"):  # their keys have dots in them
+        whole = 2 if steps[0] == "what_if" or steps[1:2] == ["zip"] else 1
+        steps = [*steps[:whole], *([".".join(steps[whole:])] if steps[whole:] else [])]
+    return steps, replace(node, key_place=key_place)
 
 
-def _placed(node: Node, at: Place, key_place: Place) -> Node:
-    inside = node.value
-    if isinstance(inside, dict):
-        inside = {key: _placed(held, at, at) for key, held in inside.items()}
-    elif isinstance(inside, list):
-        inside = [_placed(held, at, at) for held in inside]
-    return Node(inside, at, key_place, node.text)
+EXAMPLE = "such as --set system.memory.latency='90 ns'"
 
 
-def _apply(tree: Node, overrides: Sequence[_Override]) -> Node:
-    """Set keys, parents before what is inside them; of two on one key the later one counts."""
-    for change in sorted(overrides, key=lambda change: len(change.path)):
-        tree = _put(tree, change.path, change.node, ())
+# what_if, sweep, repeat
+
+
+def _tidied(tree: Node) -> Node:
+    """The tree with the keys under each what_if written with dots, so that two ways to write a key are one."""
+    said = tree.value.get("what_if")
+    if said is None or not isinstance(said.value, dict):
+        return tree
+    labels = {label: _dotted(changes, f"the what_if {label!r}") for label, changes in said.items()}
+    return Node({**tree.value, "what_if": replace(said, value=labels)}, tree.place, tree.key_place)
+
+
+def _dotted(changes: Node, who: str) -> Node:
+    if not isinstance(changes.value, dict):
+        return changes
+    found: dict[str, _Setting] = {}
+    for setting in _flat(changes, "", who):
+        if setting.key in found:
+            raise _twice(setting, found[setting.key])
+        found[setting.key] = setting
+    return replace(changes, value={key: setting.node for key, setting in found.items()})
+
+
+def _flat(node: Node, above: str, who: str) -> Iterable[_Setting]:
+    """The settings in a mapping; what names something with `use` is one value."""
+    for key, held in node.items():
+        if isinstance(held.value, dict) and held.value and "use" not in held.value:
+            yield from _flat(held, f"{above}{key}.", who)
+        else:
+            yield _Setting(f"{above}{key}", held, who)
+
+
+def _twice(setting: _Setting, other: _Setting) -> StudyError:
+    where = f"{setting.who} here and {other.who} at {other.place}"
+    drawing = f"\n{other.place.drawing()}" if other.place.drawing() else ""
+    remedy = f"set it in one place only; the other is {other.place}{drawing}"
+    return StudyError(f"{setting.key} is set twice: by {where}", setting.place, remedy)
+
+
+def _variants(tree: Node, what_if: Node | None, sweep: Node | None, seeds: list[int]) -> list[Variant]:
+    body = Node({key: held for key, held in tree.items() if key not in RESERVED}, tree.place, tree.key_place)
+    what_ifs = _what_ifs(what_if)
+    points = _points(sweep, len(what_ifs) * len(seeds))
+    swept = {setting.key: setting for setting in points[0]}
+    for setting in itertools.chain(*what_ifs.values()):
+        if setting.key in swept:
+            raise _twice(swept[setting.key], setting)
+    short = _short(list(swept))
+    variants = []
+    for label, changes in what_ifs.items():
+        for point in points:
+            factors: dict[str, Any] = {"what_if": label} if len(what_ifs) > 1 else {}
+            factors |= {setting.key: _shown(setting.node) for setting in point}
+            shown = [f"{short[setting.key]} {factors[setting.key]}" for setting in point]
+            full = ", ".join([label, *shown] if len(what_ifs) > 1 or not shown else shown)
+            applied = _applied(body, [*changes, *point])
+            for seed in seeds:
+                seeded = {"seed": seed} if len(seeds) > 1 else {}
+                variants.append(Variant(full, factors | seeded, seed, applied))
+    return variants
+
+
+def _applied(tree: Node, settings: Sequence[_Setting]) -> Node:
+    """The tree with keys set, parents before what is inside them."""
+    paths = [(setting.key.split("."), setting.node) for setting in settings]
+    for path, node in sorted(paths, key=lambda pair: len(pair[0])):
+        tree = put(tree, path, node)
     return tree
 
 
-def _put(tree: Node, path: tuple[str, ...], node: Node, above: tuple[str, ...]) -> Node:
-    if not path:
-        return node
-    step, rest = path[0], path[1:]
-    inside = tree.value
-    if isinstance(inside, list):
-        if not step.isdigit() or int(step) >= len(inside):
-            raise StudyError(
-                f"{'.'.join(above)} is a list of {len(inside)}: {step!r} is no place in it", node.key_place
-            )
-        items = list(inside)
-        items[int(step)] = _put(items[int(step)], rest, node, (*above, step))
-        return Node(items, tree.place, tree.key_place)
-    if isinstance(inside, str):  # a bare name means {use: name}
-        inside = {"use": Node(inside, tree.place, tree.key_place, tree.text)}
-    elif inside is None:
-        inside = {}
-    elif not isinstance(inside, dict):
-        raise StudyError(f"{'.'.join(above)} is {inside!r}, which has no key {step!r}", node.key_place)
-    empty = Node({}, node.place, node.key_place)
-    held = _put(inside.get(step, empty), rest, node, (*above, step))
-    return Node({**inside, step: held}, tree.place, tree.key_place)
+def _checked(setting: _Setting) -> _Setting:
+    steps = setting.key.split(".")
+    if not all(steps):
+        raise StudyError(f"{setting.key!r} is no dotted key", setting.place, "write it like system.memory.latency")
+    if steps[0] in RESERVED:
+        remedy = "use `repeat: {seeds: 5}`" if steps[0] == "seed" else "what varies is a key of the scenario"
+        raise StudyError(f"{steps[0]!r} is of the study itself and cannot vary", setting.place, remedy)
+    return setting
 
 
-def _what_ifs(node: Node | None) -> dict[str, list[_Override]]:
-    out: dict[str, list[_Override]] = {BASE: []}
+def _what_ifs(node: Node | None) -> dict[str, list[_Setting]]:
+    out: dict[str, list[_Setting]] = {BASE: []}
     if node is None:
         return out
     if not isinstance(node.value, dict) or not node.value:
-        raise StudyError("`what_if` is a mapping of labels to the keys that they change", node.key_place or node.place)
+        raise StudyError(
+            "a what_if without variants", node.place, "write a label and what it changes: `twice the L2: {key: value}`"
+        )
     for label, changes in node.items():
-        if label == BASE:
-            raise StudyError(f"the label {BASE!r} is the study without changes", changes.key_place)
+        if label == BASE or not label.strip():
+            wrong = f"the label {BASE!r} is the study without changes" if label == BASE else "a label is empty"
+            raise StudyError(wrong, changes.key_place or changes.place, "take another label")
         if not isinstance(changes.value, dict) or not changes.value:
-            raise StudyError(f"{label!r} changes nothing", changes.key_place, "write {key: value} behind it")
-        out[label] = []
-        for key, held in changes.items():
-            path = _path(key, held)
-            out[label].append(_Override(path, held))
+            raise StudyError(f"the what_if {label!r} changes nothing", changes.place, "write {key: value} behind it")
+        out[label] = [_checked(_Setting(key, held, f"the what_if {label!r}")) for key, held in changes.items()]
     return out
 
 
-def _path(key: str, node: Node) -> tuple[str, ...]:
-    path = tuple(key.split("."))
-    if not all(path):
-        raise StudyError(f"{key!r} is no dotted key", node.key_place)
-    if path[0] in RESERVED:
-        raise StudyError(f"{path[0]!r} is of the study itself and cannot vary", node.key_place)
-    return path
+def _points(node: Node | None, times: int) -> list[list[_Setting]]:
+    """The points of a sweep: a product, the last key fastest, with what stands under `zip` going in step.
 
-
-def _points(node: Node | None) -> list[list[_Override]]:
-    """The points of a sweep: a product, with what stands under `zip` going in step."""
+    `times` is how often each will run.
+    """
     if node is None:
         return [[]]
     if not isinstance(node.value, dict) or not node.value:
-        raise StudyError("a sweep without values", node.key_place or node.place, "write {key: [value, value]}")
-    axes: list[list[list[_Override]]] = []
+        raise StudyError("a sweep without values", node.place, "write {key: [value, value]}")
+    axes: list[list[list[_Setting]]] = []
+    seen: dict[str, _Setting] = {}
     for key, held in node.items():
-        if key == "zip":
-            if not isinstance(held.value, dict) or not held.value:
-                raise StudyError("a zip without values", held.key_place, "write zip: {key: [...], key: [...]}")
-            columns = [_axis(name, column) for name, column in held.items()]
-            for (name, column), axis in zip(held.items(), columns, strict=True):
-                if len(axis) != len(columns[0]):
-                    raise StudyError(
-                        f"{name} has {len(axis)} values and {next(iter(held.value))} has {len(columns[0])}: a zip goes in step",
-                        column.place,
-                        "give all lists of a zip the same length",
-                    )
-            axes.append([list(row) for row in zip(*columns, strict=True)])
-        else:
-            axes.append([[change] for change in _axis(key, held)])
-    return [[change for part in point for change in part] for point in itertools.product(*axes)]
+        columns = _zipped(held) if key == "zip" else [_axis(key, held)]
+        for column in columns:
+            if column[0].key in seen:
+                raise _twice(column[0], seen[column[0].key])
+            seen[column[0].key] = column[0]
+        axes.append([list(row) for row in zip(*columns, strict=True)])
+    if (runs := math.prod(map(len, axes)) * times) > MOST:
+        raise StudyError(f"this study asks for {runs:,} runs", node.place, f"{MOST:,} are the most that one can have")
+    return [[setting for part in point for setting in part] for point in itertools.product(*axes)]
 
 
-def _axis(key: str, node: Node) -> list[_Override]:
-    path = _path(key, node)
+def _zipped(node: Node) -> list[list[_Setting]]:
+    if not isinstance(node.value, dict) or not node.value:
+        raise StudyError("a zip without values", node.place, "write zip: {key: [value, value], key: [value, value]}")
+    columns = [_axis(key, held) for key, held in node.items()]
+    first = next(iter(node.value))
+    for (key, held), column in zip(node.items(), columns, strict=True):
+        if len(column) != len(columns[0]):
+            raise StudyError(
+                f"a zip goes in step, and {key} has {len(column)} where {first} has {len(columns[0])} values",
+                held.place,
+                f"give all lists the same length; {first} stands at {node.value[first].place}",
+            )
+    return columns
+
+
+def _axis(key: str, node: Node) -> list[_Setting]:
+    if node.value is None or node.value in ([], {}):
+        raise StudyError(f"a sweep without values: {key}", node.place, f"write {key}: [value, value]")
+    if isinstance(node.value, dict):
+        remedy = f"list the values, {key}: [value, value]; a key inside it is written {key}.{next(iter(node.value))}"
+        raise StudyError(f"{key} must have a list of values", node.place, remedy)
     if not isinstance(node.value, list):
-        raise StudyError(f"{key} must have a list of values", node.place, f"write {key}: [{node.text or '...'}, ...]")
-    if not node.value:
-        raise StudyError(f"a sweep without values: {key}", node.place, "write the values between the brackets")
-    seen: dict[str, Node] = {}
+        raise StudyError(f"{key} must have a list of values", node.place, f"write {key}: [{node.text}]")
+    seen: set[str] = set()
     for held in node.value:
+        if held.value is None and not held.text:
+            raise StudyError(f"{key} misses a value", held.place, "leave the empty item out, or write null for none")
         if held.text and held.text in seen:
-            raise StudyError(f"{key} has the value {held.text} twice", held.place)
-        seen[held.text] = held
-    return [_Override(path, Node(held.value, held.place, node.key_place, held.text)) for held in node.value]
+            raise StudyError(f"{key} has the value {held.text} twice", held.place, "leave one of them out")
+        seen.add(held.text)
+    # an error of a value points to the value, and one of the key to the key
+    return [_checked(_Setting(key, replace(held, key_place=node.key_place), "the sweep")) for held in node.value]
 
 
-def _no_clash(what_ifs: dict[str, list[_Override]], points: list[list[_Override]]) -> None:
-    swept: dict[str, _Override] = {}
-    for change in points[0]:
-        if change.key in swept:
-            raise StudyError(f"{change.key} is swept twice", change.node.key_place)
-        swept[change.key] = change
-    for label, changes in what_ifs.items():
-        for change in changes:
-            if change.key in swept:
-                other = swept[change.key].node.key_place
-                raise StudyError(
-                    f"two of what_if and sweep set {change.key}: the what_if {label!r} here, and the sweep at {other}",
-                    change.node.key_place,
-                    "leave one of them out; a what_if may set what stands around a swept key, such as its parent",
-                )
+def _short(keys: list[str]) -> dict[str, str]:
+    """Each key by its last words, as few as tell it from the others."""
+    out = {}
+    for key in keys:
+        steps = key.split(".")
+        ends = (".".join(steps[-length:]) for length in range(1, len(steps) + 1))
+        out[key] = next(
+            end for end in ends if sum(f".{other}".endswith(f".{end}") for other in keys) == 1 or end == key
+        )
+    return out
 
 
 def _shown(node: Node) -> Any:
@@ -312,29 +387,47 @@ def _shown(node: Node) -> Any:
         return f"{use} ({inside})" if use and inside else use or f"{{{inside}}}"
     if isinstance(node.value, list):
         return f"[{', '.join(str(_shown(held)) for held in node.value)}]"
-    return node.value
+    return node.value if isinstance(node.value, str | int | float | None) else node.text
 
 
 def _seeds(repeat: Node | None, seed: Node | None) -> list[int]:
-    root = 0
-    if seed is not None:
-        if isinstance(seed.value, bool) or not isinstance(seed.value, int) or seed.value < 0:
-            raise StudyError("`seed` is a whole number, 0 or more", seed.place)
-        root = seed.value
+    root = 0 if seed is None else _seed(seed)
     if repeat is None:
         return [root]
-    held = repeat.value.get("seeds") if isinstance(repeat.value, dict) else None
-    wrong = [key for key in repeat.value if key != "seeds"] if isinstance(repeat.value, dict) else []
-    if wrong:
-        hint = nearest(wrong[0], ["seeds"]) or "known here: seeds"
-        raise StudyError(f"unknown key {wrong[0]!r}; {hint}", repeat.value[wrong[0]].key_place)
-    if held is None:
-        raise StudyError("`repeat` says how often: {seeds: 5}", repeat.key_place or repeat.place)
-    if isinstance(held.value, int) and not isinstance(held.value, bool) and held.value >= 1:
-        return [root + step for step in range(held.value)]
-    if isinstance(held.value, list) and held.value:
-        for item in held.value:
-            if isinstance(item.value, bool) or not isinstance(item.value, int) or item.value < 0:
-                raise StudyError("a seed is a whole number, 0 or more", item.place)
-        return [item.value for item in held.value]
-    raise StudyError("`seeds` is how many, 1 or more, or a list of seeds", held.place)
+    if not isinstance(repeat.value, dict) or not repeat.value:
+        raise StudyError("`repeat` says how often", repeat.place, "write repeat: {seeds: 5}")
+    for key, held in repeat.items():
+        if key != "seeds":
+            hint = nearest(key, ["seeds"]) or "known here: seeds"
+            raise StudyError(f"unknown key {key!r}; {hint}", held.key_place or held.place, "write repeat: {seeds: 5}")
+    said = repeat.value["seeds"]
+    if isinstance(said.value, list):
+        return _listed(said, seed)
+    try:
+        count = units.parse(said.value, "count").amount
+    except StudyError as error:
+        raise StudyError(error.message, said.place, "write how many seeds, or list them: [1, 2, 3]") from None
+    if not 1 <= count <= min(MOST, SEEDS - root):
+        raise StudyError(f"`seeds` is how many: 1 to {MOST:,}", said.place, "or a list of seeds: [1, 2, 3]")
+    return list(range(root, root + count))
+
+
+def _listed(node: Node, seed: Node | None) -> list[int]:
+    if not node.value:
+        raise StudyError("a list of seeds without seeds", node.place, "write how many seeds, or list them: [1, 2, 3]")
+    if seed is not None:
+        raise StudyError(
+            f"both `seed`, at {seed.place}, and a list of seeds: which counts?", node.place, "leave one of them out"
+        )
+    seeds = [_seed(item) for item in node.value]
+    for item, value in zip(node.value, seeds, strict=True):
+        if seeds.count(value) > 1:
+            raise StudyError(f"the seed {value} is listed twice", item.place, "leave one of them out")
+    return seeds
+
+
+def _seed(node: Node) -> int:
+    value = node.value
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < SEEDS:
+        raise StudyError("a seed is a whole number from 0 to 2^64 - 1", node.place)
+    return value

@@ -118,7 +118,7 @@ class _Writer:
         find = f"L[x] & (S[{c + SETS}] - 1)" if self.levels[k].power_of_two else f"L[x] % S[{c + SETS}]"
         return f"""
     group = {find}
-    base = S[{c + TAGS}] + group * {2 * self.levels[k].ways}
+    base = S[{c + TAGS}] + group * {self.levels[k].ways}
     at = S[{c + WORDS}] + group * S[{c + STRIDE}]"""
 
     def reference(self, k: int) -> str:
@@ -165,7 +165,7 @@ class _Writer:
             parts += [self.verbs[k].text, self.find(k)]
             # a cache is written before those that call it: lower ones first
         for k in self.bottom_up():
-            if any(self.levels[j].inclusion == "inclusive" and k in self.above(j) for j in range(len(self.levels))):
+            if self.dropped(k):
                 parts.append(self.drop(k))
         for k in self.bottom_up():
             parts += [self.insert(k), self.read(k), self.store(k), self.writeback(k)]
@@ -187,7 +187,7 @@ class _Writer:
 def find_{self.names[k]}(I, base, x):
     way = -1
     for j in range({self.levels[k].ways}):
-        if I[base + j] == x:
+        if I[base + j] | 1 == x << 1 | 1:
             way = j
     return way
 """
@@ -200,8 +200,9 @@ def drop_{self.names[k]}(I, S, L, x):{self.place(k)}
     if way < 0:
         return 0
     {self.count(k, "invalidations")}
+    dirty = I[base + way] & 1
     I[base + way] = -1
-    return I[base + {self.levels[k].ways} + way]
+    return dirty
 """
 
     def insert(self, k: int) -> str:
@@ -219,24 +220,34 @@ def drop_{self.names[k]}(I, S, L, x):{self.place(k)}
         return f"""
 @jit
 def insert_{name}({self.state}, x, base, at, dirty{use}):
-    way = 0
-    while way < {level.ways} and I[base + way] != -1:
-        way += 1
+    {self.empty(k)}
     old = -1
     dirty_old = 0
     if way == {level.ways}:
         way = {self.call("victim", k)}
-        old = I[base + way]
-        dirty_old = I[base + {level.ways} + way]
+        old = I[base + way] >> 1
+        dirty_old = I[base + way] & 1
         {self.count(k, "evictions")}
-    I[base + way] = x
-    I[base + {level.ways} + way] = dirty
+    I[base + way] = x << 1 | dirty
     {self.count(k, "fills")}
     {self.call("fill", k)}
     if old >= 0:{drops}
         {give}
     return way
 """
+
+    def empty(self, k: int) -> str:
+        """Lines that set `way` to the first empty way, or to the number of ways."""
+        ways = self.levels[k].ways
+        scan = f"while way < {ways} and I[base + way] != -1:\n{{0}}    way += 1"
+        if self.levels[k].exclusive or self.dropped(k):
+            return "way = 0\n    " + scan.format("    ")
+        # ways fill up in order and stay full, so the last one tells
+        return f"way = {ways}\n    if I[base + {ways - 1}] == -1:\n        way = 0\n        " + scan.format("        ")
+
+    def dropped(self, k: int) -> bool:
+        """Whether an inclusive cache below can make cache k drop lines."""
+        return any(level.inclusion == "inclusive" and k in self.above(j) for j, level in enumerate(self.levels))
 
     def bring(self, k: int, indent: str) -> str:
         """Lines that read x from below and insert it; `way` is where it went."""
@@ -255,8 +266,9 @@ def insert_{name}({self.state}, x, base, at, dirty{use}):
         level, name = self.levels[k], self.names[k]
         if level.exclusive:
             hit = f"""{self.count(k, "taken")}
+        dirty = I[base + way] & 1
         I[base + way] = -1
-        return I[base + {level.ways} + way]"""
+        return dirty"""
             miss = f"\n    return {self.below(k, 'read')}"
         else:
             hit = f"{self.call('hit', k)}\n        return 0"
@@ -276,7 +288,7 @@ def read_{name}({self.state}, x):{self.place(k)}
     def stored(self, k: int, indent: str) -> str:
         """Lines for a store to a line that is present in `way`."""
         if self.levels[k].write_back:
-            return f"\n{indent}I[base + {self.levels[k].ways} + way] = 1"
+            return f"\n{indent}I[base + way] = x << 1 | 1"
         return f"\n{indent}{self.below(k, 'store')}"
 
     def allocates(self, k: int) -> bool:
@@ -304,7 +316,7 @@ def store_{name}({self.state}, x):{self.place(k)}
         level, name = self.levels[k], self.names[k]
         use = ", use" if level.future else ""
         on = f"\n        {self.below(k, 'writeback')}" if not level.write_back else ""
-        hit = f"\n        I[base + {level.ways} + way] = 1" if level.write_back else on
+        hit = f"\n        I[base + way] = x << 1 | 1" if level.write_back else on
         if level.future:
             hit = f"\n        {self.call('hit', k)}" + hit
         miss = f"\n        {self.below(k, 'writeback')}"
@@ -329,7 +341,7 @@ def put_{name}({self.state}, x, dirty):{self.place(k)}
     {self.count(k, "puts")}{self.touch(k, "put")}
     way = find_{name}(I, base, x)
     if way >= 0:
-        I[base + {level.ways} + way] |= dirty
+        I[base + way] |= dirty
         {self.call("hit", k)}
     else:
         insert_{name}({self.state}, x, base, at, dirty)
@@ -385,7 +397,7 @@ def run(events, count, {self.arrays}):
         if filtered:
             again = "continue"
             if data:
-                mark = f"I[spot_{name}] = 1" if level.write_back else self.below(k, "store")
+                mark = f"I[spot_{name}] = x << 1 | 1" if level.write_back else self.below(k, "store")
                 again = f"if kind == {STORE}:\n    {mark}\ncontinue"
             lines.append(f"if x == last_{name}:\n" + _indent(again, "    "))
         lines.append(_dedent(self.place(k) + self.reference(k)))
@@ -431,7 +443,7 @@ def run(events, count, {self.arrays}):
             if data and level.classify and not self.allocates(k):  # a store does not enter the shadow, a load would
                 hit += f"\nif kind == {STORE}:\n    last_{name} = -1"
             if data and level.write_back:
-                hit += f"\nspot_{name} = base + {level.ways} + way"
+                hit += f"\nspot_{name} = base + way"
             miss += f"\nlast_{name} = -1"
         lines.append(f"if way >= 0:\n{_indent(hit, '    ')}\nelse:\n{_indent(miss + chr(10) + forget, '    ')}")
         body = "\n".join(line for line in lines if line.strip())

@@ -18,6 +18,7 @@ from tiersim.sim.events import Events
 __all__ = ["Cut", "Result", "replay", "warm"]
 
 CHUNK = 1 << 20
+EMPTY = -1  # in place of a tag; a tag is a line's number twice, plus one if it is dirty
 NEVER = (1 << 62) - 1  # as tiersim.policies.way.contract.NEVER
 
 
@@ -67,9 +68,8 @@ class _State:
                 raise PolicyError(
                     f"{type(level.policy).__name__}.state({count}, {level.ways}, seed) must have the shape ({count}, words)"
                 )
-            rows = np.zeros((count, 2, level.ways), np.int32)
-            rows[:, 0] = -1
-            tags.append(rows.reshape(-1))
+            rows = np.full(count * level.ways, EMPTY, np.int32)
+            tags.append(rows)
             header = blocks[0][k * HEADER :]
             header[:6] = count, tags_at, words_at, words.shape[1], shadow_at, count * level.ways
             tags_at += rows.size
@@ -96,11 +96,11 @@ class _State:
     def cursor(self, k: int) -> int:
         return int(self.words[k * HEADER + cache_loop.CURSOR])
 
-    def rows(self, k: int) -> NDArray[np.int32]:
-        """Shape (sets, 2, ways): tags, then dirty marks."""
+    def held(self, k: int) -> NDArray[np.int32]:
+        """What cache k holds: for each line its number twice, plus one if it is dirty."""
         begin = int(self.words[k * HEADER + cache_loop.TAGS])
-        count, ways = self.sets[k], self.levels[k].ways
-        return self.tags[begin : begin + 2 * count * ways].reshape(count, 2, ways)
+        tags = self.tags[begin : begin + self.sets[k] * self.levels[k].ways]
+        return tags[tags != EMPTY]
 
 
 def warm(levels: Sequence[Level]) -> None:
@@ -153,7 +153,7 @@ def replay(
         begin = end
     if not events.counts.events:  # an empty stream still compiles
         _call(loop, state, events, np.zeros(0, np.int32), extra, levels)
-    resident = [int((state.rows(k)[:, 0] >= 0).sum()) for k in range(len(levels))]
+    resident = [len(state.held(k)) for k in range(len(levels))]
     result = Result(tuple(levels), found, _contents(state, events) if contents else None, resident)
     _audit(result, state)
     return result
@@ -263,11 +263,8 @@ class _Stand:
 def _contents(state: _State, events: Events) -> list[set[tuple[int, bool]]]:
     out = []
     for k in range(len(state.levels)):
-        rows = state.rows(k)
-        tags, dirty = rows[:, 0].reshape(-1), rows[:, 1].reshape(-1)
-        kept = tags >= 0
-        held = zip(events.lines[tags[kept]], dirty[kept], strict=True)
-        out.append({(int(line), bool(mark)) for line, mark in held})
+        held = state.held(k)
+        out.append({(int(line), bool(mark)) for line, mark in zip(events.lines[held >> 1], held & 1, strict=True)})
     return out
 
 
@@ -298,10 +295,9 @@ def _audit(result: Result, state: _State) -> None:
         _equal("memory: writes", memory["writes"], "write-backs of the last caches", sent)
     for k, level in enumerate(result.levels):
         if level.inclusion == "inclusive":
-            mine = set(state.rows(k)[:, 0].reshape(-1).tolist())
+            mine = state.held(k) >> 1
             for j in _standing_on(result.levels, k):
-                tags = state.rows(j)[:, 0]
-                if not set(tags[tags >= 0].tolist()) <= mine:
+                if not np.isin(state.held(j) >> 1, mine).all():
                     raise AuditError(f"{result.levels[j].name} holds lines that the inclusive {level.name} does not")
 
 

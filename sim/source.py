@@ -67,7 +67,7 @@ def borrow(cls: type, verbs: tuple[str, ...], prefix: str) -> Borrowed:
         renamer = _Renamer(cls, function, prefix)
         tree = ast.parse(textwrap.dedent(_source(function))).body[0]
         assert isinstance(tree, ast.FunctionDef)
-        tree.name = _renamed(prefix, name)
+        tree.name = _renamed(prefix, name, cls)
         tree.decorator_list = []
         tree.returns = None
         for argument in tree.args.args:
@@ -92,8 +92,9 @@ def _source(function: Callable[..., Any]) -> str:
         ) from None
 
 
-def _renamed(prefix: str, name: str) -> str:
-    return f"{prefix}_{name.rpartition('.')[2].lower()}"
+def _renamed(prefix: str, name: str, cls: type) -> str:
+    """The policy's own verbs are PREFIX_VERB; what it borrows from another class keeps that class's name."""
+    return f"{prefix}_{name.removeprefix(f'{cls.__name__}.').replace('.', '_').lower()}"
 
 
 class _Renamer(ast.NodeTransformer):
@@ -108,13 +109,16 @@ class _Renamer(ast.NodeTransformer):
         self.where = function.__qualname__
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:  # noqa: N802 (name fixed by ast)
-        if isinstance(node.value, ast.Name) and self.globals.get(node.value.id) is self.cls:
-            held = inspect.getattr_static(self.cls, node.attr, None)
-            if isinstance(held, staticmethod):
-                name = f"{self.cls.__name__}.{node.attr}"
-                self.functions.append((name, held.__func__))
-                return ast.copy_location(ast.Name(_renamed(self.prefix, name), node.ctx), node)
+        owner = self.globals.get(node.value.id) if isinstance(node.value, ast.Name) else None
+        held = inspect.getattr_static(owner, node.attr, None) if isinstance(owner, type) else None
+        if isinstance(owner, type) and isinstance(held, staticmethod):
+            name = f"{owner.__name__}.{node.attr}"
+            self.functions.append((name, held.__func__))
+            return ast.copy_location(ast.Name(self.renamed(name), node.ctx), node)
         return self.generic_visit(node)
+
+    def renamed(self, name: str) -> str:
+        return _renamed(self.prefix, name, self.cls)
 
     def visit_Name(self, node: ast.Name) -> ast.AST:  # noqa: N802 (name fixed by ast)
         if node.id in self.local or node.id not in self.globals:
@@ -122,7 +126,7 @@ class _Renamer(ast.NodeTransformer):
         held = self.globals[node.id]
         if isinstance(held, FunctionType):
             self.functions.append((node.id, held))
-            name = _renamed(self.prefix, node.id)
+            name = self.renamed(node.id)
         elif isinstance(held, bool | int | float):
             name = f"{self.prefix}_{node.id}"
             self.constants[name] = repr(held)

@@ -240,9 +240,9 @@ class Cache:
     def bring(self, line: int) -> None:
         """Read the line from below and insert it; dirtiness that comes along stays here or goes back down."""
         comes_dirty = self.below.read(line)
-        self.insert(line, dirty=comes_dirty and not self.through)
         if comes_dirty and self.through:
             self.below.write_back(line)
+        self.insert(line, dirty=comes_dirty and not self.through)
 
     def written(self, line: int) -> None:
         assert self.has(line)

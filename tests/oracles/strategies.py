@@ -19,7 +19,7 @@ KINDS = ("load", "load", "store", "fetch")
 @st.composite
 def graphs(draw: st.DrawFn) -> Graph:
     """1 to 4 caches: a chain, or two branches that meet at some level, each cache with its own size and manners."""
-    depth = draw(st.integers(1, 4))
+    depth = draw(st.sampled_from([1, 2, 2, 3, 3, 4]))
     chain = [f"l{level}" for level in range(1, depth + 1)]
     names = dict(zip(chain, [*chain[1:], "memory"], strict=True))
     serves = {"l1": draw(st.sampled_from(["all", "data"]))}
@@ -29,7 +29,9 @@ def graphs(draw: st.DrawFn) -> Graph:
         if depth == 2 and names["l1i"] == "l2" and draw(st.booleans()):
             names |= {"l1i": "middle", "middle": "l2"}
     order = draw(st.permutations(list(names)))
-    future_known = draw(st.booleans())  # Belady cannot stand where an inclusive cache could change the future
+    future_known = draw(
+        st.sampled_from([False, False, True])
+    )  # Belady cannot stand where an inclusive cache could change the future
     graph: Graph = {}
     for name in order:
         cache: dict[str, Any] = {"below": names[name]}
@@ -37,18 +39,18 @@ def graphs(draw: st.DrawFn) -> Graph:
         if name in serves:
             cache["serves"] = serves[name]
         else:
-            kinds += ["exclusive"] if future_known else ["exclusive", "inclusive"]
+            kinds += ["exclusive"] if future_known else ["exclusive", "exclusive", "inclusive"]
         cache["inclusion"] = draw(st.sampled_from(kinds))
         exclusive = cache["inclusion"] == "exclusive"
         if not exclusive:
-            cache["write"] = draw(st.sampled_from(["back", "back", "through"]))
+            cache["write"] = draw(st.sampled_from(["back", "through"]))
             cache["write_allocate"] = draw(st.sampled_from([True, True, False]))
         policies: list[Any] = ["lru", "lru", "fifo", "clock", "tree-plru", "srrip", {"use": "srrip", "bits": 1}]
         if future_known and not exclusive:
             policies += ["belady", "belady"]
         cache["policy"] = draw(st.sampled_from(policies))
-        cache["sets"] = draw(st.sampled_from([1, 2, 3, 4, 5, 8]))
-        cache["ways"] = draw(st.sampled_from([1, 2, 4] if cache["policy"] == "tree-plru" else [1, 2, 3, 4]))
+        cache["sets"] = draw(st.sampled_from([1, 1, 2, 2, 3, 4, 5, 8]))
+        cache["ways"] = draw(st.sampled_from([1, 2, 4] if cache["policy"] == "tree-plru" else [1, 2, 2, 3, 4]))
         graph[name] = cache
     return graph
 
@@ -70,10 +72,9 @@ def reuse(rng: random.Random, length: int, lines: int) -> list[Reference]:
     return out
 
 
-def streams(longest: int = 400) -> st.SearchStrategy[list[Reference]]:
-    """Short lists that shrink well, or longer ones with locality."""
+def streams(longest: int = 500) -> st.SearchStrategy[list[Reference]]:
+    """Mostly long ones with locality, over few or many lines, and short ones that shrink well."""
     short = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 15)), max_size=40)
-    long = st.builds(
-        reuse, st.integers(0, 2**32).map(random.Random), st.integers(0, longest), st.sampled_from([6, 12, 24, 48])
-    )
-    return st.one_of(short, long)
+    seeds = st.integers(0, 2**32).map(random.Random)
+    long = st.builds(reuse, seeds, st.integers(0, longest), st.sampled_from([6, 10, 16, 24, 48]))
+    return st.one_of(short, long, long, long)

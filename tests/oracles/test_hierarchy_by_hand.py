@@ -121,6 +121,19 @@ def test_write_through_cleans_what_it_takes() -> None:
     assert out.memory == {"reads": 2, "writes": 1}
 
 
+def test_write_through_cleans_before_it_makes_room() -> None:
+    graph = {
+        "l1": one_set(1, "l2", serves="data", write="through", write_allocate=False),
+        "l2": {"sets": 2, "ways": 1, "below": "l3", "inclusion": "exclusive"},
+        "l3": one_set(1),
+    }
+    out = run(graph, *[("load", 1), ("load", 4), ("load", 2)], *[("store", 1), ("store", 4)], ("load", 1))
+    # the loads leave 2 in l1 and 1 and 4 in l2, where the stores make both dirty. The last load takes dirty 1 from l2:
+    # 1 is written back first and fills l3; then l1 evicts 2 into l2, which evicts 4, and that takes the one way of l3
+    assert out.contents == {"l1": {(1, False)}, "l2": {(2, False)}, "l3": {(4, True)}}
+    assert out.memory == {"reads": 3, "writes": 1}
+
+
 def test_write_back_brings_a_whole_line() -> None:
     references: list[Reference] = [("store", 1), ("load", 2), ("load", 3), ("load", 1)]
     # l2 has one way: load 2 makes it evict clean 1 before l1's dirty 1 arrives, which it then takes without a read,

@@ -3,8 +3,8 @@
  * walks a matrix against the grain, in turns, so that instructions are evicted as well as data.
  */
 
-#define WORDS 3200
-#define SLICE 160
+#define WORDS 2000
+#define SLICE 100
 #define BUCKETS 4096
 #define SIDE 64
 
@@ -39,7 +39,7 @@ __attribute__((noinline)) static void sort(word *low, word *high) {
 }
 
 __attribute__((noinline)) static void probe(word *state) {
-    for (int turn = 0; turn < 100; turn++) {
+    for (int turn = 0; turn < 60; turn++) {
         word key = next(state) % 1500 + 1, slot = key * 2654435761UL % BUCKETS;
         while (table[slot] && table[slot] != key) slot = (slot + 1) % BUCKETS;
         table[slot] = key;

@@ -13,6 +13,7 @@ from __future__ import annotations
 import platform
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -55,8 +56,9 @@ GEOMETRIES = {
 
 class Run(NamedTuple):
     program: Path
-    records: list[tuple[str, int]]
-    """(I, L, S or M, line number) for each access."""
+    seen: Counter[str]
+    """Accesses by lackey's letter: I, L, S, M."""
+    references: list[Reference]
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +69,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     source.write_text(".bundle_align_mode 5\n" + source.read_text())  # no instruction crosses 32 bytes, so no line
     subprocess.run([*LINK.split(), "-o", program, source], check=True)
     valgrind("lackey", program, f"--log-file={log}", "--trace-mem=yes")
-    return Run(program, list(accesses(log)))
+    records = list(accesses(log))
+    return Run(program, Counter(kind for kind, _ in records), list(references(records)))
 
 
 def valgrind(tool: str, program: Path, *options: str) -> None:
@@ -98,10 +101,8 @@ def cachegrind(program: Path, geometry: Geometry, folder: Path) -> dict[str, int
 def test_every_miss(name: str, run: Run, tmp_path: Path) -> None:
     geometry = GEOMETRIES[name]
     theirs = cachegrind(run.program, geometry, tmp_path)
-    kinds = [kind for kind, _ in run.records]
-    assert {"Ir": kinds.count("I"), "Dr": kinds.count("L") + kinds.count("M"), "Dw": kinds.count("S")} == {
-        key: theirs[key] for key in ("Ir", "Dr", "Dw")
-    }, "the two tools have not seen the same program"
+    seen = (run.seen["I"], run.seen["L"] + run.seen["M"], run.seen["S"])
+    assert seen == (theirs["Ir"], theirs["Dr"], theirs["Dw"]), "the two tools have not seen the same program"
 
     def cache(size_and_ways: tuple[int, int], **rest: object) -> dict[str, object]:
         size, ways = size_and_ways
@@ -112,7 +113,7 @@ def test_every_miss(name: str, run: Run, tmp_path: Path) -> None:
         "d1": cache(geometry.d1, below="ll", serves="data"),
         "ll": cache(geometry.ll, below="memory", write_allocate=False),
     }
-    ours = simulate_lines(graph, list(references(run.records)), engine="compiled").counters
+    ours = simulate_lines(graph, run.references, engine="compiled").counters
     assert ours["i1"]["read_misses"] == theirs["I1mr"]
     assert ours["d1"]["read_misses"] == theirs["D1mr"]
     assert ours["d1"]["write_misses"] == theirs["D1mw"]

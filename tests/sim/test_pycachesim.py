@@ -26,7 +26,7 @@ LEVELS = {"l1": (16, 4), "l2": (64, 8), "l3": (256, 8)}  # sets and ways
 
 
 def synthetic() -> list[Reference]:
-    references = reuse(random.Random(7), 150_000, 20_000)
+    references = reuse(random.Random(7), 60_000, 8_000)
     return [(kind, line) for kind, line in references if kind != "fetch"]
 
 
@@ -40,7 +40,7 @@ def sqlite() -> list[Reference]:
 
     kinds = {0: ("load",), 1: ("store",), 2: ("load", "store")}  # a modify is both; fetches are left out
     out: list[Reference] = []
-    for chunk in tiersim.load_trace("captured/sqlite-query").chunks(limit=1_000_000):
+    for chunk in tiersim.load_trace("captured/sqlite-query").chunks(limit=400_000):
         columns = (chunk[name].tolist() for name in ("address", "size", "kind"))
         for address, size, kind in zip(*columns, strict=True):
             for verb in kinds.get(kind, ()):

@@ -39,10 +39,14 @@ PREFIXES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
 }
 
 # what can be counted, and what something can be per
-NOUNS = """
-    access block client core entry event expert frame head image instance instruction item key layer line node obj
-    object page query record reference request row sample seed session set slot step thread token user walk way worker
-""".split()
+# fmt: off
+NOUNS = (
+    "access", "block", "client", "core", "entry", "event", "expert", "frame", "head", "image", "instance",
+    "instruction", "item", "key", "layer", "line", "node", "obj", "object", "page", "query", "record", "reference",
+    "request", "row", "sample", "seed", "session", "set", "slot", "step", "thread", "token", "user", "walk", "way",
+    "worker",
+)
+# fmt: on
 
 
 def _plural(noun: str) -> str:
@@ -57,7 +61,7 @@ TIMES = {unit: Fraction(10**power) for unit, power in (("ps", 0), ("ns", 3), ("u
     "min": Fraction(60 * 10**12),
     "h": Fraction(3600 * 10**12),
     "µs": Fraction(10**6),  # U+00B5 and U+03BC look alike
-    "μs": Fraction(10**6),  # noqa: RUF001
+    "μs": Fraction(10**6),
 }
 COUNTS = {
     f"{prefix} {noun}".strip(): Fraction(size)
@@ -185,8 +189,11 @@ def show(amount: int, dimension: str, item: str = "") -> str:
     kind = DIMENSIONS[dimension]
     if amount < 0:
         raise UnitError(f"{amount} {kind.base} is negative")
-    plain = kind.units is COUNTS and amount < 10_000  # 4000 requests, not 4k
-    texts = {unit: _decimal(amount / kind.units[unit]) for unit in (("",) if plain else kind.shown)}
+    first, *larger = kind.shown
+    if kind.units is COUNTS and amount < 10_000:  # 4000 requests, not 4k
+        larger = []
+    fitting = [first, *(unit for unit in larger if kind.units[unit] <= amount)]
+    texts = {unit: _decimal(amount / kind.units[unit]) for unit in fitting}
     least = min(len(text) for text in texts.values() if text)
     unit, text = [(unit, text) for unit, text in texts.items() if len(text) == least][-1]
     under = (item or "item") if kind.per is ITEMS else "s" if kind.per else ""
@@ -247,16 +254,18 @@ def _misfit(digits: str, unit: str, dimensions: tuple[str, ...], expected: str) 
     other = next((kind.what for name, kind in DIMENSIONS.items() if _size(name, unit) is not None), None)
     if other:
         return f"is {other}; {expected}"
-    if unit in BITS:
-        return f"is in bits, which count only a bandwidth such as 100 Gb/s; {expected}"
-    words = unit.split()
-    if len(words) > 1 and all(
-        word[0] in "0123456789" or any(_size(name, word) for name in DIMENSIONS) for word in words
-    ):
-        return f"has more than one unit; {expected}"
-    near = [f"{digits} {found}".strip() for found in _near(unit, dimensions)]
+    near = [f"{digits} {found}" for found in _near(unit, dimensions)]
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    return f"has an unknown unit {unit!r}; {expected}{hint}"
+    if unit in BITS:
+        return f"is in bits, which only a bandwidth has; {expected}{hint}"
+    if len(unit.split()) > 1 and all(map(_begins_quantity, unit.split())):
+        return f"has more than one unit; {expected}"
+    written = unit.replace("/", " per ").strip() if dimensions == ("count_per_item",) else unit
+    return f"has an unknown unit {written!r}; {expected}{hint}"
+
+
+def _begins_quantity(word: str) -> bool:
+    return word[0] in "0123456789" or any(_size(name, word) for name in DIMENSIONS)
 
 
 def _near(unit: str, dimensions: Iterable[str]) -> list[str]:
@@ -271,7 +280,8 @@ def _near(unit: str, dimensions: Iterable[str]) -> list[str]:
         kind = DIMENSIONS[name]
         if bool(slash) == bool(kind.per):
             unders = _alike(under, kind.per) if slash else [""]
-            found += [f"{first}{slash}{second}" for first in _alike(over, kind.units) for second in unders]
+            join = " per " if name == "count_per_item" else slash
+            found += [f"{first}{join}{second}".strip() for first in _alike(over, kind.units) for second in unders]
     return list(dict.fromkeys(found))
 
 
@@ -280,7 +290,7 @@ def _alike(word: str, known: Mapping[str, Any]) -> list[str]:
         return [word]
     found = [other for other in ALIASES.get(word.lower(), ()) if other in known]
     found = found or [other for other in known if other.lower() == word.lower()]
-    return found or difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return found or difflib.get_close_matches(word, known, n=1, cutoff=0.7)
 
 
 def _decimal(value: Fraction) -> str:
