@@ -48,9 +48,8 @@ STYLE: Any = {  # a dict; newer matplotlibs type its keys
     "axes.linewidth": 0.6,
     "axes.spines.right": False,
     "axes.spines.top": False,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 8,
     "figure.constrained_layout.use": True,
+    "figure.titlesize": 8,
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same picture on every machine
     "font.size": 8,
     "grid.color": "#dddddd",
@@ -87,6 +86,11 @@ class Series:
     def columns(self, xs: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         mean, low, high = np.array([self.range(x) for x in xs]).T
         return mean, low, high
+
+    def errors(self, xs: Sequence[str]) -> NDArray[np.float64]:
+        """How far the range lies below and above the mean; no range where nothing is random."""
+        mean, low, high = self.columns(xs)
+        return np.where(high > low, np.maximum([mean - low, high - mean], 0.0), math.nan)
 
 
 @dataclass
@@ -309,7 +313,7 @@ def _begin(result: StudyResult, spec: Spec, picked: Picked, width: float, height
     rows = lines * math.ceil(len(labels) / _legend_columns(labels, width)) + bool(_legend_title(picked))
     figure = Figure(figsize=(width, height + 0.16 * (title.count("\n") + 1) + 0.15 * rows + 0.5))
     axes = figure.subplots()
-    axes.set_title(title)
+    figure.suptitle(title, x=0.01, ha="left")
     axes.set_axisbelow(True)
     return figure, axes
 
@@ -381,15 +385,14 @@ def _lines(result: StudyResult, spec: Spec) -> Figure:
     at = np.arange(len(xs), dtype=float) if numbers is None else np.array(sorted(numbers))
     figure, axes = _begin(result, spec, picked, COLUMN, 2.0 if numbers is not None else 2.4)
     handles = []
+    texts = [text_of(x) for x in xs]
     for one in picked.series:
-        mean, low, high = one.columns([text_of(x) for x in xs])
+        mean, low, high = one.columns(texts)
         look = _look(one.place)
         (line,) = axes.plot(at, mean, marker=MARKERS[one.place % len(MARKERS)], **look)
         handles.append(line)
         if picked.seeds > 1 and (numbers is None or len(xs) == 1):
-            axes.errorbar(
-                at, mean, [mean - low, high - mean], fmt="none", ecolor=look["color"], elinewidth=0.8, capsize=2
-            )
+            axes.errorbar(at, mean, one.errors(texts), fmt="none", ecolor=look["color"], elinewidth=0.8, capsize=2)
         elif picked.seeds > 1:
             axes.fill_between(at, low, high, color=look["color"], alpha=0.2, linewidth=0)
     _quantity_axis(axes, spec["x"], xs, at, numbers is not None)
@@ -463,7 +466,7 @@ def _bars(result: StudyResult, spec: Spec) -> Figure:
     thick = 0.82 / groups
     handles = []
     for place, one in enumerate(picked.series):
-        mean, low, high = one.columns(xs)
+        mean, _, high = one.columns(xs)
         at = np.arange(len(xs)) + (place - (groups - 1) / 2) * thick
         colours: Any = PALETTE[1 + one.place % (len(PALETTE) - 1)]
         if groups == 1:
@@ -477,7 +480,7 @@ def _bars(result: StudyResult, spec: Spec) -> Figure:
             edgecolor="white",
             linewidth=0,
             hatch=HATCHES[one.place % len(HATCHES)] if groups > 1 else "",
-            xerr=[mean - low, high - mean] if picked.seeds > 1 else None,
+            xerr=one.errors(xs) if picked.seeds > 1 else None,
             error_kw=error,
         )
         handles.append(bars)

@@ -87,7 +87,7 @@ def _figures(result: StudyResult, folder: Path) -> tuple[list[Picture], list[str
         svg = encode(figure, "svg")
         write_bytes(folder / "figures" / f"{name}.svg", svg)
         write_bytes(folder / "figures" / f"{name}.png", encode(figure, "png"))
-        caption = figure.axes[0].get_title(loc="left").replace("\n", ". ", 1).replace("\n", " ")
+        caption = figure.get_suptitle().replace("\n", ". ", 1).replace("\n", " ")
         inline = Markup(_inline(svg.decode(), f"figure-{len(pictures) + 1}-"))
         pictures.append(Picture(name, caption, figure.get_figwidth() > COLUMN, inline))
     return pictures, missing

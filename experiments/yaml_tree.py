@@ -256,14 +256,17 @@ class _Reader:
         if "\t" in line[: len(line) - len(line.lstrip())]:
             here.column = line.index("\t")
             return "a tab stands before this line; YAML is indented with spaces", here
-        if found := re.search(r"found character (.+) that cannot start", problem):
-            return f"a text that begins with {found[1].strip(chr(39))} needs quotes", here
+        if found := re.search(r"found character '(.+)' that cannot start", problem):
+            tab = found[1] == r"\t"
+            return "a tab stands here" if tab else f"a text that begins with {found[1]} needs quotes", here
         if "undefined alias" in problem:
             return f"no anchor is called {problem.split()[-1]}", here
         if ends and "quoted scalar" in (error.context or ""):
             return "this quote is never closed", began
-        if ends and "flow" in (error.context or ""):
+        if ends and re.search("flow (sequence|mapping)", error.context or ""):
             return "this bracket is never closed", began
+        if ends and "flow" in (error.context or ""):
+            return "the text ends inside a bracket", here
         for said, words, mark in (
             ("mapping values are not allowed", "a colon cannot stand here: quote the text, or indent keys alike", here),
             ("could not find expected ':'", "a key without a colon", began),

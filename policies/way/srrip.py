@@ -23,24 +23,36 @@ class Srrip:
     hit_is_idempotent: ClassVar[bool] = True
 
     def state(self, sets: int, ways: int, seed: int) -> State:
-        return np.full((sets, ways), (1 << self.bits) - 1, np.int64)
+        fields = 60 // self.bits  # predictions in a word
+        words = -(-ways // fields)
+        return np.full((sets, words), (1 << (fields * self.bits)) - 1, np.int64)
 
     @staticmethod
-    def hit(s: Words, at: int, way: int) -> None:
-        s[at + way] = 0
+    def hit(s: Words, at: int, way: int, bits: int) -> None:
+        fields = 60 // bits
+        s[at + way // fields] &= ~(((1 << bits) - 1) << (way % fields * bits))
 
     @staticmethod
     def fill(s: Words, at: int, way: int, bits: int) -> None:
-        s[at + way] = (1 << bits) - 2
+        fields = 60 // bits
+        place = way % fields * bits
+        s[at + way // fields] = (s[at + way // fields] & ~(((1 << bits) - 1) << place)) | (((1 << bits) - 2) << place)
 
     @staticmethod
     def victim(s: Words, at: int, allowed: int, ways: int, bits: int) -> int:
+        fields = 60 // bits
+        most = (1 << bits) - 1
         furthest = -1
+        found = -1
         for way in range(ways):
-            if (allowed >> (way & 63)) & 1 and (furthest < 0 or s[at + way] > s[at + furthest]):
-                furthest = way
-        grow = (1 << bits) - 1 - s[at + furthest]
-        if grow > 0:
+            value = (s[at + way // fields] >> (way % fields * bits)) & most
+            if (allowed >> (way & 63)) & 1 and value > furthest:
+                furthest = value
+                found = way
+        if furthest < most:
             for way in range(ways):
-                s[at + way] = min(s[at + way] + grow, (1 << bits) - 1)
-        return furthest
+                place = way % fields * bits
+                value = (s[at + way // fields] >> place) & most
+                grown = min(value + most - furthest, most)
+                s[at + way // fields] += (grown - value) << place
+        return found

@@ -339,8 +339,17 @@ def test_seeds_are_a_mean_with_a_band() -> None:
     (band, _) = axes.collections
     corners = band.get_paths()[0].vertices
     assert {(70_000, 1.0), (70_000, 2.0), (90_000, 2.0), (90_000, 3.0)} <= {(x, y) for x, y in corners}
-    assert "mean and range of 3 seeds" in axes.get_title(loc="left")
+    assert "mean and range of 3 seeds" in axes.figure.get_suptitle()
     assert not axes_of(study(sweep(["70 ns", "90 ns"])), OVER_LATENCY).collections
+
+
+def test_seeds_are_error_bars_where_there_is_no_line() -> None:
+    rows = [run("base"), *(run("random", seed=seed) for seed in range(3))]
+    axes = axes_of(study(rows), {"x": "what_if", "y": "cycles_per_instruction", "by": None, "title": None})
+    (bars,) = [held for held in axes.containers if held.errorbar]
+    spans = [segment[:, 0].tolist() for segment in bars.errorbar.lines[2][0].get_segments()]
+    assert [span for span in spans if not math.isnan(span[0])] == [[0.75, 1.75]]
+    assert [text.get_text() for text in axes.texts] == ["1", "1.25"]
 
 
 def test_bars_keep_the_order_of_the_study_and_carry_their_values() -> None:
@@ -352,19 +361,23 @@ def test_bars_keep_the_order_of_the_study_and_carry_their_values() -> None:
     assert [bar.get_width() for bar in axes.patches] == pytest.approx([0.3, 0.4, 0.3])
     assert [text.get_text() for text in axes.texts] == ["30 %", "40 %", "30 %"]
     assert axes.get_xlabel() == "L2 miss ratio (%)"
-    assert axes.get_title(loc="left") == "Mine"
+    assert axes.figure.get_suptitle() == "Mine"
     assert axes.patches[1].get_facecolor() != axes.patches[0].get_facecolor() == axes.patches[2].get_facecolor()
     assert not axes.figure.legends
 
 
 def test_no_label_lies_over_another_or_leaves_the_figure() -> None:
     long = [f"variant {place} with a name that says in many words what it changes in the caches" for place in range(4)]
-    result = study(sweep(["70 ns", "90 ns", "120 ns"], variants=["base", *long]))
+    result = study(sweep(["70 ns", "90 ns", "120 ns"], variants=["base", *long], seeds=2))
     for spec in (OVER_LATENCY, *default_figures(result)):
         figure = draw(result, spec)
         figure.draw_without_rendering()
         axes = figure.axes[0]
         edge = figure.bbox.padded(1)
+        assert figure.get_suptitle()
+        title = figure.texts[0].get_window_extent()
+        assert edge.x0 <= title.x0 < title.x1 <= edge.x1, spec
+        assert not title.overlaps(axes.get_tightbbox()), spec
         for legend in figure.legends:
             box = legend.get_window_extent()
             assert edge.x0 <= box.x0 < box.x1 <= edge.x1, spec
@@ -387,7 +400,7 @@ def test_a_course_is_over_the_share_of_the_trace() -> None:
     assert math.isnan(line.get_ydata()[2])
     assert axes.get_ylim()[0] == 0
     assert axes.get_ylabel() == "L2 miss ratio (%)"
-    assert "the same for every variant" in axes.get_title(loc="left")
+    assert "the same for every variant" in axes.figure.get_suptitle()
 
 
 def test_equal_lines_share_their_names() -> None:
@@ -405,10 +418,10 @@ def test_what_else_varies_is_kept_and_said() -> None:
         for place, value in enumerate(("70 ns", "90 ns"))
     ]
     axes = axes_of(study(rows), OVER_LATENCY | {"by": "system.line"})
-    assert "variant: base" in axes.get_title(loc="left")
+    assert "variant: base" in axes.figure.get_suptitle()
     assert list(axes.lines[0].get_ydata()) == [1.0, 2.0]
     axes = axes_of(study(rows), OVER_LATENCY)
-    assert "line: 64 B" in axes.get_title(loc="left")
+    assert "line: 64 B" in axes.figure.get_suptitle()
     assert legend_of(axes) == ["other", "base"]
 
 
