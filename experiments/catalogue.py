@@ -8,7 +8,7 @@ from typing import Any, get_args, get_type_hints
 
 from tiersim._base import units
 from tiersim._base.errors import StudyError
-from tiersim._base.params import Param, default, dump, params
+from tiersim._base.params import Param, default, dump, forms, params
 from tiersim._base.registry import Entry, families, index, load, nearest
 from tiersim.experiments import presets
 from tiersim.experiments.plan import ReportSpec
@@ -145,25 +145,7 @@ def _form(hint: Any, param: Param | None) -> str:
         return units.describe(*param.unit.split("|"))
     if param is not None and param.family:
         return f"a {param.family}: a name or {{use: name, ...}}"
-    base = get_args(hint)[0] if param is not None else hint
-    return _words(base)
-
-
-def _words(hint: Any) -> str:
-    arguments = get_args(hint)
-    if "Literal" in str(hint) and arguments and all(isinstance(arg, str) for arg in arguments):
-        return " | ".join(arguments)
-    if arguments:
-        if getattr(hint, "__origin__", None) is dict:
-            return "a mapping of names"
-        if getattr(hint, "__origin__", None) is list:
-            return f"a list of {_words(arguments[0])}"
-        return " | ".join(_words(arg) for arg in arguments if arg is not type(None))
-    if is_dataclass(hint):
-        return "a mapping"
-    return {"int": "a whole number", "float": "a number", "str": "text", "bool": "true | false"}.get(
-        getattr(hint, "__name__", ""), "a value"
-    )
+    return " | ".join(forms(hint))
 
 
 def explain(word: str, scenario: str = "memory-hierarchy") -> Answer:

@@ -56,7 +56,8 @@ class Bar:
         if self._rich:
             self._rich.stop()
         elif not self.quiet and kind is None:
-            print(f"{self.title}: done, {self._rate()}", file=sys.stderr, flush=True)
+            how = f"done, {self._rate()}" if self.done else "there already"
+            print(f"{self.title}: {how}", file=sys.stderr, flush=True)
 
     def _rate(self) -> str:
         spent = max(time.monotonic() - self._begin, 1e-9)

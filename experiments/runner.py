@@ -18,6 +18,7 @@ from typing import Any
 from tiersim._base.errors import AuditError, PolicyError, StudyError, TiersimError
 from tiersim._base.params import dump
 from tiersim._base.paths import cache_folder
+from tiersim._base.registry import import_file, imported_files
 from tiersim.experiments.code import code_hash
 from tiersim.experiments.plan import Plan, make_plan
 from tiersim.experiments.progress import Bar
@@ -78,16 +79,19 @@ def run(
     begun = time.time()
     if jobs:
         _prepare(jobs, quiet)
+        ready = time.time()
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
         workers = max(1, min(workers, len(jobs)))
         with Bar(f"{plan.study.name}: {len(jobs)} simulations", steps, "accesses", quiet=quiet) as bar:
             if workers == 1:
+                for job in _once_each(jobs):
+                    job.scenario.warm(bar.note)
                 for job in jobs:
                     _settle(job, _attempt(job, bar.add), folder)
             else:
                 _in_parallel(jobs, workers, bar, folder)
-        _remember_rate(steps / max(time.time() - begun, 1e-9))
+        _remember_rate(steps / max(time.time() - ready, 1e-9) / workers)
     result = plan.result(rows)
     result.folder = folder
     if folder is not None:
@@ -142,10 +146,16 @@ def _jobs(plan: Plan, folder: Path | None, fresh: bool) -> tuple[list[Row], list
 
 
 def _prepare(jobs: list[Job], quiet: bool) -> None:
-    with Bar("preparing", len(jobs), "simulations", quiet=quiet) as bar:
-        for job in jobs:
-            job.scenario.prepare(bar.note)
-            bar.add(1)
+    traces = {job.scenario.preparation(): job for job in jobs}
+    records = sum(job.scenario.size() for job in traces.values())
+    with Bar("reading the trace", records, "records", quiet=quiet) as bar:
+        for job in traces.values():
+            job.scenario.prepare(bar.add)
+
+
+def _once_each(jobs: list[Job]) -> list[Job]:
+    """One job for each loop that must be compiled."""
+    return list({job.scenario.loop(): job for job in jobs}.values())
 
 
 def _attempt(job: Job, progress: Any) -> list[Measured] | TiersimError:
@@ -173,9 +183,15 @@ def _settle(job: Job, outcome: list[Measured] | TiersimError, folder: Path | Non
 _counter: Any = None
 
 
-def _start_worker(counter: Any) -> None:
+def _start_worker(counter: Any, files: list[str]) -> None:
     global _counter
     _counter = counter
+    for file in files:  # so that objects of classes from a user's file can be unpickled here
+        import_file(Path(file))
+
+
+def _warm(job: Job) -> None:
+    job.scenario.warm(lambda text: None)
 
 
 def _work(job: Job) -> list[Measured] | TiersimError:
@@ -189,7 +205,11 @@ def _work(job: Job) -> list[Measured] | TiersimError:
 def _in_parallel(jobs: list[Job], workers: int, bar: Bar, folder: Path | None) -> None:
     context = multiprocessing.get_context("spawn")
     counter = context.Value("q", 0)
-    with ProcessPoolExecutor(workers, context, _start_worker, (counter,)) as pool:
+    with ProcessPoolExecutor(workers, context, _start_worker, (counter, imported_files())) as pool:
+        bar.note("compiling")
+        for warmed in [pool.submit(_warm, job) for job in _once_each(jobs)]:
+            warmed.result()
+        bar.note("")
         waiting: dict[Future[list[Measured] | TiersimError], Job] = {pool.submit(_work, job): job for job in jobs}
         try:
             while waiting:

@@ -65,8 +65,17 @@ class Scenario(Protocol):
     def modules(self) -> list[str]:
         """The modules whose source decides the outcome; what they import is found from them."""
 
-    def prepare(self, note: Callable[[str], None]) -> None:
-        """Make what all runs share (prepared traces, compiled loops), before any worker starts."""
+    def preparation(self) -> str:
+        """What `prepare` makes; scenarios with the same text share it."""
+
+    def prepare(self, progress: Progress) -> None:
+        """Make the data that runs share, before any worker starts."""
+
+    def loop(self) -> str:
+        """What `warm` compiles; scenarios with the same text share it."""
+
+    def warm(self, note: Callable[[str], None]) -> None:
+        """Compile what `simulate` will call, in any process."""
 
     def simulate(self, seed: int, progress: Progress) -> Any:
         """The part of a run that costs time; picklable."""

@@ -23,6 +23,11 @@ def number(value: float, unit: str = "") -> str:
     return f"{value:.4g}"
 
 
+def short(name: str) -> str:
+    """A dotted name for the head of a column: its last two parts, with spaces where a line may break."""
+    return " ".join(name.split(".")[-2:]).replace("_", " ")
+
+
 def difference(value: float, base: float) -> str:
     """A value against its baseline in per cent of it."""
     if value == base:
@@ -34,18 +39,18 @@ def difference(value: float, base: float) -> str:
 
 def show_result(result: StudyResult, console: Console | None = None) -> None:
     """Print the question, one line a run with differences to the baseline, and what was skipped."""
-    console = console or Console()
+    console = console or _console()
     if result.question:
         console.print(Text(result.question, style="bold"))
     factors = differing(result.rows)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in factors or ["run"]:
-        table.add_column("variant" if name == "what_if" else name, overflow="fold")
+        table.add_column("variant" if name == "what_if" else short(name), overflow="fold")
     compared = "what_if" in factors
     for name in result.shown:
         found = result.metrics.get(name)
         unit = found.unit if found and found.unit != "ratio" else ""
-        table.add_column(f"{name}{f' ({unit})' if unit else ''}", justify="right", overflow="fold")
+        table.add_column(f"{short(name)}{f' ({unit})' if unit else ''}", justify="right")
         if compared:
             table.add_column(f"vs {result.baseline}", justify="right")
     for row in result.rows:
@@ -59,6 +64,11 @@ def show_result(result: StudyResult, console: Console | None = None) -> None:
         console.print(Text(f"skipped: {item['what']}: {item['why']}", style="yellow"))
     for note in result.notes:
         console.print(Text(f"note: {note}"))
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=max(console.width, 120))
 
 
 def _values(result: StudyResult, row: Row, compared: bool) -> list[Any]:

@@ -100,7 +100,8 @@ class _State:
         """What cache k holds: for each line its number twice, plus one if it is dirty."""
         begin = int(self.words[k * HEADER + cache_loop.TAGS])
         tags = self.tags[begin : begin + self.sets[k] * self.levels[k].ways]
-        return tags[tags != EMPTY]
+        kept: NDArray[np.int32] = tags[tags != EMPTY]
+        return kept
 
 
 def warm(levels: Sequence[Level]) -> None:

@@ -126,18 +126,34 @@ class MemoryHierarchy:
     def modules(self) -> list[str]:
         return [type(self).__module__, *(type(cache.policy).__module__ for cache in self.system.caches.values())]
 
-    def _events(self, note: Callable[[int, int], None] | None = None) -> Events:
-        return prepare(self.trace.open(), self.system.line, self._fetches(), self.trace.skip, self.trace.limit, note)
+    def _events(self, progress: Callable[[int, int], None] | None = None) -> Events:
+        return prepare(self.trace.open(), self.system.line, self._fetches(), self.trace.skip, self.trace.limit, progress)
 
-    def prepare(self, note: Callable[[str], None]) -> None:
-        note("numbering the lines of the trace")
-        self._events()
+    def preparation(self) -> str:
+        trace = self.trace
+        return f"{self.trace_fingerprint()} {self.system.line} {self._fetches()} {trace.skip} {trace.limit}"
+
+    def prepare(self, progress: Progress) -> None:
+        before = 0
+
+        def step(done: int, _: int) -> None:
+            nonlocal before
+            progress(done - before)
+            before = done
+
+        self._events(step)
+        self.trace.warm_up_records()
+
+    def loop(self) -> str:
         levels, _ = levels_of(self.system, classify=self.miss_kinds)
-        note("compiling the replay loop")
-        for level in levels:
-            if getattr(level.policy, "needs_future", False):
-                return  # several loops, made on the way
-        warm(levels)
+        return str(levels)
+
+    def warm(self, note: Callable[[str], None]) -> None:
+        levels, _ = levels_of(self.system, classify=self.miss_kinds)
+        if not any(getattr(level.policy, "needs_future", False) for level in levels):  # else several, made on the way
+            note("compiling")
+            warm(levels)
+            note("")
 
     def simulate(self, seed: int, progress: Progress) -> Simulated:
         events = self._events()

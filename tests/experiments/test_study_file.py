@@ -399,7 +399,7 @@ MEANT = "the key `scenario` is missing; {!r}: did you mean {!r}?"
         ("# only a comment\n", "1:1", "", "there is no study in this file"),
         ("- a\n", "1:1", "-", "a study is a mapping of keys to values"),
         ("just text\n", "1:1", "just text", "a study is a mapping of keys to values"),
-        ("[" * 400, "1:1", "[", "this is nested too deeply"),
+        ("[" * 900 + "]" * 900, "1:1", "[", "this is nested too deeply"),
         (" : 2", "1:2", ":", "a key is missing before the colon"),
         ("scenario: x\n", "1:1", "scenario", "the key `study` is missing"),
         ("# q\nstudy: s\n", "2:1", "study", "the key `scenario` is missing"),
@@ -673,6 +673,32 @@ def test_a_sweep_has_every_point_once(axes: list[list[int]]) -> None:
     points = [tuple(variant.factors.values()) for variant in study.variants]
     assert len(points) == len(set(points)) == int(np.prod([len(axis) for axis in axes]))
     assert trees(study) == [dict(zip("abc", point, strict=False)) for point in points]
+
+
+@given(st.text("abe:-?[]{}&*!#|>'\"%@`,<.= \t\n\r0123", max_size=30) | st.text(max_size=20))
+def test_any_text_is_read_or_refused_with_a_place(text: str) -> None:
+    try:
+        tree = load_text(text, "t")
+    except StudyError as error:
+        place = error.place
+    else:
+        place = tree.place
+    assert place is not None
+    assert place.line >= 1
+    assert place.column >= 1
+    assert place.column <= len(place.text) + 1
+
+
+@given(st.text("ab.='\" [{}]:,#1&*", max_size=20))
+def test_any_argument_of_set_is_read_or_refused_with_a_place(edit: str) -> None:
+    try:
+        read_study({"study": "s", "scenario": "x"}, [edit])
+    except StudyError as error:
+        place = error.place
+    else:
+        place = Place("command line", 0, 1, f"--set {edit}")
+    assert place is not None
+    assert place.file == "command line" or place.file.startswith("study")
 
 
 @pytest.mark.skipif(not DESIGN.is_dir(), reason="the folder of the design is not beside this checkout")

@@ -10,14 +10,15 @@ The same note gives the check at the edge (through pydantic), the JSON schema, `
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
-from typing import Any, TypeVar, dataclass_transform, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
 
 from tiersim._base import units
 from tiersim._base.errors import StudyError
 
-__all__ = ["Param", "config", "dump", "param_of", "params"]
+__all__ = ["Param", "config", "dump", "forms", "param_of", "params"]
 
 T = TypeVar("T")
 
@@ -87,7 +88,17 @@ class Param:
 
         if self.reads_all or self.family is not None or self.unit is not None:
             return core_schema.no_info_plain_validator_function(check)
-        return core_schema.no_info_after_validator_function(check, handler(source))
+
+        def number(value: Any, inner: Any) -> Any:
+            made = inner(value)
+            # pydantic takes true for 1, and "nan" for a number that no bound refuses
+            if isinstance(value, bool) > isinstance(made, bool) or (
+                isinstance(made, float) and not math.isfinite(made)
+            ):
+                raise PydanticCustomError("not_a_number", "no number")
+            return check(made)
+
+        return core_schema.no_info_wrap_validator_function(number, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
         if self.family is not None:
@@ -100,7 +111,7 @@ class Param:
         if self.unit is not None:
             text = f"{self.doc} ({units.describe(*self.unit.split('|'))})"
             return {"type": ["string", "number"], "description": text}
-        made: dict[str, Any] = dict(handler(schema["schema"] if schema["type"] == "function-after" else schema))
+        made: dict[str, Any] = dict(handler(schema["schema"] if schema["type"] == "function-wrap" else schema))
         made["description"] = self.doc
         if self.ge is not None:
             made["minimum"] = self.ge
@@ -119,6 +130,25 @@ def params(cls: type) -> Iterator[tuple[Field[Any], Any, Param | None]]:
     hints = get_type_hints(cls, include_extras=True)
     for item in fields(cls):
         yield item, hints[item.name], param_of(hints[item.name])
+
+
+def forms(hint: Any) -> list[str]:
+    """What may stand in YAML for a type, in words: each alternative."""
+    arguments, origin = get_args(hint), get_origin(hint)
+    if origin is Annotated:
+        return forms(arguments[0])
+    if origin is Literal:
+        return [str(value) for value in arguments]
+    if origin is dict:
+        return ["a mapping of names"]
+    if origin is list:
+        return [f"a list of {' or '.join(forms(arguments[0]))}"]
+    if arguments:
+        return [form for arg in arguments if arg is not type(None) for form in forms(arg)]
+    if is_dataclass(hint):
+        return ["a mapping"]
+    simple = {int: ["a whole number"], float: ["a number"], str: ["text"], bool: ["true", "false"]}
+    return simple.get(hint, ["a value"])
 
 
 def default(item: Field[Any]) -> Any:

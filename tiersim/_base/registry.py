@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -148,22 +149,41 @@ def load(family: str, name: str) -> type[Any]:
     return cls if hasattr(cls, "registered") else register(item.name, family=family)(cls)
 
 
+_files: dict[str, Any] = {}
+
+
+def imported_files() -> list[str]:
+    """The users' files that classes were taken from: another process imports them to know these classes."""
+    return list(_files)
+
+
+def import_file(path: Path) -> Any:
+    """The module of a user's file, under a name that is the same in every process. Raises StudyError."""
+    where = str(path.resolve())
+    if where in _files:
+        return _files[where]
+    module_name = f"tiersim_user_{hashlib.sha256(where.encode()).hexdigest()[:16]}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None and spec.loader is not None  # a .py file always has a loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # dataclasses, inspect and pickle look their module up here
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[module_name]
+        raise StudyError(f"{path} cannot be imported: {type(error).__name__}: {error}") from None
+    _files[where] = module
+    return module
+
+
 @cache
 def _from_file(family: str, name: str) -> type[Any]:
     file, _, attribute = name.rpartition(":")
     path = Path(file)
     if not path.is_file():
         raise StudyError(f"there is no file {file!r} to take {attribute!r} from")
-    module_name = f"tiersim_user_{abs(hash(path.resolve()))}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None and spec.loader is not None  # a .py file always has a loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module  # dataclasses and inspect look their module up here
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise StudyError(f"{file} cannot be imported: {type(error).__name__}: {error}") from None
-    classes = [key for key, held in vars(module).items() if isinstance(held, type) and held.__module__ == module_name]
+    module = import_file(path)
+    classes = [key for key, held in vars(module).items() if isinstance(held, type) and held.__module__ == module.__name__]
     if attribute not in classes:
         raise StudyError(f"{file} has no class {attribute!r}; {nearest(attribute, classes)}".rstrip("; "))
     cls: type[Any] = getattr(module, attribute)

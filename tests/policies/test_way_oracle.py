@@ -1,0 +1,47 @@
+"""Every way policy against its naive twin on sets of any width: engines pack narrow sets and wide ones differently."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.oracles.hierarchy import Reference, read_graph, simulate
+from tiersim.models.caches import simulate_lines
+
+WIDTHS = [*range(1, 10), 12, 15, 16, 17, 20, 21, 22, 24, 31, 32, 33, 48, 63, 64, 65, 128]
+POWERS = [1, 2, 4, 8, 16, 32, 64, 128]
+
+
+def near(rng: random.Random, length: int, lines: int) -> list[Reference]:
+    """References to lines that were used lately, less often the older they are, and to others anywhere."""
+    order = list(range(lines))
+    out: list[Reference] = []
+    for _ in range(length):
+        place = min(int(rng.expovariate(3 / lines)), lines - 1) if rng.random() < 0.7 else rng.randrange(lines)
+        order.insert(0, order.pop(place))
+        out.append((rng.choice(["load", "store"]), order[0]))
+    return out
+
+
+@pytest.mark.parametrize("policy", ["lru", "fifo", "clock", "tree-plru", "srrip", "belady"])
+@settings(deadline=None, max_examples=60)
+@given(data=st.data(), seed=st.integers(0, 2**32))
+def test_any_width(policy: str, data: st.DataObject, seed: int) -> None:
+    ways = data.draw(st.sampled_from(POWERS if policy == "tree-plru" else WIDTHS), "ways")
+    sets = data.draw(st.integers(1, 3), "sets")
+    chosen: dict[str, Any] = {"use": policy}
+    if policy == "srrip":
+        chosen["bits"] = data.draw(st.sampled_from([1, 2, 3, 4, 5, 8]), "bits")
+    graph = {"l1": {"sets": sets, "ways": ways, "policy": chosen, "below": "memory", "serves": "data"}}
+    references = near(random.Random(seed), 6 * sets * ways + 20, int(1.7 * sets * ways) + 2)
+    expected = simulate(read_graph(graph), references)
+    result = simulate_lines(graph, references, engine="plain")
+    misses = ("read_misses", "write_misses", "writebacks", "conflict")
+    assert {name: int(result.counters["l1"][name]) for name in misses} == {
+        name: expected.counters["l1"][name] for name in misses
+    }
+    assert result.contents["l1"] == expected.contents["l1"]
