@@ -12,6 +12,8 @@ $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -e ".[report,pandas,docs,test]"
+	@# a peer that tests and benchmarks compare with: needs a C compiler, and they say so when it is absent
+	-$(BIN)/python -m pip install --quiet pycachesim==0.3.1
 	@touch $@
 
 demo: $(VENV)/installed ## run the main study on a bundled trace and write a report

@@ -94,7 +94,7 @@ def listing(kind: str) -> list[dict[str, Any]]:
 
 
 def _entries(family: str) -> list[dict[str, Any]]:
-    found: dict[str, Entry] = {item.name: item for item in index(family).values()}
+    found: dict[str, Entry] = {item.name: item for name, item in index(family).items() if name == item.name}
     return [
         {"name": item.name, "about": item.summary, "aliases": list(item.aliases), "paper": item.paper}
         for item in found.values()
@@ -144,7 +144,8 @@ def _form(hint: Any, param: Param | None) -> str:
     if param is not None and param.unit:
         return units.describe(*param.unit.split("|"))
     if param is not None and param.family:
-        return f"a {param.family}: a name or {{use: name, ...}}"
+        names = [row["name"] for row in _entries(param.family)]
+        return " | ".join([*names, "FILE.py:CLASS", "{use: one of these, ...}"])
     return " | ".join(forms(hint))
 
 
@@ -155,16 +156,17 @@ def explain(word: str, scenario: str = "memory-hierarchy") -> Answer:
         keys = keys_of(ReportSpec, "report") if word == "report" else []
         return Answer(word, STUDY_KEYS[word], keys=keys)
     everything = keys_of(cls)
-    exact = [key for key in everything if key.key == _generic(word, everything)]
-    if exact:
-        inside = [key for key in everything if key.key.startswith(f"{exact[0].key}.")]
+    generic = _generic(word, everything)
+    exact = [key for key in everything if key.key == generic]
+    inside = [key for key in everything if key.key.startswith(f"{generic}.")]
+    if exact or inside:
         values = {
             preset: [asdict(value) for value in presets.find(preset).values if _under(f"{kind}.{value.key}", word)]
             for kind in (word.split(".")[0],)
             for preset in presets.names(kind)
         }
         return Answer(
-            word, exact[0].doc, keys=exact + inside, presets={name: held for name, held in values.items() if held}
+            word, exact[0].doc if exact else "", keys=exact + inside, presets={name: held for name, held in values.items() if held}
         )
     for family in families():
         if word in index(family):
@@ -195,8 +197,8 @@ def _generic(word: str, keys: list[Key]) -> str:
     """A dotted key with the user's own names (such as l2) as they stand in the schema (NAME)."""
     for key in keys:
         mine, theirs = word.split("."), key.key.split(".")
-        if len(mine) == len(theirs) and all(b in (a, "NAME") for a, b in zip(mine, theirs, strict=True)):
-            return key.key
+        if len(mine) <= len(theirs) and all(b in (a, "NAME") for a, b in zip(mine, theirs, strict=False)):
+            return ".".join(theirs[: len(mine)])
     return word
 
 

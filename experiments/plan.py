@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 from ruamel.yaml import YAML
 
-from tiersim._base.errors import StudyError
+from tiersim._base.errors import StudyError, TraceError
 from tiersim._base.params import Param, config, dump, params
-from tiersim._base.registry import index, load, nearest, validate
+from tiersim._base.registry import index, inside, load, nearest, validate
 from tiersim.experiments.presets import expand
 from tiersim.experiments.results import Row, StudyResult
 from tiersim.experiments.scenario import Metric, Scenario
@@ -140,7 +140,8 @@ def make_plan(source: str | Path | dict[str, Any], sets: Sequence[str] = ()) -> 
         scenario = _build(cls, expand(variant.tree, cls))
         reason = scenario.refuses()
         if reason:
-            skipped.append({"what": variant.label, "why": reason})
+            skip = {"what": variant.label, "why": reason}
+            skipped += [] if skip in skipped else [skip]  # once for all seeds
             continue
         factors = dict(variant.factors)
         if not scenario.is_random() and len(study.seeds) > 1:
@@ -170,50 +171,66 @@ def _build(cls: type, tree: Node) -> Any:
             known = [*(item.name for item, _, _ in params(cls)), *RESERVED]
             hint = nearest(str(path[0]), known) or f"known here: {', '.join(known)}"
             message = f"unknown key {path[0]!r}; {hint}"
-        error = problem(tree, path, message)
-        if len(problems) > 1:
-            others = "\n".join(f"  also: {problem(tree, p, m).args[1]}: {m}" for p, m in problems[1:6])
-            error = type(error)(error.message, error.place, (error.remedy + "\n" + others.strip()).strip())
-        raise error
+        error = _problem(tree, path, message, cls)
+        others = [f"also: {problem(tree, other, text).place}: {text}" for other, text in problems[1:6]]
+        raise StudyError(error.message, error.place, "\n  ".join([error.remedy, *others]))
     assert made is not None
     try:
         made.check()
-    except StudyError as error:
+        made.size()
+    except (StudyError, TraceError) as error:
         path = getattr(error, "path", None)
         if path is None:
             raise
-        found = problem(tree, tuple(path), error.message)
-        raise type(found)(found.message, found.place, error.remedy or found.remedy) from None
+        found = _problem(tree, tuple(path), error.message, cls)
+        raise type(error)(found.message, found.place, error.remedy or found.remedy) from None
     return made
 
 
+def _problem(tree: Node, path: tuple[Any, ...], message: str, cls: Any, under: str = "") -> StudyError:
+    """An error at a path of a tree that a config class reads, with the command that explains what may stand there."""
+    known, _ = inside(cls, path)
+    if message.startswith("unknown key") and known == path:
+        known = known[:-1]
+    word = ".".join([*([under] if under else []), *(step for step in known if isinstance(step, str))])
+    found = problem(tree, path, message)
+    return StudyError(
+        message, found.place, f"`tiersim explain {word or cls.registered.name}` tells what may stand here"
+    )
+
+
 def _report(study: Study, node: Node, runs: list[Planned]) -> ReportSpec:
+    def wrong(path: tuple[Any, ...], message: str) -> StudyError:
+        return _problem(node, path, message, ReportSpec, "report")
+
     problems, report = validate(ReportSpec, plain(node))
     if problems:
-        raise problem(node, *problems[0])
+        raise wrong(*problems[0])
     assert report is not None
-    labels = {str(run.factors.get("what_if", "base")) for run in runs}
+    labels = {str(variant.factors.get("what_if", "base")) for variant in study.variants}
     if report.baseline not in labels:
         hint = nearest(report.baseline, labels) or f"there are: {', '.join(sorted(labels))}"
-        raise problem(node, ("baseline",), f"no variant is called {report.baseline!r}; {hint}")
+        raise wrong(("baseline",), f"no variant is called {report.baseline!r}; {hint}")
     known = [name for run in runs for name in run.scenario.metric_names()]
     for place, name in enumerate(report.metrics or ()):
-        _known_metric(node, ("metrics", place), name, known)
+        if (told := _unknown_metric(name, known)):
+            raise wrong(("metrics", place), told)
     factors = ["what_if", "time", *{key for run in runs for key in run.factors}]
     for place, figure in enumerate(report.figures or ()):
-        _known_metric(node, ("figures", place, "y"), figure.y, known)
+        if (told := _unknown_metric(figure.y, known)):
+            raise wrong(("figures", place, "y"), told)
         for key in ("x", "by"):
             said = getattr(figure, key)
             if said is not None and said not in factors:
                 hint = nearest(said, factors) or f"there are: {', '.join(dict.fromkeys(factors))}"
-                raise problem(node, ("figures", place, key), f"nothing varies {said!r}; {hint}")
+                raise wrong(("figures", place, key), f"nothing varies {said!r}; {hint}")
     return report
 
 
-def _known_metric(node: Node, path: tuple[Any, ...], name: str, known: list[str]) -> None:
-    if name not in known:
-        hint = nearest(name, known) or "see `tiersim list metrics`"
-        raise problem(node, path, f"there is no metric {name!r}; {hint}")
+def _unknown_metric(name: str, known: list[str]) -> str:
+    if name in known:
+        return ""
+    return f"there is no metric {name!r}; {nearest(name, known) or 'see `tiersim list metrics`'}"
 
 
 def scenarios() -> list[str]:

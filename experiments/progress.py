@@ -25,6 +25,7 @@ class Bar:
         self.title, self.total, self.unit, self.quiet = title, total, unit, quiet
         self.done = 0
         self.note_text = ""
+        self._said: set[str] = set()  # notes that stand in a plain line already
         self._begin = self._last = time.monotonic()
         self._rich: Progress | None = None
         self._task: int = 0
@@ -68,11 +69,15 @@ class Bar:
         return f"{rate:.0f} {self.unit}/s"
 
     def note(self, text: str) -> None:
-        """Say what is going on beside the count."""
+        """Say what is going on beside the count; an empty text when it is over."""
         self.note_text = text
-        self.update(self.done, force=True)
+        if self._rich or self.quiet:
+            self.update(self.done)
+        elif text and text not in self._said:
+            self._said.add(text)
+            print(f"{self.title}: {text}", file=sys.stderr, flush=True)
 
-    def update(self, done: int, *, force: bool = False) -> None:
+    def update(self, done: int) -> None:
         """Set how many steps are done."""
         self.done = done
         if self.quiet:
@@ -80,7 +85,7 @@ class Bar:
         now = time.monotonic()
         if self._rich:
             self._rich.update(self._task, completed=done, rate=self._rate(), note=self.note_text)  # type: ignore[arg-type]
-        elif force or now - self._last >= EVERY:
+        elif now - self._last >= EVERY:
             self._last = now
             share = f"{100 * done / self.total:.0f} %" if self.total else f"{done:,}"
             left = ""

@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tiersim._base.errors import DependencyError
+from tiersim._base.errors import DependencyError, StudyError
 from tiersim.experiments.scenario import Metric
 
 if TYPE_CHECKING:
@@ -125,11 +125,17 @@ class StudyResult:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file whole or not at all. Raises StudyError when it cannot be written."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_bytes(content)
-    draft.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            draft.write_bytes(content)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+    except OSError as error:
+        raise StudyError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def _write_table(path: Path, columns: dict[str, Any]) -> None:

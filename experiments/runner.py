@@ -77,11 +77,12 @@ def run(
     folder = (Path(out) if out is not None else Path("results") / plan.study.name) if keep else None
     rows, jobs, steps = _jobs(plan, folder, fresh)
     begun = time.time()
+    if folder is not None:
+        _check_writable(folder)
     if jobs:
+        _check_memory(jobs)
         _prepare(jobs, quiet)
         ready = time.time()
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
         workers = max(1, min(workers, len(jobs)))
         with Bar(f"{plan.study.name}: {len(jobs)} simulations", steps, "accesses", quiet=quiet) as bar:
             if workers == 1:
@@ -145,6 +146,27 @@ def _jobs(plan: Plan, folder: Path | None, fresh: bool) -> tuple[list[Row], list
     return rows, list(jobs.values()), sum(job.scenario.size() for job in jobs.values())
 
 
+def _check_writable(folder: Path) -> None:
+    """Raise StudyError where results could not be written; the folder is made with the first of them."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        why = "may not be written to" if there.is_dir() else "is a file"
+        raise StudyError(
+            f"the results cannot go into {folder}: {there} {why}", None, "name another folder with --out"
+        )
+
+
+def _check_memory(jobs: list[Job]) -> None:
+    needed = max(job.scenario.memory() for job in jobs)
+    here = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > here:
+        raise StudyError(
+            f"one simulation needs about {needed / 1e9:,.1f} GB of memory, and this machine has {here / 1e9:,.1f} GB",
+            None,
+            "make the caches smaller, or use less of the trace with `limit`",
+        )
+
+
 def _prepare(jobs: list[Job], quiet: bool) -> None:
     traces = {job.scenario.preparation(): job for job in jobs}
     records = sum(job.scenario.size() for job in traces.values())
@@ -164,6 +186,8 @@ def _attempt(job: Job, progress: Any) -> list[Measured] | TiersimError:
         return [scenario.measure(simulated) for _, scenario in job.members]
     except (AuditError, PolicyError) as error:
         return error
+    except MemoryError:
+        return TiersimError("there was not enough memory", None, "use fewer workers, or less of the trace with `limit`")
 
 
 def _settle(job: Job, outcome: list[Measured] | TiersimError, folder: Path | None) -> None:
@@ -206,12 +230,12 @@ def _in_parallel(jobs: list[Job], workers: int, bar: Bar, folder: Path | None) -
     context = multiprocessing.get_context("spawn")
     counter = context.Value("q", 0)
     with ProcessPoolExecutor(workers, context, _start_worker, (counter, imported_files())) as pool:
-        bar.note("compiling")
-        for warmed in [pool.submit(_warm, job) for job in _once_each(jobs)]:
-            warmed.result()
-        bar.note("")
-        waiting: dict[Future[list[Measured] | TiersimError], Job] = {pool.submit(_work, job): job for job in jobs}
         try:
+            bar.note("compiling")
+            for warmed in [pool.submit(_warm, job) for job in _once_each(jobs)]:
+                warmed.result()
+            bar.note("")
+            waiting: dict[Future[list[Measured] | TiersimError], Job] = {pool.submit(_work, job): job for job in jobs}
             while waiting:
                 done, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
                 bar.update(counter.value)
@@ -258,8 +282,9 @@ def _remember_rate(rate: float) -> None:
 
 
 def unfinished(result: StudyResult) -> StudyError | None:
-    """The error to end with when no run of a study succeeded."""
+    """The error to end with when runs of a study failed."""
     failed = [row for row in result.rows if row.status == "failed"]
-    if failed and len(failed) == len(result.rows):
-        return StudyError(f"every run failed; the first: {failed[0].error}")
-    return None
+    if not failed:
+        return None
+    many = f"{len(failed)} of {len(result.rows)} runs failed; the first: " if len(result.rows) > 1 else ""
+    return StudyError(f"{many}{failed[0].label}: {failed[0].error}")

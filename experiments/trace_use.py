@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Annotated, Any
 
-from tiersim._base.errors import StudyError
+from tiersim._base.errors import StudyError, TraceError
 from tiersim._base.params import Param, config
 from tiersim._base.registry import load, validate
 from tiersim._base.units import Quantity
@@ -38,28 +38,38 @@ class TraceUse:
 
     def open(self) -> Trace:
         """The trace. Raises TraceError when it is missing or damaged."""
-        return _open(self.use, tuple(sorted(self.options.items())))
+        try:
+            return _open(self.use, tuple(sorted(self.options.items())))
+        except TraceError as error:
+            error.path = ("trace", "use")  # type: ignore[attr-defined]
+            raise
 
     def length(self) -> int:
-        """Records that are replayed."""
-        left = max(0, self.open().records - self.skip)
-        return left if self.limit is None else min(left, self.limit)
+        """Records that are replayed. Raises StudyError when none would be left, or none to measure."""
+        records = self.open().records
+        if self.skip >= records:
+            raise _nothing_left("skip", f"nothing is left of a trace of {records:,} records")
+        length = records - self.skip if self.limit is None else min(records - self.skip, self.limit)
+        if (warm_up := self._warm_up(length)) >= length:
+            raise _nothing_left("warm_up", f"a warm-up of {warm_up:,} records leaves nothing of {length:,}")
+        return length
 
     def warm_up_records(self) -> int:
-        """Records that are replayed and not measured. Raises StudyError when none would be left."""
+        """Records that are replayed and not measured. Raises StudyError as `length` does."""
+        return self._warm_up(self.length())
+
+    def _warm_up(self, length: int) -> int:
         if self.warm_up is None:
             return 0
-        length = self.length()
-        records = (
-            length * int(self.warm_up.amount) // 10**9
-            if self.warm_up.dimension == "ratio"
-            else int(self.warm_up.amount)
-        )
-        if records >= length:
-            error = StudyError(f"a warm-up of {records:,} records leaves nothing of {length:,}")
-            error.path = ("trace", "warm_up")  # type: ignore[attr-defined]
-            raise error
-        return records
+        if self.warm_up.dimension == "ratio":
+            return length * int(self.warm_up.amount) // 10**9
+        return int(self.warm_up.amount)
+
+
+def _nothing_left(key: str, message: str) -> StudyError:
+    error = StudyError(message)
+    error.path = ("trace", key)  # type: ignore[attr-defined]
+    return error
 
 
 @cache
@@ -81,7 +91,12 @@ class TraceParam(Param):
         options: dict[str, Any] = {}
         if given["use"].startswith("generated/"):
             options = {key: held for key, held in given.items() if key not in own}
-            problems, _ = validate(load("generator", given["use"].removeprefix("generated/")), options)
+            try:
+                generator = load("generator", given["use"].removeprefix("generated/"))
+            except StudyError as error:
+                self._fail([(("use",), error.message)])
+                raise
+            problems, _ = validate(generator, options)
             self._fail(problems)
         problems, made = validate(TraceUse, {key: held for key, held in given.items() if key not in options})
         self._fail(problems)

@@ -275,6 +275,9 @@ class _Reader:
             ("sequence entries are not allowed", "an item of a list begins a line of its own", here),
             ("expected <block end>", "this fits none of the lines above it: look at indentation and quotes", here),
             ("expected the node content", "a value is missing here", here),
+            ("expected alphabetic", "a text that begins with & or * needs quotes", began),
+            ("expected chomping", "a text that begins with | or > needs quotes", began),
+            ("expected a comment or a line break", "a text that begins with | or > needs quotes", began),
         ):
             if said in problem:
                 return words, mark

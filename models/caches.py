@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cache
+from inspect import getattr_static, signature
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -93,21 +95,20 @@ class System:
 def sets_of(cache: Cache, line: int, where: str) -> tuple[int, int]:
     """Sets and ways of a cache. Raises StudyError naming the key when the sizes do not fit."""
     if cache.capacity % line:
-        raise _Wrong(where, "capacity", f"{cache.capacity} B is no multiple of the line of {line} B")
+        raise _wrong(where, "capacity", f"{cache.capacity} B is no multiple of the line of {line} B")
     lines = cache.capacity // line
     ways = lines if cache.ways == "full" else cache.ways
     assert isinstance(ways, int)
     if lines % ways:
-        raise _Wrong(where, "capacity", f"{lines} lines are no multiple of {ways} ways")
+        raise _wrong(where, "capacity", f"{lines} lines are no multiple of {ways} ways")
     return lines // ways, ways
 
 
-class _Wrong(StudyError):
-    """A value that fits its type and not its neighbours; `path` leads to it inside the system."""
-
-    def __init__(self, where: str, key: str, message: str) -> None:
-        super().__init__(message)
-        self.path: tuple[str, ...] = ("caches", where, key) if where else (key,)
+def _wrong(where: str, key: str, message: str) -> StudyError:
+    """A value that fits its type and not its neighbours; its ``path`` leads to it inside the system."""
+    error = StudyError(message)
+    error.path = ("caches", where, key) if where else (key,)  # type: ignore[attr-defined]
+    return error
 
 
 def levels_of(system: System, *, classify: bool = True) -> tuple[list[Level], list[int]]:
@@ -116,40 +117,39 @@ def levels_of(system: System, *, classify: bool = True) -> tuple[list[Level], li
     Raises StudyError with a ``path`` inside the system when the graph or the sizes cannot be.
     """
     if system.line & (system.line - 1):
-        raise _Wrong("", "line", f"a line of {system.line} B is no power of two")
+        raise _wrong("", "line", f"a line of {system.line} B is no power of two")
     names = list(system.caches)
     if not names:
-        raise _Wrong("", "caches", "a system needs at least one cache")
+        raise _wrong("", "caches", "a system needs at least one cache")
     below = {name: _below(system, name, names) for name in names}
     for name in names:
-        seen, at = {name}, below[name]
+        seen, at = {name: None}, below[name]
         while at is not None:
             if at in seen:
-                raise _Wrong(name, "below", f"the caches go round in a circle: {' -> '.join([*seen, at])}")
-            seen.add(at)
+                round_ = " -> ".join([*list(seen)[list(seen).index(at) :], at])
+                raise _wrong(at, "below", f"the caches go round in a circle: {round_}")
+            seen[at] = None
             at = below[at]
     serves = {name: _serves(system, name, names, below) for name in names}
     for what in ("data", "instructions"):
         doubled = [name for name in names if what in serves[name]]
         if len(doubled) > 1:
-            raise _Wrong(doubled[1], "serves", f"{doubled[0]} serves {what} already")
+            raise _wrong(doubled[1], "serves", f"{doubled[0]} serves {what} already")
     if not any("data" in said for said in serves.values()):
-        raise _Wrong(names[0], "serves", "no cache serves data")
+        raise _wrong(names[0], "serves", "no cache serves data")
     levels, counts = [], []
     for name, cache in system.caches.items():
         sets, ways = sets_of(cache, system.line, name)
         exclusive = cache.inclusion == "exclusive"
         if exclusive and serves[name]:
-            raise _Wrong(name, "inclusion", "a cache that serves the program cannot be exclusive: nothing stands on it")
+            raise _wrong(name, "inclusion", "a cache that serves the program cannot be exclusive: nothing stands on it")
         if exclusive and (cache.write == "through" or cache.write_allocate is not None):
             key = "write" if cache.write == "through" else "write_allocate"
-            raise _Wrong(name, key, "means nothing in an exclusive cache, which only takes lines evicted above it")
+            raise _wrong(name, key, f"`{key}` means nothing in an exclusive cache, which only takes lines evicted above")
         if cache.inclusion == "inclusive" and serves[name]:
-            raise _Wrong(name, "inclusion", "nothing stands on this cache that it could include")
-        try:
-            cache.policy.state(1, ways, 0)
-        except PolicyError as error:
-            raise _Wrong(name, "policy", error.message) from None
+            raise _wrong(name, "inclusion", "nothing stands on this cache that it could include")
+        if complaint := _complaint(cache.policy, ways):
+            raise _wrong(name, "policy", complaint)
         levels.append(
             Level(
                 name=name,
@@ -168,13 +168,56 @@ def levels_of(system: System, *, classify: bool = True) -> tuple[list[Level], li
     return levels, counts
 
 
+@cache
+def _complaint(policy: Any, ways: int) -> str:
+    """What is wrong with a policy, found by filling a small set as plain Python: compiled, it could do any harm."""
+    who = type(policy).__name__
+    few = min(ways, 8)
+    verb = "state"
+    try:
+        policy.state(1, ways, 0)
+        words = policy.state(1, few, 0)
+        if np.ndim(words) != 2 or len(words) != 1:
+            return f"{who}.state(sets, ways, seed) must give an array of shape (sets, words)"
+        given = {"s": words[0].tolist(), "at": 0, "kind": 0, "allowed": -1, "ways": few, "next_use": 0}
+        given |= {item.name: getattr(policy, item.name) for item in fields(policy)}
+        for step in range(3 * few):
+            way = step
+            if step >= few:
+                verb = "victim"
+                way = _call(policy, verb, given)
+                if isinstance(way, bool) or not isinstance(way, int | np.integer) or not 0 <= way < few:
+                    return f"{who}.victim must give a way from 0 to ways - 1, and gave {way!r} of {few} ways"
+            for verb in ("fill", "hit"):
+                _call(policy, verb, given | {"way": int(way)})
+    except PolicyError as error:
+        return error.message
+    except Exception as error:
+        return f"{who}.{verb} fails: {type(error).__name__}: {error}"
+    return ""
+
+
+def _call(policy: Any, verb: str, given: dict[str, Any]) -> Any:
+    """Call a verb with just the arguments that it names. Raises PolicyError when it is missing or names others."""
+    held = getattr_static(policy, verb, None)
+    if not isinstance(held, staticmethod):
+        raise PolicyError(f"{type(policy).__name__} has no verb {verb!r}: write @staticmethod def {verb}(s, at, ...)")
+    names = list(signature(held.__func__).parameters)
+    unknown = next((name for name in names if name not in given), None)
+    if unknown is not None:
+        raise PolicyError(
+            f"{type(policy).__name__}.{verb} asks for {unknown!r}; a verb may ask for {', '.join(given)}"
+        )
+    return held.__func__(*(given[name] for name in names))
+
+
 def _below(system: System, name: str, names: list[str]) -> str | None:
     said = system.caches[name].below
     if said == "memory":
         return None
     if said is not None:
         if said not in names:
-            raise _Wrong(name, "below", f"there is no cache {said!r}; there are: {', '.join(names)}, memory")
+            raise _wrong(name, "below", f"there is no cache {said!r}; there are: {', '.join(names)}, memory")
         return said
     later = names[names.index(name) + 1 :]
     return next((other for other in later if system.caches[other].serves is None), None)
@@ -188,9 +231,9 @@ def _serves(system: System, name: str, names: list[str], below: dict[str, str | 
             return frozenset()
         if name == names[0]:
             return frozenset({"data", "instructions"})
-        raise _Wrong(name, "serves", "no cache stands on this one, so it must say what it serves: data or instructions")
+        raise _wrong(name, "serves", "no cache stands on this one, so it must say what it serves: data or instructions")
     if stands:
-        raise _Wrong(
+        raise _wrong(
             name, "serves", f"{', '.join(stands)} stands on this cache, so the program does not reach it directly"
         )
     return frozenset({"data", "instructions"}) if said == "all" else frozenset({said})

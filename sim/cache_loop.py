@@ -109,8 +109,8 @@ class _Writer:
         for name in getattr(type(level.policy), "__dataclass_fields__", {}):
             known[name] = repr(getattr(level.policy, name))
         known |= given
-        arguments = ", ".join(known[name] for name in self.verbs[k].arguments[verb])
-        return f"{self.names[k]}_{verb}({arguments})"
+        arguments = ", ".join(known[name] for name in self.verbs[type(level.policy)].arguments[verb])
+        return f"{self.prefixes[type(level.policy)]}_{verb}({arguments})"
 
     def place(self, k: int) -> str:
         """Lines that find the set of line x."""
@@ -157,13 +157,12 @@ class _Writer:
         return direct + [further for j in direct for further in self.above(j)]
 
     def text(self) -> str:
-        self.verbs = [
-            borrow(type(level.policy), ("hit", "fill", "victim"), self.names[k]) for k, level in enumerate(self.levels)
-        ]
-        parts = [SHARED]
-        for k in range(len(self.levels) - 1, -1, -1):
-            parts += [self.verbs[k].text, self.find(k)]
-            # a cache is written before those that call it: lower ones first
+        classes = list(dict.fromkeys(type(level.policy) for level in self.levels))
+        self.prefixes = {cls: f"p{place}_{cls.__name__.lower()}" for place, cls in enumerate(classes)}
+        self.verbs = {cls: borrow(cls, ("hit", "fill", "victim"), prefix) for cls, prefix in self.prefixes.items()}
+        parts = [SHARED, *(verbs.text for verbs in self.verbs.values())]
+        parts += [self.find(ways) for ways in sorted({level.ways for level in self.levels})]
+        # a function is written before those that call it, so lower caches come first
         for k in self.bottom_up():
             if self.dropped(k):
                 parts.append(self.drop(k))
@@ -181,12 +180,12 @@ class _Writer:
 
         return sorted(range(len(self.levels)), key=depth)
 
-    def find(self, k: int) -> str:
+    def find(self, ways: int) -> str:
         return f"""
 @jit
-def find_{self.names[k]}(I, base, x):
+def find_{ways}(I, base, x):
     way = -1
-    for j in range({self.levels[k].ways}):
+    for j in range({ways}):
         if I[base + j] | 1 == x << 1 | 1:
             way = j
     return way
@@ -196,7 +195,7 @@ def find_{self.names[k]}(I, base, x):
         return f"""
 @jit
 def drop_{self.names[k]}(I, S, L, x):{self.place(k)}
-    way = find_{self.names[k]}(I, base, x)
+    way = find_{self.levels[k].ways}(I, base, x)
     if way < 0:
         return 0
     {self.count(k, "invalidations")}
@@ -279,7 +278,7 @@ def read_{name}({self.state}, x):{self.place(k)}
     {self.count(k, "reads")}{self.fetch(k, "fetches")}{self.reference(k)}{
             self.touch(k, "take" if level.exclusive else "touch")
         }
-    way = find_{name}(I, base, x)
+    way = find_{level.ways}(I, base, x)
     if way >= 0:
         {hit}
     {self.count(k, "read_misses")}{self.fetch(k, "fetch_misses")}{self.classify(k)}{miss}
@@ -295,7 +294,7 @@ def read_{name}({self.state}, x):{self.place(k)}
         return self.levels[k].write_allocate and not self.levels[k].exclusive
 
     def store(self, k: int) -> str:
-        name = self.names[k]
+        level, name = self.levels[k], self.names[k]
         if self.allocates(k):
             miss = self.bring(k, "    ") + self.stored(k, "    ")
         else:
@@ -304,7 +303,7 @@ def read_{name}({self.state}, x):{self.place(k)}
 @jit
 def store_{name}({self.state}, x):{self.place(k)}
     {self.count(k, "writes")}{self.reference(k)}{self.touch(k, "touch" if self.allocates(k) else "pass")}
-    way = find_{name}(I, base, x)
+    way = find_{level.ways}(I, base, x)
     if way >= 0:
         {self.call("hit", k)}{self.stored(k, "        ")}
         return 0
@@ -326,7 +325,7 @@ def store_{name}({self.state}, x):{self.place(k)}
 @jit
 def writeback_{name}({self.state}, x):{self.place(k)}
     {self.count(k, "writebacks_in")}{self.reference(k)}{self.touch(k, "bring" if self.allocates(k) else "see")}
-    way = find_{name}(I, base, x)
+    way = find_{level.ways}(I, base, x)
     if way >= 0:{hit}
     else:
         {self.count(k, "writeback_misses")}{miss}
@@ -339,7 +338,7 @@ def writeback_{name}({self.state}, x):{self.place(k)}
 @jit
 def put_{name}({self.state}, x, dirty):{self.place(k)}
     {self.count(k, "puts")}{self.touch(k, "put")}
-    way = find_{name}(I, base, x)
+    way = find_{level.ways}(I, base, x)
     if way >= 0:
         I[base + way] |= dirty
         {self.call("hit", k)}
@@ -408,7 +407,7 @@ def run(events, count, {self.arrays}):
             )
         else:
             lines.append(_dedent(self.touch(k)))
-        lines.append(f"way = find_{name}(I, base, x)")
+        lines.append(f"way = find_{level.ways}(I, base, x)")
         origin = f"S[{self.fetching}] = kind >> 1" if level_serves(level, "instructions") else ""
         if self.fetches and not origin:
             origin = f"S[{self.fetching}] = 0"

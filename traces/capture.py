@@ -62,6 +62,7 @@ def capture_memory(
     provenance: dict[str, Any] = {
         "command": command,
         "program_sha256": sha256_of(program),
+        "environment": None if environment is None else dict(environment),
         "tracer": _version(valgrind),
         "tracer_options": options,
         "fixed_addresses": bool(fixed),

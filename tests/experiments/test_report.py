@@ -150,7 +150,7 @@ def test_ids_are_of_one_figure_and_lead_somewhere(tmp_path: Path) -> None:
         if (value := held.get(name) or "")[:1] == "#"
     ]
     leads += re.findall(r"url\(#([^)]+)\)", (tmp_path / "report.html").read_text())
-    leads += [value for _, held in page.tags if (value := held.get("aria-labelledby"))]
+    leads += [label for _, held in page.tags if (label := held.get("aria-labelledby"))]
     assert leads
     assert set(leads) <= set(ids)
 
@@ -372,7 +372,7 @@ def test_no_label_lies_over_another_or_leaves_the_figure() -> None:
     for spec in (OVER_LATENCY, *default_figures(result)):
         figure = draw(result, spec)
         figure.draw_without_rendering()
-        axes = figure.axes[0]
+        axes: Any = figure.axes[0]
         edge = figure.bbox.padded(1)
         assert figure.get_suptitle()
         title = figure.texts[0].get_window_extent()
@@ -412,7 +412,7 @@ def test_equal_lines_share_their_names() -> None:
 
 def test_what_else_varies_is_kept_and_said() -> None:
     rows = [
-        run(variant, place, **{"system__line": line, LATENCY.replace(".", "__"): value})
+        run(variant, place, 0, **{"system__line": line, LATENCY.replace(".", "__"): value})
         for variant in ("other", "base")
         for line in ("64 B", "128 B")
         for place, value in enumerate(("70 ns", "90 ns"))
@@ -467,9 +467,9 @@ def test_only_the_baseline_is_in_the_course_by_default() -> None:
 
 
 def test_labels_of_any_script_and_sign_are_drawn_as_they_are(recwarn: pytest.WarningsRecorder) -> None:
-    axes = axes_of(study([run("base"), run("缓存 $a_b$")]), {"x": "what_if", "y": "memory.reads", "by": None})
+    axes = axes_of(study([run("base"), run("缓存 $\\frac$")]), {"x": "what_if", "y": "memory.reads", "by": None})
     assert encode(axes.figure, "svg").startswith(b"<?xml")
-    assert axes.get_yticklabels()[1].get_text() == "缓存 $a_b$"
+    assert axes.get_yticklabels()[1].get_text() == "缓存 $\\frac$"
     assert not recwarn.list
 
 
@@ -479,6 +479,15 @@ def test_drawing_leaves_the_settings_of_others_alone() -> None:
     before = dict(matplotlib.rcParams)
     encode(draw(study(sweep(["70 ns", "90 ns"])), OVER_LATENCY), "svg")
     assert dict(matplotlib.rcParams) == before
+
+
+def test_the_settings_of_others_change_no_figure() -> None:
+    import matplotlib
+
+    result = study(sweep(["70 ns", "90 ns"]))
+    plain = encode(draw(result, OVER_LATENCY), "png")
+    with matplotlib.rc_context({"lines.linewidth": 9, "axes.facecolor": "red", "xtick.labelsize": 20}):
+        assert encode(draw(result, OVER_LATENCY), "png") == plain
 
 
 @pytest.mark.parametrize(

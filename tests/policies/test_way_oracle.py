@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -27,6 +27,16 @@ def near(rng: random.Random, length: int, lines: int) -> list[Reference]:
     return out
 
 
+def assert_equal(policy: dict[str, Any], sets: int, ways: int, seed: int, engine: Literal["plain", "compiled"]) -> None:
+    graph = {"l1": {"sets": sets, "ways": ways, "policy": policy, "below": "memory", "serves": "data"}}
+    references = near(random.Random(seed), 6 * sets * ways + 20, int(1.7 * sets * ways) + 2)
+    expected = simulate(read_graph(graph), references)
+    result = simulate_lines(graph, references, engine=engine)
+    for name in ("read_misses", "write_misses", "writebacks", "conflict"):
+        assert int(result.counters["l1"][name]) == expected.counters["l1"][name], name
+    assert result.contents["l1"] == expected.contents["l1"]
+
+
 @pytest.mark.parametrize("policy", ["lru", "fifo", "clock", "tree-plru", "srrip", "belady"])
 @settings(deadline=None, max_examples=60)
 @given(data=st.data(), seed=st.integers(0, 2**32))
@@ -36,12 +46,23 @@ def test_any_width(policy: str, data: st.DataObject, seed: int) -> None:
     chosen: dict[str, Any] = {"use": policy}
     if policy == "srrip":
         chosen["bits"] = data.draw(st.sampled_from([1, 2, 3, 4, 5, 8]), "bits")
-    graph = {"l1": {"sets": sets, "ways": ways, "policy": chosen, "below": "memory", "serves": "data"}}
-    references = near(random.Random(seed), 6 * sets * ways + 20, int(1.7 * sets * ways) + 2)
-    expected = simulate(read_graph(graph), references)
-    result = simulate_lines(graph, references, engine="plain")
-    misses = ("read_misses", "write_misses", "writebacks", "conflict")
-    assert {name: int(result.counters["l1"][name]) for name in misses} == {
-        name: expected.counters["l1"][name] for name in misses
-    }
-    assert result.contents["l1"] == expected.contents["l1"]
+    assert_equal(chosen, sets, ways, seed, "plain")
+
+
+@pytest.mark.parametrize(
+    ("policy", "widths"),
+    [
+        ({"use": "lru"}, WIDTHS),
+        ({"use": "fifo"}, WIDTHS),
+        ({"use": "clock"}, WIDTHS),
+        ({"use": "tree-plru"}, POWERS),
+        ({"use": "srrip"}, WIDTHS),
+        ({"use": "srrip", "bits": 3}, WIDTHS),
+        ({"use": "belady"}, WIDTHS),
+    ],
+    ids=str,
+)
+def test_any_width_compiled(policy: dict[str, Any], widths: list[int]) -> None:
+    """Machine words overflow where Python's integers do not."""
+    for seed, ways in enumerate(widths):
+        assert_equal(policy, 2, ways, seed, "compiled")

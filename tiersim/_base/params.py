@@ -22,6 +22,8 @@ __all__ = ["Param", "config", "dump", "forms", "param_of", "params"]
 
 T = TypeVar("T")
 
+PLURAL = {"a mapping": "mappings", "a number": "numbers", "a whole number": "whole numbers"}
+
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 def config(cls: type[T]) -> type[T]:
@@ -142,7 +144,7 @@ def forms(hint: Any) -> list[str]:
     if origin is dict:
         return ["a mapping of names"]
     if origin is list:
-        return [f"a list of {' or '.join(forms(arguments[0]))}"]
+        return [f"a list of {' or '.join(PLURAL.get(form, form) for form in forms(arguments[0]))}"]
     if arguments:
         return [form for arg in arguments if arg is not type(None) for form in forms(arg)]
     if is_dataclass(hint):

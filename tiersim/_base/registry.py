@@ -20,16 +20,17 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, TypeVar
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from tiersim._base.errors import StudyError
-from tiersim._base.params import config
+from tiersim._base.params import config, forms
 
-__all__ = ["Entry", "build", "families", "find", "index", "load", "nearest", "register"]
+__all__ = ["Entry", "build", "families", "find", "index", "inside", "load", "nearest", "register"]
 
 ROOT = Path(__file__).parents[1]
 FLOORS = ("traces", "policies", "models", "experiments")
@@ -169,7 +170,7 @@ def import_file(path: Path) -> Any:
     sys.modules[module_name] = module  # dataclasses, inspect and pickle look their module up here
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[module_name]
         raise StudyError(f"{path} cannot be imported: {type(error).__name__}: {error}") from None
     _files[where] = module
@@ -200,7 +201,11 @@ def build(family: str, value: Any) -> Any:
     given = {"use": value} if isinstance(value, str) else value
     if not isinstance(given, dict) or not isinstance(given.get("use"), str):
         raise StudyError(f"must be the name of a {family}, or {{use: name, ...}}")
-    cls = load(family, given["use"])
+    try:
+        cls = load(family, given["use"])
+    except StudyError as error:
+        error.detail = [(("use",), error.message)]  # type: ignore[attr-defined]
+        raise
     problems, made = validate(cls, {key: held for key, held in given.items() if key != "use"})
     if problems:
         error = StudyError(f"{given['use']}: {problems[0][1]}")
@@ -216,43 +221,62 @@ def validate(cls: type[T], value: Any) -> tuple[list[tuple[tuple[Any, ...], str]
     try:
         return [], TypeAdapter(cls).validate_python(value)
     except ValidationError as wrong:
-        problems: list[tuple[tuple[Any, ...], str]] = []
+        problems: dict[tuple[Any, ...], str] = {}  # by path: each alternative of a type has a complaint of its own
         for item in wrong.errors(include_url=False):
-            inner = (item.get("ctx") or {}).get("detail")
-            if inner:
-                problems += [((*item["loc"], *path), message) for path, message in inner]
-            else:
-                problems.append((item["loc"], _sentence(cls, item)))
-        return problems, None
+            path, hint = inside(cls, item["loc"])
+            detail = (item.get("ctx") or {}).get("detail") or [((), _sentence(path, hint, item))]
+            for inner, message in detail:
+                problems.setdefault((*path, *inner), message)
+        return list(problems.items()), None
 
 
-def _sentence(cls: type, item: Any) -> str:
-    from dataclasses import fields, is_dataclass
+def inside(cls: Any, loc: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
+    """How far a path leads into a config class, and the type found there.
 
-    if item["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        owner: Any = cls
-        for step in item["loc"][:-1]:
-            owner = _inner(owner, step)
-        known = [f.name for f in fields(owner)] if is_dataclass(owner) else []
-        hint = nearest(str(item["loc"][-1]), known) or (f"known here: {', '.join(known)}" if known else "")
-        return f"unknown key {item['loc'][-1]!r}; {hint}".rstrip("; ")
+    A key that a class does not know ends the path and belongs to it, with the class as its type. What the path holds
+    beyond (parameters of a policy; the names of alternatives that pydantic adds) is left out.
+    """
+    hint = cls
+    for place, step in enumerate(loc):
+        options = _options(hint)
+        owner = next((option for option in options if is_dataclass(option)), None)
+        many = next((get_args(option)[-1] for option in options if get_origin(option) in (dict, list)), None)
+        inner = get_type_hints(owner, include_extras=True).get(step) if owner is not None else many
+        if inner is None:
+            return (loc if owner is not None else loc[:place]), hint
+        hint = inner
+    return loc, hint
+
+
+def _options(hint: Any) -> list[Any]:
+    """The alternatives of a type, without its notes."""
+    if get_origin(hint) is Annotated:
+        return _options(get_args(hint)[0])
+    if get_origin(hint) in (Union, UnionType):
+        return [option for arg in get_args(hint) for option in _options(arg)]
+    return [hint]
+
+
+def _sentence(path: tuple[Any, ...], hint: Any, item: Any) -> str:
+    if item["type"] == "tiersim":
+        return str(item["msg"])
     if item["type"] in ("missing", "missing_argument"):
-        return f"the key {item['loc'][-1]!r} is missing"
-    message: str = item["msg"]
-    return message[:1].lower() + message[1:].replace("Input should be", "must be").replace("input should be", "must be")
+        return f"the key {path[-1]!r} is missing"
+    known = [field.name for option in _options(hint) if is_dataclass(option) for field in fields(option) if field.init]
+    if item["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        hint_ = nearest(str(path[-1]), known) or (f"known here: {', '.join(known)}" if known else "it takes none")
+        return f"unknown key {path[-1]!r}; {hint_}"
+    words = [arg for option in _options(hint) if get_origin(option) is Literal for arg in get_args(option)]
+    either = [f"`{form}`" if form in words else form for form in forms(hint)]
+    listed = f"{', '.join(either[:-1])} or {either[-1]}" if len(either) > 1 else either[0]
+    near = nearest(item["input"], words) if isinstance(item["input"], str) else ""
+    more = f"; {near}" if near else f"; known here: {', '.join(known)}" if known else ""
+    return f"must be {listed}, not {_shown(item['input'])}{more}"
 
 
-def _inner(owner: Any, step: Any) -> Any:
-    """The config class one step inside another, through mappings and optional types."""
-    from dataclasses import is_dataclass
-    from typing import get_args, get_type_hints
-
-    if not is_dataclass(owner):
-        return owner
-    hint = get_type_hints(owner).get(step)
-    while hint is not None and not is_dataclass(hint):
-        inner = [arg for arg in get_args(hint) if arg is not type(None)]
-        if not inner:
-            break
-        hint = inner[-1]
-    return hint
+def _shown(value: Any) -> str:
+    """A value from YAML, as its reader calls it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    named = {dict: "a mapping", list: "a list", NoneType: "nothing"}
+    return named.get(type(value)) or repr(value)

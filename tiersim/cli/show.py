@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import click
@@ -21,14 +22,22 @@ def list_command(kind: str | None, as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows, indent=2))
         return
-    columns = [name for name in dict.fromkeys(key for row in rows for key in row) if any(row.get(name) for row in rows)]
+    columns = [name for name in dict.fromkeys(key for row in rows for key in row) if _tells(name, rows)]
     _table(columns, [[_cell(row.get(name)) for name in columns] for row in rows])
 
 
+def _tells(column: str, rows: list[dict[str, Any]]) -> bool:
+    """Whether a column holds anything, and a family more than one."""
+    held = {str(row.get(column)) for row in rows if row.get(column)}
+    return len(held) > (column == "family")
+
+
 def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, list):
         return ", ".join(map(str, value))
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int):
         return f"{value:,}"
     return "" if value is None else str(value)
 
@@ -45,7 +54,7 @@ def _table(columns: list[str], rows: list[list[str]]) -> None:
     for row in rows:
         table.add_row(*map(Text, row))
     console = Console()
-    if not console.is_terminal:  # into a file or a pipe: as wide as it needs
+    if not console.is_terminal and "COLUMNS" not in os.environ:  # into a file or a pipe: as wide as it needs
         console = Console(width=200)
     console.print(table)
 

@@ -1,0 +1,158 @@
+"""Makes what the pages quote: runs commands in a scratch folder, keeps their output, and puts it into the pages.
+
+    python docs/outputs.py                 make all outputs and bring the pages up to date
+    python docs/outputs.py --check         make them again and compare, with what is kept and what the pages quote
+    python docs/outputs.py --check quick   only those that simulate nothing
+    python docs/outputs.py --measure       also those that depend on the machine
+
+A page quotes a file of docs/ between two comments: ``<!-- quote: outputs/NAME.txt -->`` and ``<!-- end -->``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+DOCS = Path(__file__).parent
+OUTPUTS = DOCS / "outputs"
+EXAMPLES = DOCS / "examples"
+LIBRARY = DOCS.parent / "experiments" / "library"
+COLUMNS = "100"
+QUOTE = re.compile(r"(<!-- quote: (?P<file>\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+LANGUAGE = {".txt": "console", ".yaml": "yaml", ".py": "python"}
+
+
+@dataclass(frozen=True)
+class Output:
+    """Commands whose output is quoted; `kind` is quick (simulates nothing), exact, or measured (differs by machine)."""
+
+    name: str
+    commands: tuple[str, ...]
+    kind: str = "exact"
+    status: int = 0
+    """The exit status of the last command."""
+    keep: str = ""
+    """A pattern of the one file that the commands make and that the pages show beside the output."""
+
+
+ALL = [
+    Output("demo", ("tiersim run bigger-l2.yaml",)),
+    Output("hot-rows", ("tiersim run hot-rows.yaml",)),
+    Output("slower-memory", ("tiersim run slower-memory.yaml",), keep="results/slower-memory/figures/*.svg"),
+    Output("long-list", ("tiersim run long-list.yaml",)),
+    Output("victim-cache", ("tiersim run victim-cache.yaml",)),
+    Output("new", ("tiersim new memory-hierarchy", "cat memory-hierarchy.yaml"), "quick"),
+    Output("new-run", ("tiersim new memory-hierarchy first.yaml", "tiersim run first.yaml")),
+    Output("mistake", ("sed -i s/capacity/capcity/ hot-rows.yaml", "tiersim run hot-rows.yaml"), "quick"),
+    Output("no-unit", ("tiersim run hot-rows.yaml --set system.caches.l2.capacity=512",), "quick", 2),
+    Output("explain", ("tiersim explain caches.l2.conflict_misses",), "quick"),
+    Output("again", ("tiersim run hot-rows.yaml > first.txt", "tiersim run hot-rows.yaml --dry-run | head -1")),
+    Output(
+        "capture",
+        (
+            "seq 1 20000 | shuf --random-source=<(yes) > numbers.txt",
+            "time sort --parallel=1 numbers.txt > sorted.txt",
+            "time tiersim capture memory --silent --quiet --limit 5M -- sort --parallel=1 numbers.txt",
+        ),
+        "measured",
+    ),
+]
+
+
+def run(output: Output, folder: Path) -> str:
+    """The commands of an output with what they print, as a terminal shows it; messages only where one fails."""
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "COLUMNS": COLUMNS,
+        "LC_ALL": "C.UTF-8",
+        "NO_COLOR": "1",
+        "TIMEFORMAT": "real %1R s",
+    }
+    lines: list[str] = []
+    for command in output.commands:
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+        if done.returncode != (output.status if command is output.commands[-1] else 0):
+            raise SystemExit(f"{output.name}: {command}\n{done.stderr}")
+        timed = command.startswith("time ")
+        said = done.stdout + (done.stderr if done.returncode or timed else "")
+        lines += [f"$ {command}", *(line.rstrip() for line in said.splitlines())]
+    return "\n".join(lines).strip() + "\n"
+
+
+def make(outputs: list[Output]) -> Iterator[tuple[Output, str, bytes | None]]:
+    """Each output with its text, and the content of the file that is kept with it."""
+    for output in outputs:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name) / "work"
+            shutil.copytree(EXAMPLES, folder, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(LIBRARY, folder, dirs_exist_ok=True)
+            text = run(output, folder)
+            yield output, text, next(folder.glob(output.keep)).read_bytes() if output.keep else None
+
+
+def pages() -> list[Path]:
+    """Every page that may quote."""
+    return [DOCS.parent / "README.md", *sorted(DOCS.rglob("*.md"))]
+
+
+def quoted(page: str) -> str:
+    """The text of a page with all that it quotes as it is now."""
+
+    def fill(match: re.Match[str]) -> str:
+        file = DOCS / match["file"]
+        text = file.read_text(encoding="utf-8").rstrip()
+        return f"{match[1]}```{LANGUAGE[file.suffix]}\n{text}\n```\n{match[3]}"
+
+    return QUOTE.sub(fill, page)
+
+
+def check(outputs: list[Output]) -> list[str]:
+    """What is not as it would be made now."""
+    wrong = []
+    for output, text, _ in make(outputs):
+        kept = OUTPUTS / f"{output.name}.txt"
+        if not kept.exists() or kept.read_text(encoding="utf-8") != text:
+            wrong.append(f"{kept.relative_to(DOCS.parent)} is not what its commands print now:\n{text}")
+    for page in pages():
+        text = page.read_text(encoding="utf-8")
+        if quoted(text) != text:
+            wrong.append(f"{page.relative_to(DOCS.parent)} does not quote what is kept")
+    return wrong
+
+
+def main() -> None:
+    """Make or compare, as the command line says."""
+    parser = argparse.ArgumentParser(description="Make what the pages quote.")
+    parser.add_argument("--check", nargs="?", const="all", choices=["all", "quick"], help="compare and write nothing")
+    parser.add_argument("--measure", action="store_true", help="also make what depends on the machine")
+    asked = parser.parse_args()
+    if asked.check:
+        kinds = ("quick",) if asked.check == "quick" else ("quick", "exact")
+        wrong = check([output for output in ALL if output.kind in kinds])
+        if wrong:
+            raise SystemExit("\n".join([*wrong, "python docs/outputs.py makes them again"]))
+        return
+    OUTPUTS.mkdir(exist_ok=True)
+    for output, text, kept in make([output for output in ALL if asked.measure or output.kind != "measured"]):
+        (OUTPUTS / f"{output.name}.txt").write_text(text, encoding="utf-8")
+        if kept is not None:
+            (OUTPUTS / f"{output.name}.svg").write_bytes(kept)
+        print(output.name)
+    for page in pages():
+        text = page.read_text(encoding="utf-8")
+        if quoted(text) != text:
+            page.write_text(quoted(text), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
