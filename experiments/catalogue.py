@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from inspect import getdoc
 from dataclasses import MISSING, asdict, dataclass, field, is_dataclass
+from inspect import getdoc
 from typing import Any, get_args, get_type_hints
 
 from tiersim._base import units
@@ -166,7 +166,10 @@ def explain(word: str, scenario: str = "memory-hierarchy") -> Answer:
             for preset in presets.names(kind)
         }
         return Answer(
-            word, exact[0].doc if exact else "", keys=exact + inside, presets={name: held for name, held in values.items() if held}
+            word,
+            exact[0].doc if exact else "",
+            keys=exact + inside,
+            presets={name: held for name, held in values.items() if held},
         )
     for family in families():
         if word in index(family):

@@ -88,7 +88,7 @@ class Plan:
         return next((found for run in self.runs if (found := run.scenario.describe(name))), None)
 
     def resolved(self) -> str:
-        """The study with every default shown: one configuration for each variant, the first in full, others by change."""
+        """The study with every default shown: the first run in full, the others by what they change."""
         first = self.runs[0]
         out: dict[str, Any] = {
             "study": self.study.name,
@@ -213,11 +213,11 @@ def _report(study: Study, node: Node, runs: list[Planned]) -> ReportSpec:
         raise wrong(("baseline",), f"no variant is called {report.baseline!r}; {hint}")
     known = [name for run in runs for name in run.scenario.metric_names()]
     for place, name in enumerate(report.metrics or ()):
-        if (told := _unknown_metric(name, known)):
+        if told := _unknown_metric(name, known):
             raise wrong(("metrics", place), told)
     factors = ["what_if", "time", *{key for run in runs for key in run.factors}]
     for place, figure in enumerate(report.figures or ()):
-        if (told := _unknown_metric(figure.y, known)):
+        if told := _unknown_metric(figure.y, known):
             raise wrong(("figures", place, "y"), told)
         for key in ("x", "by"):
             said = getattr(figure, key)

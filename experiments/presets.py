@@ -93,7 +93,7 @@ def expand(tree: Node, cls: type) -> Node:
             if preset.kind != key:
                 raise StudyError(f"{preset.name!r} is a preset for {preset.kind}, not for {key}")
         except StudyError as error:
-            raise StudyError(error.message, use.place, f"`tiersim list presets` shows them all") from None
+            raise StudyError(error.message, use.place, "`tiersim list presets` shows them all") from None
         rest = {k: v for k, v in said.items() if k != "use"} if isinstance(said, dict) else {}
         out[key] = merge(preset.tree, Node(rest, node.place, node.key_place))
     return Node(out, tree.place, tree.key_place)

@@ -151,9 +151,7 @@ def _check_writable(folder: Path) -> None:
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
         why = "may not be written to" if there.is_dir() else "is a file"
-        raise StudyError(
-            f"the results cannot go into {folder}: {there} {why}", None, "name another folder with --out"
-        )
+        raise StudyError(f"the results cannot go into {folder}: {there} {why}", None, "name another folder with --out")
 
 
 def _check_memory(jobs: list[Job]) -> None:

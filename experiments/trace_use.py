@@ -79,7 +79,7 @@ def _open(use: str, options: tuple[tuple[str, Any], ...]) -> Trace:
 
 @dataclass(frozen=True)
 class TraceParam(Param):
-    """A Param that reads a trace's name or ``{use: name, ...}``; keys that are not of `TraceUse` go to the generator."""
+    """A Param that reads a trace's name or ``{use: name, ...}``; what is not of `TraceUse` goes to the generator."""
 
     schema: str = "access"
 

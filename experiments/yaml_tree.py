@@ -28,6 +28,7 @@ __all__ = ["Node", "from_data", "get", "load", "load_text", "load_value", "merge
 
 INTEGER = re.compile(r"[-+]?[0-9]+(_[0-9]+)*|0o[0-7]+|0x[0-9a-fA-F]+")
 FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+LINE_END = re.compile(r"\r\n|\r|\n")
 WORDS: dict[str, Any] = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 WORDS |= {"null": None, "Null": None, "NULL": None, "~": None, "": None}
 
@@ -178,21 +179,21 @@ def load(path: Path) -> Node:
     except OSError as error:
         raise StudyError(f"{str(path)!r} cannot be read: {error.strerror}") from None
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode("utf-8").removeprefix("\ufeff")  # utf-8-sig counts bytes of errors from behind the mark
     except UnicodeDecodeError as error:
         raise StudyError("this is not UTF-8 text", _byte_place(data, error.start, str(path))) from None
     return load_text(text, str(path))
 
 
 def _byte_place(data: bytes, at: int, file: str) -> Place:
-    before = data[:at].decode("utf-8", "replace")
-    line = data[data.rfind(b"\n", 0, at) + 1 :].split(b"\n")[0].decode("utf-8", "replace").rstrip("\r")
-    return Place(file, before.count("\n") + 1, len(before) - before.rfind("\n"), _printable(line))
+    *before, last = LINE_END.split(data[:at].decode("utf-8-sig"))
+    line = last + LINE_END.split(data[at:].decode("utf-8", "replace"), maxsplit=1)[0]
+    return Place(file, len(before) + 1, len(last) + 1, _printable(line))
 
 
 def load_text(text: str, file: str) -> Node:
     """The tree of YAML text; the top level must be a mapping. Raises StudyError with the place of what is wrong."""
-    node = load_value(text, file, re.split(r"\r\n|\r|\n", text))
+    node = load_value(text, file, LINE_END.split(text))
     if node is None or (node.value is None and not node.text):
         raise StudyError(
             "there is no study in this file", Place(file, 1, 1), "`tiersim new SCENARIO` writes a study to start from"
@@ -239,8 +240,8 @@ class _Reader:
             message, mark = self._in_words(error)
             raise StudyError(message, self._spot(mark.line, mark.column, 1)) from None
         except ReaderError as error:
-            before = text[: error.position]
-            place = self._spot(before.count("\n"), len(before) - before.rfind("\n") - 1, 1)
+            *before, last = LINE_END.split(text[: error.position])
+            place = self._spot(len(before), len(last), 1)
             raise StudyError(f"the character {chr(error.character)!r} cannot stand in YAML", place) from None
         except YAMLError as error:
             raise StudyError(f"this is no YAML: {str(error).splitlines()[0]}", self._spot(0, 0, 1)) from None
@@ -288,6 +289,7 @@ class _Reader:
             line = max(0, len(self.lines) - 1)
             column = len(self.lines[line]) if self.lines else 0
         text = _printable(self.lines[line]) if self.lines else ""
+        column = min(column, len(text))  # the parser breaks lines at some characters that Python does not
         width = max(1, min(width, len(text) - column))
         return Place(self.file, line + 1 if self.numbered else 0, column + 1, text, width)
 

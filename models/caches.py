@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cache
 from inspect import getattr_static, signature
 from typing import Annotated, Any, Literal
 
@@ -145,7 +145,9 @@ def levels_of(system: System, *, classify: bool = True) -> tuple[list[Level], li
             raise _wrong(name, "inclusion", "a cache that serves the program cannot be exclusive: nothing stands on it")
         if exclusive and (cache.write == "through" or cache.write_allocate is not None):
             key = "write" if cache.write == "through" else "write_allocate"
-            raise _wrong(name, key, f"`{key}` means nothing in an exclusive cache, which only takes lines evicted above")
+            raise _wrong(
+                name, key, f"`{key}` means nothing in an exclusive cache, which only takes lines evicted above"
+            )
         if cache.inclusion == "inclusive" and serves[name]:
             raise _wrong(name, "inclusion", "nothing stands on this cache that it could include")
         if complaint := _complaint(cache.policy, ways):
@@ -168,7 +170,7 @@ def levels_of(system: System, *, classify: bool = True) -> tuple[list[Level], li
     return levels, counts
 
 
-@cache
+@functools.cache
 def _complaint(policy: Any, ways: int) -> str:
     """What is wrong with a policy, found by filling a small set as plain Python: compiled, it could do any harm."""
     who = type(policy).__name__
@@ -205,9 +207,7 @@ def _call(policy: Any, verb: str, given: dict[str, Any]) -> Any:
     names = list(signature(held.__func__).parameters)
     unknown = next((name for name in names if name not in given), None)
     if unknown is not None:
-        raise PolicyError(
-            f"{type(policy).__name__}.{verb} asks for {unknown!r}; a verb may ask for {', '.join(given)}"
-        )
+        raise PolicyError(f"{type(policy).__name__}.{verb} asks for {unknown!r}; a verb may ask for {', '.join(given)}")
     return held.__func__(*(given[name] for name in names))
 
 

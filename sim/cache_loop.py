@@ -315,7 +315,7 @@ def store_{name}({self.state}, x):{self.place(k)}
         level, name = self.levels[k], self.names[k]
         use = ", use" if level.future else ""
         on = f"\n        {self.below(k, 'writeback')}" if not level.write_back else ""
-        hit = f"\n        I[base + way] = x << 1 | 1" if level.write_back else on
+        hit = "\n        I[base + way] = x << 1 | 1" if level.write_back else on
         if level.future:
             hit = f"\n        {self.call('hit', k)}" + hit
         miss = f"\n        {self.below(k, 'writeback')}"

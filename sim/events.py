@@ -23,7 +23,7 @@ from tiersim._base.errors import TraceError
 from tiersim._base.paths import cache_folder
 from tiersim.sim import kernels
 
-__all__ = ["Counts", "Events", "Source", "counts_of", "events_from", "prepare"]
+__all__ = ["BATCH", "Counts", "Events", "Numbering", "Source", "counts_of", "events_from", "prefix", "prepare"]
 
 BATCH = 1 << 17  # records at a time: keeps the dictionary small for small traces
 MOST_LINES = 1 << 29
@@ -117,7 +117,7 @@ def _add(total: Counts, more: Counts) -> None:
         setattr(total, key, getattr(total, key) + held)
 
 
-class _Numbering:
+class Numbering:
     """Lines seen so far, with a dictionary that grows between batches."""
 
     def __init__(self) -> None:
@@ -196,7 +196,7 @@ def _make(
     folder: Path,
     progress: Callable[[int, int], None] | None,
 ) -> None:
-    numbering, total = _Numbering(), Counts()
+    numbering, total = Numbering(), Counts()
     whole = max(0, trace.records - skip)
     whole = whole if limit is None else min(limit, whole)
     draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix="draft-"))
@@ -209,7 +209,8 @@ def _make(
                     progress(total.records, whole)
         if not total.events:
             raise TraceError(
-                f"{trace.name} has no access left after skip {skip:,} and limit {limit if limit is None else f'{limit:,}'}",
+                f"{trace.name} has no access left after skip {skip:,}"
+                + ("" if limit is None else f" and limit {limit:,}"),
                 None,
                 f"the trace has {trace.records:,} records",
             )
@@ -232,6 +233,6 @@ def events_from(address: NDArray[Any], kind: NDArray[Any], line: int, size: int 
         "size": np.full(len(address), size, np.uint16),
         "gap": np.ones(len(address), np.uint32),
     }
-    shift, numbering = line.bit_length() - 1, _Numbering()
+    shift, numbering = line.bit_length() - 1, Numbering()
     held = numbering.turn(chunk, shift, fetches)
     return Events(counts_of(chunk, shift, fetches), numbering.lines[: numbering.known].copy(), None, held)

@@ -9,7 +9,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FREE", "number_lines", "next_uses", "rehash"]
+__all__ = ["FREE", "next_uses", "number_lines", "rehash"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -66,7 +66,8 @@ class _State:
             words = np.ascontiguousarray(level.policy.state(count, level.ways, seed + k), np.int64)
             if words.ndim != 2 or len(words) != count:
                 raise PolicyError(
-                    f"{type(level.policy).__name__}.state({count}, {level.ways}, seed) must have the shape ({count}, words)"
+                    f"{type(level.policy).__name__}.state({count}, {level.ways}, seed) must have the shape "
+                    f"({count}, words)"
                 )
             rows = np.full(count * level.ways, EMPTY, np.int32)
             tags.append(rows)
@@ -205,8 +206,7 @@ def _future(
     """The next use of each reference at cache k, found by running the caches above it and logging what reaches it."""
     if any(level.inclusion == "inclusive" for level in levels) or levels[k].exclusive:
         raise PolicyError(
-            f"{levels[k].policy.registered.name} in {levels[k].name} needs a stream of references that evictions do not "
-            "change",
+            f"{levels[k].policy.registered.name} in {levels[k].name} needs references that no eviction changes",
             None,
             "use it where no cache is inclusive and the cache itself is not exclusive",
         )

@@ -108,7 +108,7 @@ class _Renamer(ast.NodeTransformer):
         self.constants: dict[str, str] = {}
         self.where = function.__qualname__
 
-    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:  # noqa: N802 (name fixed by ast)
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         owner = self.globals.get(node.value.id) if isinstance(node.value, ast.Name) else None
         held = inspect.getattr_static(owner, node.attr, None) if isinstance(owner, type) else None
         if isinstance(owner, type) and isinstance(held, staticmethod):
@@ -120,7 +120,7 @@ class _Renamer(ast.NodeTransformer):
     def renamed(self, name: str) -> str:
         return _renamed(self.prefix, name, self.cls)
 
-    def visit_Name(self, node: ast.Name) -> ast.AST:  # noqa: N802 (name fixed by ast)
+    def visit_Name(self, node: ast.Name) -> ast.AST:
         if node.id in self.local or node.id not in self.globals:
             return node
         held = self.globals[node.id]
@@ -148,7 +148,8 @@ def _parts() -> str:
 def load_module(text: str, *, compiled: bool, about: str = "") -> ModuleType:
     """Import generated source, through a file in the user's cache folder when it is to be compiled.
 
-    ``@jit`` and ``@jit_cached`` in the text stand for the decorators of inner functions and of those called from Python.
+    ``@jit`` and ``@jit_cached`` in the text stand for the decorators of inner functions and of the one called from
+    Python.
     """
     if not compiled:
         module = ModuleType("tiersim_plain_loop")
@@ -166,7 +167,8 @@ def load_module(text: str, *, compiled: bool, about: str = "") -> ModuleType:
         draft.write_text(body, encoding="utf-8")
         draft.replace(path)
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None  # a .py file always has a loader
+    assert spec is not None, "a .py file always has a loader"
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)

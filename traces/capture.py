@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from tiersim._base.errors import CaptureError
+from tiersim._base.registry import build
 from tiersim.traces.chunks import window
 from tiersim.traces.progress import Progress
 from tiersim.traces.readers.contract import Records
-from tiersim.traces.readers.lackey import Lackey
 from tiersim.traces.store import LEVEL, StoredTrace, Writer, sha256_of
 from tiersim.traces.trace import Trace
 
@@ -45,20 +45,20 @@ def capture_memory(
 ) -> Trace:
     """Run a program under valgrind and store its memory accesses as a trace.
 
-    The first ``skip`` records are left out; after ``limit`` records or ``seconds`` the program is ended and the trace is
-    what was recorded until then. ``fetches`` keeps instruction fetches as records. ``children`` follows programs that
-    this one starts, their records mixed with its own. ``silent`` throws the program's output away. ``environment`` and
-    ``folder`` are what the program runs in, ``level`` is how hard zstd tries. Addresses are not randomised where
-    the system allows that, so that captures repeat. Raises CaptureError when valgrind or the program is absent, or when
-    nothing could be recorded; a file is left only when the capture succeeds.
+    The first ``skip`` records are left out; after ``limit`` records or ``seconds`` the program is ended, and the trace
+    is what was recorded until then. ``fetches`` keeps instruction fetches as records. ``children`` follows programs
+    that this one starts, their records mixed with its own. ``silent`` throws the program's output away.
+    ``environment`` and ``folder`` are what the program runs in, ``level`` is how hard zstd tries. Addresses are not
+    randomised where the system allows that, so that captures repeat. Raises CaptureError when valgrind or the program
+    is absent, or when nothing could be recorded; a file is left only when the capture succeeds.
     """
     program = _program(command, environment, folder)
     valgrind = shutil.which("valgrind")
     if valgrind is None:
         raise CaptureError("valgrind is not installed, and a capture needs it", None, "apt install valgrind")
     fixed = _fixed_addresses()
-    options = ["--tool=lackey", "--trace-mem=yes", "--basic-counts=no", f"--trace-children={'yes' if children else 'no'}"]
-    options += [] if children else ["--child-silent-after-fork=yes"]
+    follow = ["--trace-children=yes"] if children else ["--trace-children=no", "--child-silent-after-fork=yes"]
+    options = ["--tool=lackey", "--trace-mem=yes", "--basic-counts=no", *follow]
     provenance: dict[str, Any] = {
         "command": command,
         "program_sha256": sha256_of(program),
@@ -71,6 +71,7 @@ def capture_memory(
         "limit": limit,
         "seconds": seconds,
     }
+    reader = build("reader", {"use": "lackey", "fetches": fetches})
     quiet = subprocess.DEVNULL if silent else None
     read_end, write_end = os.pipe()
     with suppress(OSError):  # the usual 64 KiB make the two sides wait for each other
@@ -91,7 +92,7 @@ def capture_memory(
             os.close(write_end)
         try:
             text = _Text(pipe.fileno(), process, seconds)
-            records = Records(Lackey(fetches=fetches).read(text, command[0]))
+            records = Records(reader.read(text, command[0]))
             for chunk in window(records, skip, limit):
                 store.append(chunk)
                 if progress is not None:
@@ -181,7 +182,8 @@ def _end(process: subprocess.Popen[bytes]) -> int:
 
 def _nothing(command: list[str], ended: int, stop: str, skip: int, heard: int) -> CaptureError:
     if stop == "seconds":
-        return CaptureError(f"{command[0]} made no record in its time", None, "give it more seconds, or skip fewer records")
+        remedy = "give it more seconds, or skip fewer records"
+        return CaptureError(f"{command[0]} made no record in its time", None, remedy)
     if heard and skip:
         return CaptureError(f"{command[0]} ended before record {skip:,}", None, "skip fewer records")
     return CaptureError(

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from tiersim._base.errors import TraceError
 
-__all__ = ["BrokenStream", "ByteFile"]
+__all__ = ["BrokenStreamError", "ByteFile"]
 
 STEP: Final = 1 << 18  # a fault inside one step costs the bytes of that step, so steps are smaller than reads
 FAULTS: Final = (OSError, EOFError, lzma.LZMAError, zlib.error)
@@ -29,7 +29,7 @@ FORMATS: Final[tuple[tuple[bytes, str, Opener], ...]] = (
 )
 
 
-class BrokenStream(TraceError):
+class BrokenStreamError(TraceError):
     """A file that breaks off, or whose packing is damaged."""
 
 
@@ -37,7 +37,8 @@ class ByteFile:
     """The bytes of a file, unpacked if it is packed.
 
     ``offset`` counts the unpacked bytes that were read, ``position`` the bytes of the file itself. Whatever comes
-    before a fault is delivered; the read after it raises BrokenStream. Raises TraceError when the file cannot be opened.
+    before a fault is delivered; the read after it raises BrokenStreamError. Raises TraceError when the file cannot be
+    opened.
     """
 
     def __init__(self, path: Path) -> None:
@@ -54,7 +55,7 @@ class ByteFile:
         self.packing, opener = next(
             ((name, made) for start, name, made in FORMATS if magic.startswith(start)), ("", _as_it_is)
         )
-        self._file = opener(self._raw)
+        self._file: Any = opener(self._raw)
         self._fault: BaseException | None = None
 
     def __enter__(self) -> Self:
@@ -72,7 +73,7 @@ class ByteFile:
         return 0 if self._raw.closed else self._raw.tell()
 
     def read(self, size: int, /) -> bytes:
-        """The next ``size`` bytes; fewer only before the end or a fault, none at the end. Raises BrokenStream."""
+        """The next ``size`` bytes; fewer only before the end or a fault, none at the end. Raises BrokenStreamError."""
         made = bytearray()
         while len(made) < size and self._fault is None:
             try:
@@ -88,18 +89,16 @@ class ByteFile:
             raise self._broken(self._fault)
         return bytes(made)
 
-    def _broken(self, fault: BaseException) -> BrokenStream:
+    def _broken(self, fault: BaseException) -> BrokenStreamError:
         cut = isinstance(fault, EOFError) or "runcated" in str(fault)
         what = f"the {self.packing} stream" if self.packing else "the file"
         how = "breaks off" if cut else f"is damaged ({fault})"
-        return BrokenStream(
+        return BrokenStreamError(
             f"{self.path.name}: {what} {how} at byte {self.offset:,} of what it holds",
             None,
             "copy or fetch the file again; a whole one ends properly",
         )
 
 
-def _as_it_is(raw: IO[bytes]) -> IO[bytes]:
+def _as_it_is(raw: IO[bytes]) -> Any:
     return raw
-
-

@@ -41,7 +41,7 @@ class GeneratedTrace(Trace):
         return self._fingerprint
 
     def chunks(self, records: int = CHUNK, skip: int = 0, limit: int | None = None) -> Iterator[Chunk]:
-        """Columns, ``records`` rows at a time, from row ``skip`` on and at most ``limit`` of them, in bounded memory."""
+        """Columns, ``records`` rows at a time, from row ``skip`` on and at most ``limit`` of them."""
         end = self.records if limit is None else min(self.records, skip + limit)
         blocks = (self.generator.block(at, min(BLOCK, end - at)) for at in range(skip, end, BLOCK))
         return rechunk(blocks, records)

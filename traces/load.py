@@ -15,7 +15,7 @@ from tiersim._base.registry import index, load, nearest, validate
 from tiersim._base.units import Quantity
 from tiersim.traces.catalogue import bundled, trace_names
 from tiersim.traces.code import code_hash
-from tiersim.traces.compression import BrokenStream, ByteFile
+from tiersim.traces.compression import BrokenStreamError, ByteFile
 from tiersim.traces.generated import GeneratedTrace
 from tiersim.traces.progress import Progress
 from tiersim.traces.readers.contract import Reader, Records
@@ -63,15 +63,18 @@ def _generated(name: str, options: dict[str, Any]) -> Trace:
 def _find(name: str) -> Path:
     path = Path(name).expanduser()
     mirror = os.environ.get("TIERSIM_TRACE_MIRROR")
-    if mirror and path.name == name and not path.exists():
-        path = Path(mirror) / name if (Path(mirror) / name).exists() else path
-    if path.is_file():
-        return path
-    if path.exists():
-        what = "a folder" if path.is_dir() else "not a regular file"
-        raise TraceError(f"{name} is {what}, and a trace is one file", None, f"name a file; {SEE}")
-    beside = path.parent
-    raise _missing(name, [str(beside / item.name) for item in beside.iterdir()] if beside.is_dir() else [])
+    try:
+        if mirror and path.name == name and not path.exists() and (Path(mirror) / name).exists():
+            path = Path(mirror) / name
+        if path.is_file():
+            return path
+        if path.exists():
+            what = "a folder" if path.is_dir() else "not a regular file"
+            raise TraceError(f"{name} is {what}, and a trace is one file", None, f"name a file; {SEE}")
+        beside = sorted(path.parent.iterdir()) if path.parent.is_dir() else []
+    except OSError as error:
+        raise TraceError(f"{name} cannot be read: {error.strerror}", None, SEE) from None
+    raise _missing(name, [str(item) for item in beside])
 
 
 def _missing(name: str, files: list[str]) -> TraceError:
@@ -135,7 +138,7 @@ def _ingest(path: Path, format: str | None, options: dict[str, Any], progress: P
                 out.append(chunk)
                 if progress is not None:
                     progress(file.position, total, "bytes")
-        except BrokenStream as error:
+        except BrokenStreamError as error:
             raise _cut(error, out.records) from None
         if not out.records:
             raise TraceError(
@@ -153,11 +156,11 @@ def _head(path: Path) -> bytes:
     with ByteFile(path) as file:
         try:
             return file.read(HEAD)
-        except BrokenStream as error:
+        except BrokenStreamError as error:
             raise _cut(error, 0) from None
 
 
-def _cut(error: BrokenStream, records: int) -> TraceError:
+def _cut(error: BrokenStreamError, records: int) -> TraceError:
     return TraceError(f"{error.message}, after record {records:,}", None, error.remedy)
 
 
@@ -173,5 +176,6 @@ def _recognise(path: Path, head: bytes) -> str:
     raise TraceError(
         f"{path.name} is not a trace that tiersim can read: record 1 (byte 0) begins with {head[:24]!r}",
         None,
-        f"known are tiersim's own Parquet and {', '.join(readers)}; format={readers[0]!r} says where it departs from one",
+        f"expected tiersim's own Parquet or one of: {', '.join(readers)}; naming one, as in format={readers[0]!r}, "
+        "shows where the file departs from it",
     )

@@ -127,7 +127,9 @@ class MemoryHierarchy:
         return [type(self).__module__, *(type(cache.policy).__module__ for cache in self.system.caches.values())]
 
     def _events(self, progress: Callable[[int, int], None] | None = None) -> Events:
-        return prepare(self.trace.open(), self.system.line, self._fetches(), self.trace.skip, self.trace.limit, progress)
+        return prepare(
+            self.trace.open(), self.system.line, self._fetches(), self.trace.skip, self.trace.limit, progress
+        )
 
     def preparation(self) -> str:
         trace = self.trace

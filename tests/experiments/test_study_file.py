@@ -412,6 +412,8 @@ MEANT = "the key `scenario` is missing; {!r}: did you mean {!r}?"
         ("study: [s]\nscenario: x\n", "1:8", "[s]", "`study` must be a name"),
         ("study: a/b\nscenario: x\n", "1:8", "a/b", "a study's name becomes a folder, which 'a/b' cannot be"),
         ("study: ..\nscenario: x\n", "1:8", "..", "a study's name becomes a folder, which '..' cannot be"),
+        ("# q\r#\r\na: \x1f", "3:4", " ", "the character '\\x1f' cannot stand in YAML"),
+        (b"\xef\xbb\xbfa: \xff", "1:4", "\ufffd", "this is not UTF-8 text"),
         (b"study: s\r\nscenario: \xff x\n", "2:11", "\ufffd", "this is not UTF-8 text"),
     ],
 )  # fmt: skip

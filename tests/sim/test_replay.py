@@ -71,7 +71,9 @@ def test_cuts_change_nothing(cuts: list[int]) -> None:
     whole = replay(chain(), [2, 4, 8], events)
     cut = replay(chain(), [2, 4, 8], events, cuts=cuts)
     assert cut.counters() == whole.counters()
-    assert [part.end for part in cut.cuts] == sorted({*(c for c in cuts if 0 < c < events.counts.events), events.counts.events})
+    assert [part.end for part in cut.cuts] == sorted(
+        {*(c for c in cuts if 0 < c < events.counts.events), events.counts.events}
+    )
 
 
 def test_counters_since_a_cut_leave_out_the_warm_up() -> None:
@@ -118,7 +120,9 @@ print(json.dumps([sum(stats.cache_hits.values()), sum(stats.cache_misses.values(
 def test_a_second_process_starts_from_the_disk_cache(tmp_path: Path) -> None:
     environment = {**os.environ, "TIERSIM_CACHE": str(tmp_path)}
     found = [
-        json.loads(subprocess.run([sys.executable, "-c", SECOND], env=environment, capture_output=True, check=True).stdout)
+        json.loads(
+            subprocess.run([sys.executable, "-c", SECOND], env=environment, capture_output=True, check=True).stdout
+        )
         for _ in range(2)
     ]
     assert found[0] == [0, 1], "the first process compiles"
@@ -195,9 +199,7 @@ def test_an_unbalanced_run_fails_loudly() -> None:
 
 @settings(deadline=None, max_examples=100)
 @given(
-    records=st.lists(
-        st.tuples(st.integers(0, 2000), st.integers(1, 300), st.integers(0, 3)), min_size=1, max_size=60
-    ),
+    records=st.lists(st.tuples(st.integers(0, 2000), st.integers(1, 300), st.integers(0, 3)), min_size=1, max_size=60),
     shift=st.integers(0, 8),
     fetches=st.booleans(),
 )
@@ -221,7 +223,11 @@ def test_events_by_hand(records: list[tuple[int, int, int]], shift: int, fetches
     trace = _Held(chunk)
     events = prepare(trace, 1 << shift, fetches) if expected else None
     if events is not None:
-        found = [(int(events.lines[event >> 2]), int(event & 3)) for part in events.chunks(0, len(expected)) for event in part]
+        found = [
+            (int(events.lines[event >> 2]), int(event & 3))
+            for part in events.chunks(0, len(expected))
+            for event in part
+        ]
         assert found == expected
         assert len(set(events.lines.tolist())) == len(events.lines)
         assert events.counts == counts
@@ -266,5 +272,6 @@ def test_next_uses(stream: list[int]) -> None:
     out = np.empty(len(stream), np.int64)
     kernels.next_uses(np.array(stream, np.int32), np.full(10, 99, np.int64), 99, out)
     assert out.tolist() == [
-        next((later for later in range(i + 1, len(stream)) if stream[later] == line), 99) for i, line in enumerate(stream)
+        next((later for later in range(i + 1, len(stream)) if stream[later] == line), 99)
+        for i, line in enumerate(stream)
     ]

@@ -165,7 +165,8 @@ def import_file(path: Path) -> Any:
         return _files[where]
     module_name = f"tiersim_user_{hashlib.sha256(where.encode()).hexdigest()[:16]}"
     spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None and spec.loader is not None  # a .py file always has a loader
+    assert spec is not None, "a .py file always has a loader"
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module  # dataclasses, inspect and pickle look their module up here
     try:
@@ -184,7 +185,9 @@ def _from_file(family: str, name: str) -> type[Any]:
     if not path.is_file():
         raise StudyError(f"there is no file {file!r} to take {attribute!r} from")
     module = import_file(path)
-    classes = [key for key, held in vars(module).items() if isinstance(held, type) and held.__module__ == module.__name__]
+    classes = [
+        key for key, held in vars(module).items() if isinstance(held, type) and held.__module__ == module.__name__
+    ]
     if attribute not in classes:
         raise StudyError(f"{file} has no class {attribute!r}; {nearest(attribute, classes)}".rstrip("; "))
     cls: type[Any] = getattr(module, attribute)
@@ -208,9 +211,9 @@ def build(family: str, value: Any) -> Any:
         raise
     problems, made = validate(cls, {key: held for key, held in given.items() if key != "use"})
     if problems:
-        error = StudyError(f"{given['use']}: {problems[0][1]}")
-        error.detail = problems  # type: ignore[attr-defined]
-        raise error
+        wrong = StudyError(f"{given['use']}: {problems[0][1]}")
+        wrong.detail = problems  # type: ignore[attr-defined]
+        raise wrong
     return made
 
 

@@ -24,7 +24,7 @@ from tiersim.traces.capture import capture_memory
 from tiersim.traces.catalogue import BUNDLED, Bundled, bundled
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
-ENVIRONMENT = {"HOME": "/nonexistent", "LC_ALL": "C", "PATH": "/usr/bin:/bin"}  # the stack holds it: it is part of the recipe
+ENVIRONMENT = {"HOME": "/nonexistent", "LC_ALL": "C", "PATH": "/usr/bin:/bin"}  # lies on the stack: part of the recipe
 LEVEL = 19  # slow to pack, as fast as any to unpack
 LICENCE = "CC0-1.0"
 QUERY = (

@@ -23,4 +23,5 @@ class Stride(Generator):
         # the product is taken from the first record on, because from record 0 on it could pass 64 bits
         begin = int(index[0]) * self.stride % self.footprint
         step = np.uint64(self.stride % self.footprint)
-        return (np.uint64(begin) + (index - index[0]) * step) % np.uint64(self.footprint)
+        along: Words = (np.uint64(begin) + (index - index[0]) * step) % np.uint64(self.footprint)
+        return along

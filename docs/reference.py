@@ -1,0 +1,310 @@
+"""Writes docs/reference/*.md from the register, the catalogue and the commands: what exists cannot be left out."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+import tiersim
+from tiersim._base.errors import TiersimError
+from tiersim._base.registry import Entry, index, load
+from tiersim.cli import COMMANDS
+from tiersim.experiments import presets
+from tiersim.experiments.catalogue import STUDY_KEYS, Key, keys_of, listing
+from tiersim.experiments.plan import ReportSpec
+from tiersim.experiments.results import Row, StudyResult
+from tiersim.traces import Trace, Writer, load_trace
+from tiersim.traces.catalogue import bundled
+from tiersim.traces.schema import ACCESS, KINDS
+
+FOLDER = Path(__file__).parent / "reference"
+DOI = re.compile(r"doi:(10\.\d+/\S+)")
+MADE = "<!-- made by docs/reference.py -->\n\n"
+
+
+def main() -> None:
+    """Write every page."""
+    FOLDER.mkdir(exist_ok=True)
+    for name, page in PAGES.items():
+        (FOLDER / f"{name}.md").write_text(MADE + page().strip() + "\n", encoding="utf-8")
+
+
+# what pages are made of
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A Markdown table; columns that are empty everywhere are left out."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    kept = [place for place in range(len(heads)) if any(row[place] for row in cells)]
+    lines = [[heads[place] for place in kept], ["---"] * len(kept), *([row[place] for place in kept] for row in cells)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def _cell(value: Any) -> str:
+    text = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value or "")
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def code(text: Any) -> str:
+    """Text as it would be typed."""
+    return f"`{text}`" if text not in (None, "") else ""
+
+
+def keys(found: Iterable[Key]) -> str:
+    """A table of keys."""
+    heads = ("key", "meaning", "form", "default", "source")
+    return table(
+        heads,
+        [
+            (code(key.key), key.doc, key.form, "required" if key.required else code(_default(key.default)), key.source)
+            for key in found
+        ],
+    )
+
+
+def _default(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None else str(value)
+
+
+def doc(thing: Any) -> str:
+    """A docstring as Markdown: double backticks are the same there."""
+    return inspect.getdoc(thing) or ""
+
+
+def paper(text: str) -> str:
+    """A publication, its DOI or address as a link."""
+    if text.startswith("https://"):
+        return f"<{text}>"
+    return DOI.sub(r"[doi:\1](https://doi.org/\1)", text)
+
+
+def entries(family: str) -> list[Entry]:
+    """Everything of a family once, by name."""
+    return sorted({item.name: item for item in index(family).values()}.values(), key=lambda item: item.name)
+
+
+def described(family: str, depth: str = "##", prefix: str = "") -> str:
+    """A section for everything of a family: docstring, publication, parameters."""
+    parts = []
+    for item in entries(family):
+        cls = load(family, item.name)
+        parts.append(f"{depth} `{prefix}{item.name}`\n")
+        if item.aliases:
+            parts.append(f"Also called {', '.join(map(code, item.aliases))}.\n")
+        parts.append(doc(cls) + "\n")
+        if item.paper:
+            parts.append(f"Source: {paper(item.paper)}\n")
+        own = keys_of(cls)
+        if own:
+            parts.append(keys(own))
+    return "\n".join(parts)
+
+
+# the pages
+
+
+def study() -> str:
+    rows = [(code(name), text) for name, text in STUDY_KEYS.items()]
+    return f"""# Study file
+
+A study is a YAML file. The comment on top is the question, and the title of its report. These keys are of every study:
+
+{table(("key", "meaning"), rows)}
+All others are of its scenario: [memory-hierarchy](memory-hierarchy.md).
+
+## What goes before what
+
+`extends` < the file < `what_if` < `sweep`. `--set` edits the file, before variants are made of it. No two of `what_if`
+and `sweep` may set the same key; either may override the file. A key inside another applies after that one is
+replaced.
+
+`policy: lru` and `policy: {{use: lru}}` are the same. `null` takes away what a file that is extended says.
+
+## Values
+
+Sizes, times and frequencies carry their unit: `32 KiB`, `90 ns`, `12 cycles`, `4.5 GHz`, `10 %`, `2M` records. `k`, `M`
+and `G` are powers of 1000, `Ki`, `Mi` and `Gi` powers of 1024. Nothing is rounded: what has no exact value in the base
+unit is refused.
+
+## `report`
+
+{keys(keys_of(ReportSpec))}
+`tiersim schema` prints the JSON Schema of a study, for editors that complete and check while one types.
+"""
+
+
+def scenario() -> str:
+    cls = load("scenario", "memory-hierarchy")
+    return f"""# Scenario memory-hierarchy
+
+{doc(cls)}
+
+[What the hierarchy does](../explanation/hierarchy.md) specifies it. NAME stands for a name of your own, such as `l2`.
+
+{keys(keys_of(cls))}"""
+
+
+def metrics() -> str:
+    rows = [(code(row["name"]), row["unit"], row["about"]) for row in listing("metrics")]
+    return f"""# Metrics
+
+NAME stands for a cache of the study. In JSON, CSV and Python these are the names; ratios are shares, shown as per cent
+in tables. Metrics over instructions are absent where the trace does not count them.
+
+{table(("metric", "unit", "meaning"), rows)}"""
+
+
+def policies() -> str:
+    rows = [(f"[`{item.name}`](#{item.name})", item.summary) for item in entries("way-replacement")]
+    return f"""# Way policies
+
+Which line of a set gives up its place. [How to write one](../how-to/own-policy.md).
+
+{table(("policy", "in short"), rows)}
+{described("way-replacement")}"""
+
+
+def preset_pages() -> str:
+    parts = ["# Presets\n", "Hardware as data, each number with its source. A study overrides what it likes.\n"]
+    for row in listing("presets"):
+        preset = presets.find(row["name"])
+        values = [(code(v.key), v.value, v.source, v.uncertainty) for v in preset.values]
+        parts += [
+            f"## `{preset.name}`\n",
+            f"For the key `{preset.kind}`. {preset.about}\n",
+            table(("key", "value", "source", "uncertainty"), values),
+        ]
+    return "\n".join(parts)
+
+
+def traces() -> str:
+    captures = [
+        (code(item.name), item.records, item.instructions, item.about, item.recipe, item.licence)
+        for item in bundled().values()
+    ]
+    columns = [(code(column.name), column.dtype, column.unit, column.doc) for column in ACCESS.columns]
+    kinds = ", ".join(f"{number} {name}" for number, name in enumerate(KINDS))
+    return f"""# Traces
+
+[How to make one](../how-to/own-trace.md).
+
+## Bundled captures
+
+{table(("name", "records", "instructions", "what", "recipe", "licence"), captures)}
+## Columns
+
+Kinds are {kinds}.
+
+{table(("column", "type", "unit", "meaning"), columns)}
+## Generators
+
+{described("generator", "###", "generated/")}
+## Readers
+
+Recognised by content, packed or not.
+
+{described("reader", "###")}"""
+
+
+def command_line() -> str:
+    from importlib import import_module
+
+    parts = [
+        "# Command line\n",
+        "Every command has `--help`. The exit status is 0; 2 with one message on standard error when what was asked for "
+        "cannot be done; 130 when interrupted. Progress goes to standard error, results to standard output, and with "
+        "`--json` nothing else does.\n",
+    ]
+    for name, (module, text) in COMMANDS.items():
+        command: click.Command = getattr(import_module(module), f"{name}_command")
+        parts.append(f"## `tiersim {name}`\n\n{text}\n")
+        inner = command.commands.items() if isinstance(command, click.Group) else [(None, command)]
+        for inside, one in inner:
+            path = f"tiersim {name}" + (f" {inside}" if inside else "")
+            with click.Context(one, info_name=path) as context:
+                parts.append(f"```text\n{one.get_help(context)}\n```\n")
+    return "\n".join(parts)
+
+
+def python() -> str:
+    from tiersim.experiments.runner import run
+
+    parts = [
+        "# Python\n",
+        f"`import tiersim` gives {', '.join(map(code, tiersim.__all__))}. Nothing heavy is imported before it is used.\n",
+    ]
+    shown: list[tuple[str, Any]] = [
+        ("tiersim.run", run),
+        ("tiersim.load_trace", load_trace),
+        ("StudyResult", StudyResult),
+        ("Row", Row),
+        ("tiersim.Trace", Trace),
+        ("tiersim.traces.Writer", Writer),
+        ("tiersim.TiersimError", TiersimError),
+    ]
+    for name, thing in shown:
+        parts.append(f"## `{name}`\n")
+        if not inspect.isclass(thing):
+            parts.append(f"```python\n{_signature(name, thing)}\n```\n")
+        parts.append(doc(thing) + "\n")
+        if dataclasses.is_dataclass(thing):
+            rows = [(code(item.name), code(item.type)) for item in dataclasses.fields(thing)]
+            parts.append(table(("attribute", "type"), rows))
+        if inspect.isclass(thing):
+            parts += [
+                f"`{verb}{_arguments(held)}`\n:   {doc(held)}\n"
+                for verb, held in vars(thing).items()
+                if not verb.startswith("_") and inspect.isfunction(held) and doc(held)
+            ]
+    parts.append("## Failures\n")
+    parts.append(table(("class", "meaning"), [(code(cls.__name__), doc(cls)) for cls in _kinds(TiersimError)]))
+    return "\n".join(parts)
+
+
+def _signature(name: str, function: Callable[..., Any]) -> str:
+    parameters = inspect.signature(function).parameters.values()
+    lines = []
+    starred = False
+    for parameter in parameters:
+        if parameter.kind is parameter.KEYWORD_ONLY and not starred:
+            lines.append("    *,")
+            starred = True
+        lines.append(f"    {parameter},".replace("'", ""))
+    returns = inspect.signature(function).return_annotation
+    return "\n".join([f"{name}(", *lines, f") -> {returns}"])
+
+
+def _arguments(function: Callable[..., Any]) -> str:
+    found = [
+        str(item).replace("'", "") for name, item in inspect.signature(function).parameters.items() if name != "self"
+    ]
+    return f"({', '.join(found)})"
+
+
+def _kinds(cls: type) -> list[type]:
+    """The failures that tiersim itself raises by name, parents first."""
+    own = [kind for kind in cls.__subclasses__() if kind.__module__ == cls.__module__]
+    return [found for kind in own for found in (kind, *_kinds(kind))]
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "study": study,
+    "memory-hierarchy": scenario,
+    "metrics": metrics,
+    "policies": policies,
+    "presets": preset_pages,
+    "traces": traces,
+    "command-line": command_line,
+    "python": python,
+}
+
+if __name__ == "__main__":
+    main()
