@@ -35,6 +35,12 @@ def main() -> None:
         (FOLDER / f"{name}.md").write_text(MADE + page().strip() + "\n", encoding="utf-8")
 
 
+EVERY_COMMAND = """Every command has `--help`. The exit status is 0; 2 with one message on standard error when what was
+asked for cannot be done; 130 when interrupted. Progress goes to standard error, results to standard output, and with
+`--json` nothing else does.
+"""
+
+
 # what pages are made of
 
 
@@ -219,9 +225,7 @@ def command_line() -> str:
 
     parts = [
         "# Command line\n",
-        "Every command has `--help`. The exit status is 0; 2 with one message on standard error when what was asked for "
-        "cannot be done; 130 when interrupted. Progress goes to standard error, results to standard output, and with "
-        "`--json` nothing else does.\n",
+        EVERY_COMMAND,
     ]
     for name, (module, text) in COMMANDS.items():
         command: click.Command = getattr(import_module(module), f"{name}_command")
@@ -239,7 +243,7 @@ def python() -> str:
 
     parts = [
         "# Python\n",
-        f"`import tiersim` gives {', '.join(map(code, tiersim.__all__))}. Nothing heavy is imported before it is used.\n",
+        f"`import tiersim` gives {', '.join(map(code, tiersim.__all__))}; each is imported when it is used.\n",
     ]
     shown: list[tuple[str, Any]] = [
         ("tiersim.run", run),
@@ -260,7 +264,7 @@ def python() -> str:
             parts.append(table(("attribute", "type"), rows))
         if inspect.isclass(thing):
             parts += [
-                f"`{verb}{_arguments(held)}`\n:   {doc(held)}\n"
+                f"- `{verb}{_arguments(held)}`: {' '.join(doc(held).split())}\n"
                 for verb, held in vars(thing).items()
                 if not verb.startswith("_") and inspect.isfunction(held) and doc(held)
             ]
@@ -289,7 +293,7 @@ def _arguments(function: Callable[..., Any]) -> str:
     return f"({', '.join(found)})"
 
 
-def _kinds(cls: type) -> list[type]:
+def _kinds(cls: type[TiersimError]) -> list[type[TiersimError]]:
     """The failures that tiersim itself raises by name, parents first."""
     own = [kind for kind in cls.__subclasses__() if kind.__module__ == cls.__module__]
     return [found for kind in own for found in (kind, *_kinds(kind))]

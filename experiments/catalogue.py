@@ -155,7 +155,7 @@ def explain(word: str, scenario: str = "memory-hierarchy") -> Answer:
     if word in STUDY_KEYS:
         keys = keys_of(ReportSpec, "report") if word == "report" else []
         return Answer(word, STUDY_KEYS[word], keys=keys)
-    everything = keys_of(cls)
+    everything = keys_of(cls) + keys_of(ReportSpec, "report")
     generic = _generic(word, everything)
     exact = [key for key in everything if key.key == generic]
     inside = [key for key in everything if key.key.startswith(f"{generic}.")]

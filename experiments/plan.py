@@ -166,6 +166,7 @@ def make_plan(source: str | Path | dict[str, Any], sets: Sequence[str] = ()) -> 
 def _build(cls: type, tree: Node) -> Any:
     problems, made = validate(cls, plain(tree))
     if problems:
+        problems.sort(key=lambda found: not found[1].startswith("unknown key"))  # a misspelt key is also a missing one
         path, message = problems[0]
         if len(path) == 1 and message.startswith("unknown key"):
             known = [*(item.name for item, _, _ in params(cls)), *RESERVED]
@@ -189,8 +190,8 @@ def _build(cls: type, tree: Node) -> Any:
 
 def _problem(tree: Node, path: tuple[Any, ...], message: str, cls: Any, under: str = "") -> StudyError:
     """An error at a path of a tree that a config class reads, with the command that explains what may stand there."""
-    known, _ = inside(cls, path)
-    if message.startswith("unknown key") and known == path:
+    known, hint = inside(cls, path)
+    if known == path and path and hint == inside(cls, path[:-1])[1]:  # the last key is of no class here
         known = known[:-1]
     word = ".".join([*([under] if under else []), *(step for step in known if isinstance(step, str))])
     found = problem(tree, path, message)

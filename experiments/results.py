@@ -140,12 +140,14 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def _write_table(path: Path, columns: dict[str, Any]) -> None:
     sink = io.BytesIO()
-    pq.write_table(pa.table(columns), sink, compression="zstd")
+    pq.write_table(pa.table(columns), sink, compression="zstd", write_page_checksum=True)
     write_bytes(path, sink.getvalue())
 
 
 def write_row(folder: Path, row: Row) -> None:
-    """Store one run under its key."""
+    """Store one run under its key; its windows first, so that a run that is there is there whole."""
+    if row.windows:
+        _write_table(folder / "windows" / f"{row.key}.parquet", row.windows)
     _write_table(
         folder / "runs" / f"{row.key}.parquet",
         {
@@ -157,14 +159,13 @@ def write_row(folder: Path, row: Row) -> None:
             "factors": [json.dumps(row.factors)],
             "config": [json.dumps(row.config)],
             "notes": [json.dumps(row.notes)],
+            "windows": [bool(row.windows)],
             **{name: [held] for name, held in row.metrics.items()},
         },
     )
-    if row.windows:
-        _write_table(folder / "windows" / f"{row.key}.parquet", row.windows)
 
 
-FIXED = {"key", "label", "seed", "status", "error", "factors", "config", "notes"}
+FIXED = {"key", "label", "seed", "status", "error", "factors", "config", "notes", "windows"}
 
 
 def read_row(folder: Path, key: str) -> Row | None:
@@ -173,11 +174,15 @@ def read_row(folder: Path, key: str) -> Row | None:
     if not path.exists():
         return None
     try:
-        (held,) = pq.read_table(path).to_pylist()
+        (held,) = pq.read_table(path, page_checksum_verification=True).to_pylist()
         windows = folder / "windows" / f"{key}.parquet"
-        columns = pq.read_table(windows).to_pydict() if windows.exists() else {}
-    except (pa.ArrowInvalid, OSError, ValueError):
+        columns = pq.read_table(windows, page_checksum_verification=True).to_pydict() if held["windows"] else {}
+        return _row(key, held, columns)
+    except (pa.ArrowException, OSError, ValueError, KeyError):
         return None
+
+
+def _row(key: str, held: dict[str, Any], windows: dict[str, list[float]]) -> Row:
     return Row(
         held["label"],
         json.loads(held["factors"]),
@@ -187,7 +192,7 @@ def read_row(folder: Path, key: str) -> Row | None:
         held["error"],
         {name: value for name, value in held.items() if name not in FIXED},
         json.loads(held["config"]),
-        columns,
+        windows,
         json.loads(held["notes"]),
     )
 

@@ -18,7 +18,6 @@ from typing import Any
 from tiersim._base.errors import AuditError, PolicyError, StudyError, TiersimError
 from tiersim._base.params import dump
 from tiersim._base.paths import cache_folder
-from tiersim._base.registry import import_file, imported_files
 from tiersim.experiments.code import code_hash
 from tiersim.experiments.plan import Plan, make_plan
 from tiersim.experiments.progress import Bar
@@ -205,11 +204,9 @@ def _settle(job: Job, outcome: list[Measured] | TiersimError, folder: Path | Non
 _counter: Any = None
 
 
-def _start_worker(counter: Any, files: list[str]) -> None:
+def _start_worker(counter: Any) -> None:
     global _counter
     _counter = counter
-    for file in files:  # so that objects of classes from a user's file can be unpickled here
-        import_file(Path(file))
 
 
 def _warm(job: Job) -> None:
@@ -227,7 +224,7 @@ def _work(job: Job) -> list[Measured] | TiersimError:
 def _in_parallel(jobs: list[Job], workers: int, bar: Bar, folder: Path | None) -> None:
     context = multiprocessing.get_context("spawn")
     counter = context.Value("q", 0)
-    with ProcessPoolExecutor(workers, context, _start_worker, (counter, imported_files())) as pool:
+    with ProcessPoolExecutor(workers, context, _start_worker, (counter,)) as pool:
         try:
             bar.note("compiling")
             for warmed in [pool.submit(_warm, job) for job in _once_each(jobs)]:

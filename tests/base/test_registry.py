@@ -11,7 +11,7 @@ import pytest
 
 from tiersim._base import registry
 from tiersim._base.errors import StudyError
-from tiersim._base.registry import Entry, build, families, find, import_file, imported_files, index, load, nearest
+from tiersim._base.registry import Entry, build, families, find, import_file, index, load, nearest
 
 WAY = "way-replacement"
 
@@ -118,7 +118,7 @@ class Mine:
     '''Mine.'''
     bits: int = 2
 
-class Other:
+class Other(Mine):
     pass
 """
 
@@ -135,8 +135,28 @@ def test_a_class_of_a_file(file: Path) -> None:
     assert made.bits == 5
     assert made.registered.name == f"{file}:Mine"
     assert pickle.loads(pickle.dumps(made)) == made
-    assert str(file.resolve()) in imported_files()
     assert import_file(file) is import_file(file)
+
+
+def test_a_class_that_inherits_from_a_policy_is_not_taken_for_it(file: Path) -> None:
+    first, second = load(WAY, f"{file}:Mine"), load(WAY, f"{file}:Other")
+    assert issubclass(second, first)
+    assert (first.registered.attribute, second.registered.attribute) == ("Mine", "Other")
+
+
+def test_another_process_can_unpickle_an_object_of_such_a_class(file: Path, tmp_path: Path) -> None:
+    made = build(WAY, {"use": f"{file}:Mine", "bits": 5})
+    (tmp_path / "made").write_bytes(pickle.dumps(made))
+    code = "import pickle; made = pickle.load(open('made', 'rb')); print(made.registered.name, made.bits)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == [f"{file}:Mine", "5"], done.stderr
+
+
+def test_a_file_that_was_edited_is_imported_again(file: Path) -> None:
+    before = load(WAY, f"{file}:Mine")
+    assert load(WAY, f"{file}:Mine") is before
+    file.write_text(SOURCE.replace("bits: int = 2", "bits: int = 3"), encoding="utf-8")
+    assert (before().bits, load(WAY, f"{file}:Mine")().bits) == (2, 3)
 
 
 def test_a_class_that_the_file_does_not_have(file: Path) -> None:

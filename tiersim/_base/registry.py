@@ -147,30 +147,44 @@ def load(family: str, name: str) -> type[Any]:
         return _from_file(family, name)
     item = find(family, name)
     cls = getattr(importlib.import_module(item.module), item.attribute)
-    return cls if hasattr(cls, "registered") else register(item.name, family=family)(cls)
+    return _named(cls, item.name, family)
+
+
+def _named(cls: type[Any], name: str, family: str) -> type[Any]:
+    """A class of someone else's under a name of its own: an inherited one would make it pass for the class above."""
+    if "registered" in vars(cls):
+        return cls
+    made = register(name, family=family)(cls)
+    # another process knows the class only after it has been loaded there
+    made.__reduce__ = lambda self: (_rebuilt, (family, name, vars(self)))  # type: ignore[method-assign,assignment]
+    return made
+
+
+def _rebuilt(family: str, name: str, values: dict[str, Any]) -> Any:
+    cls = load(family, name)
+    made = cls.__new__(cls)
+    vars(made).update(values)
+    return made
 
 
 _files: dict[str, Any] = {}
 
 
-def imported_files() -> list[str]:
-    """The users' files that classes were taken from: another process imports them to know these classes."""
-    return list(_files)
-
-
 def import_file(path: Path) -> Any:
-    """The module of a user's file, under a name that is the same in every process. Raises StudyError."""
-    where = str(path.resolve())
+    """The module of a user's file, under a name that is the same in every process. Raises StudyError.
+
+    The name holds a hash of the content, so that a file edited while Python runs is imported again.
+    """
+    where = hashlib.sha256(str(path.resolve()).encode() + path.read_bytes()).hexdigest()[:16]
     if where in _files:
         return _files[where]
-    module_name = f"tiersim_user_{hashlib.sha256(where.encode()).hexdigest()[:16]}"
+    module_name = f"tiersim_user_{where}"
     spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None, "a .py file always has a loader"
-    assert spec.loader is not None
+    assert spec is not None and spec.loader is not None  # a .py file always has a loader
     module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module  # dataclasses, inspect and pickle look their module up here
+    sys.modules[module_name] = module  # dataclasses and inspect look their module up here
     try:
-        spec.loader.exec_module(module)
+        exec(compile(path.read_bytes(), str(path), "exec"), vars(module))  # a loader might take an older .pyc
     except (Exception, SystemExit) as error:
         del sys.modules[module_name]
         raise StudyError(f"{path} cannot be imported: {type(error).__name__}: {error}") from None
@@ -178,7 +192,6 @@ def import_file(path: Path) -> Any:
     return module
 
 
-@cache
 def _from_file(family: str, name: str) -> type[Any]:
     file, _, attribute = name.rpartition(":")
     path = Path(file)
@@ -191,7 +204,7 @@ def _from_file(family: str, name: str) -> type[Any]:
     if attribute not in classes:
         raise StudyError(f"{file} has no class {attribute!r}; {nearest(attribute, classes)}".rstrip("; "))
     cls: type[Any] = getattr(module, attribute)
-    return register(name, family=family)(cls) if getattr(cls, "registered", None) is None else cls
+    return _named(cls, name, family)
 
 
 def build(family: str, value: Any) -> Any:
