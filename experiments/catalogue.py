@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import MISSING, asdict, dataclass, field, is_dataclass
 from inspect import getdoc
 from typing import Any, get_args, get_type_hints
@@ -209,19 +211,28 @@ def _under(key: str, word: str) -> bool:
     return key == word or key.startswith(f"{word}.")
 
 
+def _partial(definition: dict[str, Any]) -> dict[str, Any]:
+    """A definition of which nothing is required, nor of those that it refers to."""
+    text = re.sub(r'("#/\$defs/\w+)"', r'\1Part"', json.dumps(definition))
+    return {key: held for key, held in json.loads(text).items() if key != "required"}
+
+
 def schema(scenario: str = "memory-hierarchy") -> dict[str, Any]:
     """The JSON Schema of a study file of this scenario."""
     from pydantic import TypeAdapter
 
     made = TypeAdapter(load("scenario", scenario)).json_schema()
     own = made.pop("properties")
+    whole = made.pop("$defs", {})
+    parts = {f"{key}Part": _partial(held) for key, held in whole.items()}
     for name, hint in get_type_hints(load("scenario", scenario), include_extras=False).items():
         if name in own and presets.names(name) and is_dataclass(hint):
-            inner = own[name]
-            use = {"type": "object", "properties": {"use": {"enum": presets.names(name)}}, "required": ["use"]}
-            own[name] = {"anyOf": [{"enum": presets.names(name)}, use, inner]}
+            known = {"enum": presets.names(name)}
+            part = _partial(own[name])  # what a preset sets need not be said
+            use = part | {"properties": {"use": known, **part["properties"]}, "required": ["use"]}
+            own[name] = {"anyOf": [known, use, own[name]]}
     report = TypeAdapter(ReportSpec).json_schema()
-    definitions = made.pop("$defs", {}) | report.pop("$defs", {})
+    definitions = whole | parts | report.pop("$defs", {})
     seeds = {
         "oneOf": [{"type": "integer", "minimum": 1}, {"type": "array", "items": {"type": "integer", "minimum": 0}}]
     }

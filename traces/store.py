@@ -167,7 +167,7 @@ class StoredTrace(Trace):
         self.schema = facts["schema"]
         self.records = about.num_rows
         self.instructions = facts["instructions"]
-        self.kinds = facts["kinds"]
+        self.kinds = {kind: facts["kinds"].get(kind, 0) for kind in KINDS}
         self.provenance = {**facts["provenance"], **(provenance or {})}
         self._fingerprint = fingerprint
         self._columns = [c.name for c in SCHEMAS[self.schema].present(columns.names)]

@@ -111,8 +111,8 @@ FAULTS: dict[str, tuple[bytes, str]] = {
     "empty-gz": (gzip.compress(b""), "is empty"),
     "text": (b"Dear Sir or Madam\n", r"is not a trace .* record 1 \(byte 0\) begins with b'Dear Sir"),
     "binary": (bytes(range(256)), r"is not a trace .* record 1 \(byte 0\)"),
-    "half-record": (LINES[:-9], r"line 2,000 \(byte 26,986\) is not an access: ' L 0'; the file ends inside"),
-    "wrong-line": (LINES + b"what\n", r"line 2,001 \(byte 27,000\) is not an access: 'what'"),
+    "half-record": (LINES[:-9], r"line 2,000 \(byte 27,986\) is not an access: ' L 00'; the file ends inside"),
+    "wrong-line": (LINES + b"what\n", r"line 2,001 \(byte 28,000\) is not an access: 'what'"),
     "cut-gz": (
         gzip.compress(LINES * 50)[:-3000],
         r"the gzip stream breaks off at byte [\d,]+ of what it holds, after record [\d,]+",

@@ -1,0 +1,139 @@
+"""The studies that come with tiersim: the schema knows them, they are checked whole, and the main one runs."""
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tiersim
+from tiersim.experiments.catalogue import keys_of, schema
+from tiersim.experiments.plan import make_plan
+from tiersim.experiments.scenarios.memory_hierarchy import MemoryHierarchy
+from tiersim.experiments.yaml_tree import load, plain
+
+LIBRARY = Path(tiersim.__file__).parent / "experiments" / "library"
+STUDIES = sorted(path.name for path in LIBRARY.glob("*.yaml"))
+TEMPLATES = sorted(LIBRARY.with_name("templates").glob("*.yaml"))
+KINDS = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool}
+
+
+def fits(value: Any, rule: Any, whole: dict[str, Any]) -> str:
+    """Where a value breaks the part of JSON Schema that tiersim's schemas use, or an empty text."""
+    known = {
+        *("type", "properties", "required", "additionalProperties", "items", "enum", "const", "anyOf", "oneOf", "$ref"),
+        *("minimum", "maximum", "pattern", "description", "title", "default", "$defs", "$schema"),
+    }
+    if rule in (True, {}):
+        return ""
+    assert rule.keys() <= known, rule.keys() - known  # else this check would look away
+    if "$ref" in rule:
+        return fits(value, whole["$defs"][rule["$ref"].removeprefix("#/$defs/")], whole)
+    for choice in ("anyOf", "oneOf"):
+        if choice in rule and all(fits(value, one, whole) for one in rule[choice]):
+            return f"{value!r} is none of {rule[choice]}"
+    if "enum" in rule and value not in rule["enum"]:
+        return f"{value!r} is not in {rule['enum']}"
+    if "const" in rule and value != rule["const"]:
+        return f"{value!r} is not {rule['const']!r}"
+    types = rule.get("type", [])
+    types = types if isinstance(types, list) else [types]
+    null = value is None and "null" in types
+    right = any(isinstance(value, KINDS[kind]) for kind in types if kind != "null")
+    if types and not null and (not right or (isinstance(value, bool) and "boolean" not in types)):
+        return f"{value!r} is no {types}"
+    if isinstance(value, str) and "pattern" in rule and not re.search(rule["pattern"], value):
+        return f"{value!r} does not match {rule['pattern']}"
+    if isinstance(value, int | float) and not rule.get("minimum", value) <= value <= rule.get("maximum", value):
+        return f"{value!r} is out of range"
+    inside: list[str] = []
+    if isinstance(value, list):
+        inside = [fits(held, rule.get("items", True), whole) for held in value]
+    elif isinstance(value, dict):
+        inside = [f"{key} is missing" for key in rule.get("required", []) if key not in value]
+        for key, held in value.items():
+            more = rule.get("additionalProperties", True)
+            its = rule.get("properties", {}).get(key, more)
+            inside.append(f"{key} is not known" if its is False else fits(held, its, whole))
+    return next(filter(None, inside), "")
+
+
+@cache
+def the_schema() -> dict[str, Any]:
+    return schema()
+
+
+@pytest.mark.parametrize("file", [*(LIBRARY / name for name in STUDIES), *TEMPLATES], ids=lambda path: path.name)
+def test_the_schema_accepts_it(file: Path) -> None:
+    assert fits(plain(load(file)), the_schema(), the_schema()) == ""
+
+
+@pytest.mark.parametrize(
+    ("edit", "where"),
+    [
+        ({"colour": 3}, "colour is not known"),
+        ({"scenario": "other"}, "'other'"),
+        ({"study": 3}, "3 is no"),
+        ({"timing": "later"}, "'later'"),
+        ({"miss_kinds": "perhaps"}, "'perhaps'"),
+        ({"system": "no-such-machine"}, "'no-such-machine'"),
+        ({"system": {"use": "desktop-cpu", "lyne": 3}}, "is none of"),
+        ({"system": {"use": "desktop-cpu", "caches": {"l2": {"wyas": 3}}}}, "is none of"),
+        ({"system": {"caches": {"l2": {"ways": 3}}}}, "is none of"),
+        ({"seed": -1}, "-1 is out of range"),
+        ({"repeat": {"seeds": 0}}, "0 is none of"),
+        ({"repeat": {"sides": 2}}, "sides is not known"),
+        ({"report": {"metric": []}}, "metric is not known"),
+        ({"what_if": {"a": 3}}, "3 is no"),
+    ],
+    ids=str,
+)
+def test_the_schema_refuses(edit: dict[str, Any], where: str) -> None:
+    study = plain(load(LIBRARY / "bigger-l2.yaml"))
+    assert where in fits(study | edit, the_schema(), the_schema())
+
+
+def test_the_schema_says_what_explain_says() -> None:
+    text = str(the_schema())
+    for key in keys_of(MemoryHierarchy):
+        assert key.doc, key.key
+        if not key.key.startswith("trace."):
+            assert key.doc.replace("'", "\\'") in text or key.doc in text, key.key
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_it_is_checked_whole(name: str) -> None:
+    made = make_plan(LIBRARY / name)
+    assert made.study.name == Path(name).stem
+    assert made.study.question.endswith("?")
+    assert made.runs
+    assert made.report.metrics
+
+
+def test_bigger_l2_runs() -> None:
+    result = tiersim.run(LIBRARY / "bigger-l2.yaml", ["trace.limit=200k"], keep=False)
+    assert [row.label for row in result.rows[::3]] == [
+        "base, latency 70 ns",
+        "SRRIP in the L2, latency 70 ns",
+        "twice the L2, latency 70 ns",
+        "both, latency 70 ns",
+    ]
+    assert len(result.rows) == 12
+    assert {row.status for row in result.rows} == {"done"}
+    assert result.skipped == []
+    for row in result.rows:
+        for name in result.shown:
+            assert name in row.metrics
+        first = next(other for other in result.rows if other.factors["what_if"] == row.factors["what_if"])
+        assert row.metrics["caches.l2.misses"] == first.metrics["caches.l2.misses"]  # latency moves no line
+    cycles = [row.metrics["cycles_per_instruction"] for row in result.rows[:3]]
+    assert cycles == sorted(cycles)
+
+
+@pytest.mark.slow
+def test_bigger_l2_runs_on_all_of_its_trace() -> None:
+    result = tiersim.run(LIBRARY / "bigger-l2.yaml", keep=False, workers=2)
+    assert {row.status for row in result.rows} == {"done"}
+    by_label = {row.label: row.metrics["caches.l2.misses"] for row in result.rows}
+    assert by_label["twice the L2, latency 70 ns"] <= by_label["base, latency 70 ns"]
