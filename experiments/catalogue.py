@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import MISSING, asdict, dataclass, field, is_dataclass
 from inspect import getdoc
 from typing import Any, get_args, get_type_hints
@@ -211,10 +209,16 @@ def _under(key: str, word: str) -> bool:
     return key == word or key.startswith(f"{word}.")
 
 
-def _partial(definition: dict[str, Any]) -> dict[str, Any]:
-    """A definition of which nothing is required, nor of those that it refers to."""
-    text = re.sub(r'("#/\$defs/\w+)"', r'\1Part"', json.dumps(definition))
-    return {key: held for key, held in json.loads(text).items() if key != "required"}
+def _partial(rule: Any) -> Any:
+    """A schema in which only `use` is required, and of what it refers to as well."""
+    if isinstance(rule, list):
+        return [_partial(held) for held in rule]
+    if not isinstance(rule, dict):
+        return rule
+    out = {key: _partial(held) for key, held in rule.items() if key != "required" or held == ["use"]}
+    if isinstance(out.get("$ref"), str):
+        out["$ref"] += "Part"
+    return out
 
 
 def schema(scenario: str = "memory-hierarchy") -> dict[str, Any]:

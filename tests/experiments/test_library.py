@@ -70,6 +70,20 @@ def test_the_schema_accepts_it(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "system",
+    [
+        "desktop-cpu",
+        {"use": "desktop-cpu"},
+        {"use": "desktop-cpu", "core": {"exposed": "20 %"}, "caches": {"l2": {"policy": {"use": "srrip", "bits": 3}}}},
+    ],
+    ids=str,
+)
+def test_the_schema_lets_a_preset_stand_for_what_is_not_said(system: Any) -> None:
+    study = plain(load(LIBRARY / "bigger-l2.yaml")) | {"system": system}
+    assert fits(study, the_schema(), the_schema()) == ""
+
+
+@pytest.mark.parametrize(
     ("edit", "where"),
     [
         ({"colour": 3}, "colour is not known"),
@@ -80,6 +94,7 @@ def test_the_schema_accepts_it(file: Path) -> None:
         ({"system": "no-such-machine"}, "'no-such-machine'"),
         ({"system": {"use": "desktop-cpu", "lyne": 3}}, "is none of"),
         ({"system": {"use": "desktop-cpu", "caches": {"l2": {"wyas": 3}}}}, "is none of"),
+        ({"system": {"use": "desktop-cpu", "core": {"frequancy": 3}}}, "is none of"),
         ({"system": {"caches": {"l2": {"ways": 3}}}}, "is none of"),
         ({"seed": -1}, "-1 is out of range"),
         ({"repeat": {"seeds": 0}}, "0 is none of"),

@@ -196,9 +196,7 @@ def test_the_file_below_a_preset_goes_before_it() -> None:
 
 
 def test_what_ifs_and_sweeps_make_runs_in_order() -> None:
-    runs = plan(
-        STUDY + "what_if:\n  slow: {system.memory.latency: 1 us}\nsweep:\n  system.line: [64 B, 128 B]\n"
-    ).runs
+    runs = plan(STUDY + "what_if:\n  slow: {system.memory.latency: 1 us}\nsweep:\n  system.line: [64 B, 128 B]\n").runs
     assert [run.label for run in runs] == ["base, line 64 B", "base, line 128 B", "slow, line 64 B", "slow, line 128 B"]
     assert runs[3].factors == {"what_if": "slow", "system.line": "128 B"}
 

@@ -155,7 +155,9 @@ def test_a_damaged_part_is_made_again(part: str, harm: str) -> None:
     else:
         flipped = bytearray(whole)
         flipped[8] ^= 4  # inside the first page
-        path.write_bytes({"bit": bytes(flipped), "cut": whole[: len(whole) // 2], "empty": b"", "noise": b"PAR1" + bytes(50)}[harm])
+        path.write_bytes(
+            {"bit": bytes(flipped), "cut": whole[: len(whole) // 2], "empty": b"", "noise": b"PAR1" + bytes(50)}[harm]
+        )
     tiersim.run("s.yaml", ["what_if=null", "sweep=null"])
     assert content("results/small") == before
 
@@ -395,7 +397,10 @@ def test_a_failed_run_is_told_kept_and_tried_again(monkeypatch: pytest.MonkeyPat
         result = tiersim.run("s.yaml")
     assert [row.status for row in result.rows] == ["done", "done", "failed", "failed"]
     assert result.rows[2].error == "the books do not balance"
-    assert str(runner.unfinished(result)) == "2 of 4 runs failed; the first: twice, latency 80 ns: the books do not balance"
+    assert (
+        str(runner.unfinished(result))
+        == "2 of 4 runs failed; the first: twice, latency 80 ns: the books do not balance"
+    )
     again = tiersim.run("s.yaml")
     assert simulations("results/small") == 1
     assert [row.status for row in again.rows] == ["done"] * 4

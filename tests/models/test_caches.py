@@ -79,7 +79,9 @@ def test_what_cannot_be_built_is_told_with_its_path(made: System, path: tuple[st
 
 
 def test_the_order_of_the_list_makes_the_graph() -> None:
-    levels, sets = levels_of(system(l1={}, l2={"capacity": "4 KiB", "ways": 4}, l3={"capacity": "8 KiB", "ways": "full"}))
+    levels, sets = levels_of(
+        system(l1={}, l2={"capacity": "4 KiB", "ways": 4}, l3={"capacity": "8 KiB", "ways": "full"})
+    )
     assert [level.below for level in levels] == [1, 2, None]
     assert [sorted(level.serves) for level in levels] == [["data", "instructions"], [], []]
     assert sets == [8, 16, 1]

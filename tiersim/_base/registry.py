@@ -147,22 +147,20 @@ def load(family: str, name: str) -> type[Any]:
         return _from_file(family, name)
     item = find(family, name)
     cls = getattr(importlib.import_module(item.module), item.attribute)
-    return _named(cls, item.name, family)
+    return cls if "registered" in vars(cls) else _named(cls, item.name, family)
 
 
 def _named(cls: type[Any], name: str, family: str) -> type[Any]:
     """A class of someone else's under a name of its own: an inherited one would make it pass for the class above."""
-    if "registered" in vars(cls):
-        return cls
-    made = register(name, family=family)(cls)
+    made: type[Any] = cls if "registered" in vars(cls) else register(name, family=family)(cls)
     # another process knows the class only after it has been loaded there
-    made.__reduce__ = lambda self: (_rebuilt, (family, name, vars(self)))  # type: ignore[method-assign,assignment]
+    setattr(made, "__reduce__", lambda self: (_rebuilt, (family, name, vars(self))))  # noqa: B010 (mypy's view)
     return made
 
 
 def _rebuilt(family: str, name: str, values: dict[str, Any]) -> Any:
     cls = load(family, name)
-    made = cls.__new__(cls)
+    made: Any = object.__new__(cls)
     vars(made).update(values)
     return made
 
@@ -180,7 +178,7 @@ def import_file(path: Path) -> Any:
         return _files[where]
     module_name = f"tiersim_user_{where}"
     spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None and spec.loader is not None  # a .py file always has a loader
+    assert spec is not None, "a .py file always has a loader"
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module  # dataclasses and inspect look their module up here
     try:
