@@ -29,7 +29,7 @@ test: lint ## style, types and tests
 
 docs: $(VENV)/installed ## the documentation, strictly
 	$(BIN)/python docs/reference.py
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/installed ## speed, as ratios measured in one run
 	$(BIN)/python benchmarks/run.py

@@ -27,7 +27,7 @@ EXAMPLES = DOCS / "examples"
 LIBRARY = DOCS.parent / "experiments" / "library"
 COLUMNS = "100"
 QUOTE = re.compile(r"(<!-- quote: (?P<file>\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
-LANGUAGE = {".txt": "console", ".yaml": "yaml", ".py": "python"}
+LANGUAGE = {".txt": "text", ".yaml": "yaml", ".py": "python"}
 
 
 @dataclass(frozen=True)

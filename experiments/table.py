@@ -43,16 +43,16 @@ def show_result(result: StudyResult, console: Console | None = None) -> None:
     if result.question:
         console.print(Text(result.question, style="bold"))
     factors = differing(result.rows)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, int(console.width >= 100)))
     for name in factors or ["run"]:
         table.add_column("variant" if name == "what_if" else short(name), overflow="fold")
     compared = "what_if" in factors
     for name in result.shown:
         found = result.metrics.get(name)
         unit = found.unit if found and found.unit != "ratio" else ""
-        table.add_column(f"{short(name)}{f' ({unit})' if unit else ''}", justify="right")
+        table.add_column(f"{short(name)}{f' ({unit})' if unit else ''}", justify="right", overflow="fold")
         if compared:
-            table.add_column(f"vs {result.baseline}", justify="right")
+            table.add_column(f"vs {result.baseline}", justify="right", no_wrap=True)
     for row in result.rows:
         cells: list[Any] = [str(row.factors.get(name, "")) for name in factors] or [row.label]
         table.add_row(*cells, *_values(result, row, compared))

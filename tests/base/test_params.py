@@ -52,7 +52,7 @@ def test_a_config_is_frozen_and_takes_keywords_only() -> None:
     with pytest.raises(AttributeError):
         part.size = 128  # type: ignore[misc]
     with pytest.raises(TypeError):
-        Part(64)  # type: ignore[misc]
+        Part(64)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(

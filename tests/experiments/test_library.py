@@ -16,7 +16,14 @@ from tiersim.experiments.yaml_tree import load, plain
 LIBRARY = Path(tiersim.__file__).parent / "experiments" / "library"
 STUDIES = sorted(path.name for path in LIBRARY.glob("*.yaml"))
 TEMPLATES = sorted(LIBRARY.with_name("templates").glob("*.yaml"))
-KINDS = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool}
+KINDS: dict[str, Any] = {
+    "object": dict,
+    "array": list,
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+}
 
 
 def fits(value: Any, rule: Any, whole: dict[str, Any]) -> str:
