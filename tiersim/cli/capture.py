@@ -44,7 +44,7 @@ def memory_command(
 ) -> None:
     """Run COMMAND under valgrind and store its memory accesses: tiersim capture memory -- PROGRAM ARGS.
 
-    Programs run hundreds to thousands of times slower while they are traced. The file replays with `trace: FILE` in a study.
+    Programs run hundreds to thousands of times slower while they are traced. The file replays with `trace: FILE`.
     """
     from tiersim._base import units
     from tiersim.experiments.progress import Bar
