@@ -180,10 +180,9 @@ def _build(cls: type, tree: Node) -> Any:
         made.check()
         made.size()
     except (StudyError, TraceError) as error:
-        path = getattr(error, "path", None)
-        if path is None:
+        if not error.path:
             raise
-        found = _problem(tree, tuple(path), error.message, cls)
+        found = _problem(tree, error.path, error.message, cls)
         raise type(error)(found.message, found.place, error.remedy or found.remedy) from None
     return made
 

@@ -41,7 +41,7 @@ class TraceUse:
         try:
             return _open(self.use, tuple(sorted(self.options.items())))
         except TraceError as error:
-            error.path = ("trace", "use")  # type: ignore[attr-defined]
+            error.path = ("trace", "use")
             raise
 
     def length(self) -> int:
@@ -68,7 +68,7 @@ class TraceUse:
 
 def _nothing_left(key: str, message: str) -> StudyError:
     error = StudyError(message)
-    error.path = ("trace", key)  # type: ignore[attr-defined]
+    error.path = ("trace", key)
     return error
 
 
@@ -113,5 +113,5 @@ class TraceParam(Param):
     def _fail(problems: list[tuple[tuple[Any, ...], str]]) -> None:
         if problems:
             error = StudyError(problems[0][1])
-            error.detail = problems  # type: ignore[attr-defined]
+            error.detail = problems
             raise error

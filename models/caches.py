@@ -107,7 +107,7 @@ def sets_of(cache: Cache, line: int, where: str) -> tuple[int, int]:
 def _wrong(where: str, key: str, message: str) -> StudyError:
     """A value that fits its type and not its neighbours; its ``path`` leads to it inside the system."""
     error = StudyError(message)
-    error.path = ("caches", where, key) if where else (key,)  # type: ignore[attr-defined]
+    error.path = ("caches", where, key) if where else (key,)
     return error
 
 

@@ -78,12 +78,12 @@ class MemoryHierarchy:
                 None,
                 "use `timing: additive`",
             )
-            error.path = ("timing",)  # type: ignore[attr-defined]
+            error.path = ("timing",)
             raise error
         try:
             levels_of(self.system)
         except StudyError as error:
-            error.path = ("system", *getattr(error, "path", ()))  # type: ignore[attr-defined]
+            error.path = ("system", *error.path)
             raise
 
     def refuses(self) -> str:

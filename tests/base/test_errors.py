@@ -47,7 +47,7 @@ def test_an_error_survives_pickling_and_is_rebuilt_from_its_arguments(cls: type[
 
 def test_a_path_that_was_added_survives_pickling() -> None:
     error = StudyError("does not fit")
-    error.path = ("caches", "l1", "ways")  # type: ignore[attr-defined]
+    error.path = ("caches", "l1", "ways")
     assert pickle.loads(pickle.dumps(error)).path == ("caches", "l1", "ways")
 
 

@@ -16,7 +16,9 @@ of re-raising a failed process both need.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = [
     "AuditError",
@@ -61,8 +63,13 @@ class Place:
 class TiersimError(Exception):
     """Any failure that a user can act on.
 
-    Arguments: the message, the place (or None), what to do next (or an empty string).
+    Arguments: the message, the place (or None), what to do next (or an empty string). Whoever knows the study as a tree
+    adds where in it: ``path`` leads to one wrong value from the top, ``detail`` holds (path inside the value, message)
+    for each of several.
     """
+
+    path: tuple[Any, ...] = ()
+    detail: Sequence[tuple[tuple[Any, ...], str]] = ()
 
     def __init__(self, message: str = "", place: Place | None = None, remedy: str = "") -> None:
         super().__init__(message, place, remedy)

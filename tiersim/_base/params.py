@@ -83,7 +83,7 @@ class Param:
             try:
                 return self.read(value)
             except StudyError as error:
-                detail = getattr(error, "detail", None)
+                detail = error.detail
                 raise PydanticCustomError(
                     "tiersim", "{message}", {"message": error.message, "detail": detail}
                 ) from None

@@ -218,12 +218,12 @@ def build(family: str, value: Any) -> Any:
     try:
         cls = load(family, given["use"])
     except StudyError as error:
-        error.detail = [(("use",), error.message)]  # type: ignore[attr-defined]
+        error.detail = [(("use",), error.message)]
         raise
     problems, made = validate(cls, {key: held for key, held in given.items() if key != "use"})
     if problems:
         wrong = StudyError(f"{given['use']}: {problems[0][1]}")
-        wrong.detail = problems  # type: ignore[attr-defined]
+        wrong.detail = problems
         raise wrong
     return made
 
