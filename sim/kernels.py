@@ -93,3 +93,45 @@ def next_uses(stream: NDArray[np.int32], upcoming: NDArray[np.int64], never: int
     for i in range(len(stream) - 1, -1, -1):
         out[i] = upcoming[stream[i]]
         upcoming[stream[i]] = i
+
+
+@_compiled
+def number_keys(
+    key: NDArray[np.uint64],
+    places: NDArray[np.int32],
+    keys: NDArray[np.uint64],
+    known: int,
+    out: NDArray[np.int32],
+) -> int:
+    """Give each key a number by first appearance; returns how many are known.
+
+    `places` is an open-addressing table of numbers (FREE where empty, a power of two, at most half full), `keys` the key
+    of each number; both must have room. Only numbers lie in the table, so that it stays small beside the keys, and keys
+    that are asked for often lie together.
+    """
+    mask = np.uint64(len(places) - 1)
+    for i in range(len(key)):
+        k = key[i]
+        place = ((k * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(20)) & mask
+        at = places[place]
+        while at != FREE and keys[at] != k:
+            place = (place + np.uint64(1)) & mask
+            at = places[place]
+        if at == FREE:
+            at = known
+            places[place] = known
+            keys[known] = k
+            known += 1
+        out[i] = at
+    return known
+
+
+@_compiled
+def replace_keys(keys: NDArray[np.uint64], known: int, places: NDArray[np.int32]) -> None:
+    """Fill an empty table with the numbers of the first `known` keys."""
+    mask = np.uint64(len(places) - 1)
+    for number in range(known):
+        place = ((keys[number] * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(20)) & mask
+        while places[place] != FREE:
+            place = (place + np.uint64(1)) & mask
+        places[place] = number
