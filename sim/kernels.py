@@ -105,9 +105,9 @@ def number_keys(
 ) -> int:
     """Give each key a number by first appearance; returns how many are known.
 
-    `places` is an open-addressing table of numbers (FREE where empty, a power of two, at most half full), `keys` the key
-    of each number; both must have room. Only numbers lie in the table, so that it stays small beside the keys, and keys
-    that are asked for often lie together.
+    `places` is an open-addressing table of numbers (FREE where empty, a power of two, at most half full), `keys` the
+    key of each number; both must have room. Only numbers lie in the table, so that it stays small beside the keys, and
+    keys that are asked for often lie together.
     """
     mask = np.uint64(len(places) - 1)
     for i in range(len(key)):

@@ -15,7 +15,7 @@ from tiersim.sim.source import borrow, load_module
 
 __all__ = ["COLUMNS", "HEADER", "HIT", "LOG", "MISS", "OTHER", "Loop", "Shape", "make_loop"]
 
-# what the engine knows and counts: bytes and objects in the cache, how they came and went, the first victim that was none
+# what the engine knows and counts: bytes and objects in the cache, how they came and went, a victim that was none
 HEADER = ("used", "held", "pinned", "inserted", "evicted", "expired", "removed", "too_large", "rejected", "wrong")
 LOG = 5  # words of a log row: request, object asked for, outcome, place before, place after
 MISS, HIT, OTHER = 0, 1, 2  # the outcome of a request; OTHER is no demand: a deletion, a pin
@@ -109,7 +109,9 @@ def make_loop(policy: Any, shape: Shape, admission: Any = None, *, compiled: boo
         if here:
             columns.append(name)
     gate_arrays = gate.arrays if gate else ()
-    about = f"Replays requests through {type(policy).__name__}" + (f" behind {type(admission).__name__}" if gate else "")
+    about = f"Replays requests through {type(policy).__name__}" + (
+        f" behind {type(admission).__name__}" if gate else ""
+    )
     text = _text(own, gate, shape, columns)
     return Loop(load_module(text, compiled=compiled, about=about), tuple(columns), own.arrays, gate_arrays)
 
@@ -177,7 +179,7 @@ class _Step:
         self.own, self.gate, self.shape, self.columns = own, gate, shape, columns
 
     def lines(self) -> list[str]:
-        own, shape = self.own, self.shape
+        shape = self.shape
         out = ["now = start + i", "x = E[i]", "size = 1" if shape.unit else "size = Z[i]"]
         out += ["time = T[i]" if "time" in self.columns else "time = now"]
         out += ["cost = C[i]" if "cost" in self.columns else "cost = 1.0"]
@@ -208,9 +210,9 @@ class _Step:
             test = "here"
         if shape.ttl:
             stale = ["expired += 1", *self.take_out("here = 0")]
-            out += [f"if here and X[x] != 0 and X[x] < time:", *_in(stale)]
+            out += ["if here and X[x] != 0 and X[x] < time:", *_in(stale)]
         touch = own.call("touch")
-        hit = [f"H[i] = {HIT}", *self.seen(), *([f"if not P[x]:", f"    {touch}"] if shape.ops else [touch])]
+        hit = [f"H[i] = {HIT}", *self.seen(), *(["if not P[x]:", f"    {touch}"] if shape.ops else [touch])]
         if shape.ttl and shape.ops:
             hit += [f"if kind == {SET}:", *_in(self.stamp())]
         miss = [f"H[i] = {MISS}", *self.seen(), *self.enter()]

@@ -178,6 +178,7 @@ class _Run:
         given = {
             "objects": self.objects,
             "capacity": capacity,
+            "most": min(capacity, self.objects) if shape.unit else self.objects,
             "seed": seed,
             "requests": len(requests),
             "unit": shape.unit,
@@ -241,7 +242,11 @@ class _Run:
         own = self.counters()
         none = np.zeros(0, np.int32)
         held, used = self.loop.module.audit(
-            self.objects, self.header, none, np.zeros(0, np.uint8), *self._extra(0, 0), 
+            self.objects,
+            self.header,
+            none,
+            np.zeros(0, np.uint8),
+            *self._extra(0, 0),
         )
         pins = 0
         if self.shape.ops:

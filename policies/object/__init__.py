@@ -22,22 +22,23 @@ what it needs by the names of its arguments: any of those arrays, any field of t
 ``objects``     how many different objects the trace has
 ``capacity``    bytes the cache may hold, or objects where all sizes are one
 ``used``        bytes (or objects) that it holds at the moment
-``size``        bytes of x; ``sizes[v]`` of any object v in the cache (1 where all sizes are one)
+``size``        bytes of x (1 where all sizes are one)
+``sizes``       ``sizes[v]`` is the size of an object v that is in the cache, or that it had when it was there last
 ``cost``        what missing x costs (1.0 where the trace does not say)
 ``now``         the number of the request, from 0
 ``time``        the time of the request in nanoseconds (``now`` where the trace has no times)
 ``next_use``    the number of the next request for x, `NEVER` when there is none: only a known future can give it
 ``stream``      the objects asked for, by number of request: only a known future can give it
 
-`state` asks in the same way, for ``objects``, ``capacity``, ``seed``, ``requests`` (how many there are) and
-``unit`` (whether all sizes are one).
+`state` asks in the same way, for ``objects``, ``capacity``, ``most`` (how many objects can be in the cache at
+once), ``seed``, ``requests`` (how many there are) and ``unit`` (whether all sizes are one).
 
 Class attributes declare what the engine may rely on:
 
 ``places``        names of the places that `where` tells, the first for objects that are not in the cache
 ``random``        draws random numbers, so that seeds matter
 ``needs_future``  wants ``next_use`` or ``stream``
-``unit_only``     cannot work with sizes that differ, with the reason as text
+``unit_only``     the reason, as text, why it cannot work with sizes that differ
 ``stack``         an LRU-like stack algorithm: a larger cache holds all that a smaller one does (unit sizes)
 ``compiled``      False runs the verbs as plain Python: slow but right, and not bound to the compilable subset
 

@@ -9,6 +9,7 @@ import numpy as np
 from tiersim._base.params import Param
 from tiersim._base.registry import register
 from tiersim.policies.object.contract import State, Words
+from tiersim.policies.object.queues import leave, move, oldest, queues
 
 
 @register(
@@ -20,19 +21,15 @@ from tiersim.policies.object.contract import State, Words
 class Clock:
     """A ring whose hand passes over objects that were used since it came by last, and evicts the first that was not.
 
-    With more than one bit it counts uses up to a maximum and takes one away at each pass.
+    With more than one bit it counts uses up to a maximum and takes one away at each pass. The ring is kept as a queue:
+    to pass over the oldest is to make it the newest.
     """
 
     bits: Annotated[int, Param("width of the use counter", ge=1, le=7, source="one bit in the original")] = 1
 
     @staticmethod
-    def state(objects: int) -> State:
-        # a ring without a sentinel: `hand` is the oldest, new objects go in just behind it. mark: 0 out, else uses + 1
-        return {
-            "link": np.full(2 * objects, -1, np.int32),
-            "mark": np.zeros(objects, np.uint8),
-            "hand": np.full(1, -1, np.int64),
-        }
+    def state(objects: int, most: int) -> State:
+        return queues(1, most, objects) | {"mark": np.zeros(objects, np.uint8)}  # 0 out, else 1 + uses
 
     @staticmethod
     def lookup(mark: Words, x: int) -> int:
@@ -43,36 +40,20 @@ class Clock:
         mark[x] = min(mark[x] + 1, 1 << bits)
 
     @staticmethod
-    def insert(link: Words, mark: Words, hand: Words, x: int) -> None:
-        at = hand[0]
-        if at < 0:
-            link[2 * x] = link[2 * x + 1] = x
-            hand[0] = x
-        else:
-            before = link[2 * at + 1]
-            link[2 * x] = at
-            link[2 * x + 1] = before
-            link[2 * before] = x
-            link[2 * at + 1] = x
+    def insert(queue: Words, ends: Words, spot: Words, mark: Words, x: int) -> None:
+        move(queue, ends, spot, 0, x)
         mark[x] = 1
 
     @staticmethod
-    def victim(link: Words, mark: Words, hand: Words) -> int:
-        at = hand[0]
-        while mark[at] > 1:
-            mark[at] -= 1
-            at = link[2 * at]
-        hand[0] = at
-        return at
+    def victim(queue: Words, ends: Words, spot: Words, mark: Words) -> int:
+        x = oldest(queue, ends, spot, 0)
+        while mark[x] > 1:
+            mark[x] -= 1
+            move(queue, ends, spot, 0, x)
+            x = oldest(queue, ends, spot, 0)
+        return x
 
     @staticmethod
-    def remove(link: Words, mark: Words, hand: Words, x: int) -> None:
-        newer = link[2 * x]
-        older = link[2 * x + 1]
-        if hand[0] == x:
-            hand[0] = newer
-        if newer == x:
-            hand[0] = -1
-        link[2 * older] = newer
-        link[2 * newer + 1] = older
+    def remove(spot: Words, mark: Words, x: int) -> None:
+        leave(spot, x)
         mark[x] = 0

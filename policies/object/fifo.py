@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tiersim._base.registry import register
-from tiersim.policies.object.contract import State, Words, oldest, push, rings, unlink
+from tiersim.policies.object.contract import State, Words
+from tiersim.policies.object.queues import leave, move, oldest, queues
 
 
 @register("fifo", family="object-replacement", paper="Belady, IBM Systems Journal 5(2), 1966, doi:10.1147/sj.52.0078")
@@ -11,26 +12,25 @@ class Fifo:
     """Evicts the object that entered longest ago."""
 
     @staticmethod
-    def state(objects: int) -> State:
-        return {"link": rings(objects, 1)}
+    def state(objects: int, most: int) -> State:
+        return queues(1, most, objects)
 
     @staticmethod
-    def lookup(link: Words, x: int) -> bool:
-        return link[2 * x] >= 0
+    def lookup(spot: Words, x: int) -> bool:
+        return spot[x] >= 0
 
     @staticmethod
     def touch() -> None:
         return
 
     @staticmethod
-    def insert(link: Words, objects: int, x: int) -> None:
-        push(link, objects, x)
+    def insert(queue: Words, ends: Words, spot: Words, x: int) -> None:
+        move(queue, ends, spot, 0, x)
 
     @staticmethod
-    def victim(link: Words, objects: int) -> int:
-        return oldest(link, objects)
+    def victim(queue: Words, ends: Words, spot: Words) -> int:
+        return oldest(queue, ends, spot, 0)
 
     @staticmethod
-    def remove(link: Words, x: int) -> None:
-        unlink(link, x)
-        link[2 * x] = -1
+    def remove(spot: Words, x: int) -> None:
+        leave(spot, x)

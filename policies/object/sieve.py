@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from tiersim._base.registry import register
-from tiersim.policies.object.contract import State, Words, oldest, push, rings, unlink
+from tiersim.policies.object.contract import State, Words
+from tiersim.policies.object.lists import oldest, push, rings, unlink
 
 OUT, NEW, VISITED = 0, 1, 2
 
