@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -11,7 +12,25 @@ from numpy.typing import NDArray
 
 from tiersim._base.errors import TraceError
 
-__all__ = ["ACCESS", "FETCH", "KINDS", "LOAD", "MODIFY", "SCHEMAS", "STORE", "Chunk", "Column", "Schema"]
+__all__ = [
+    "ACCESS",
+    "DELETE",
+    "FETCH",
+    "GET",
+    "KINDS",
+    "LOAD",
+    "MODIFY",
+    "OBJECT",
+    "OPS",
+    "PIN",
+    "SCHEMAS",
+    "SET",
+    "STORE",
+    "UNPIN",
+    "Chunk",
+    "Column",
+    "Schema",
+]
 
 LOAD: Final = 0
 STORE: Final = 1
@@ -19,12 +38,19 @@ MODIFY: Final = 2
 FETCH: Final = 3
 KINDS: Final = ("load", "store", "modify", "fetch")
 
+GET: Final = 0
+SET: Final = 1
+DELETE: Final = 2
+PIN: Final = 3
+UNPIN: Final = 4
+OPS: Final = ("get", "set", "delete", "pin", "unpin")
+
 Chunk: TypeAlias = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: name, numpy type, unit, meaning, smallest and largest value allowed."""
+    """One column: name, numpy type, unit, meaning, smallest and largest value allowed; or a finite one above zero."""
 
     name: str
     dtype: str
@@ -33,16 +59,31 @@ class Column:
     least: int = 0
     most: int | None = None
     optional: bool = False
+    positive: bool = False
+
+    def broken(self, values: NDArray[Any]) -> str:
+        """What is wrong with these values, or nothing."""
+        if not len(values):
+            return ""
+        if self.positive and not (float(values.min()) > 0 and float(values.max()) < math.inf):  # so is no NaN
+            return f"must be a finite number above 0, and is {values[~((values > 0) & (values < math.inf))][0]}"
+        if not self.positive and values.min() < self.least:
+            return f"must be at least {self.least}, and is {values.min()}"
+        if self.most is not None and int(values.max()) > self.most:
+            return f"must be at most {self.most}, and is {values.max()}"
+        return ""
 
 
 @dataclass(frozen=True)
 class Schema:
-    """A named, versioned set of columns."""
+    """A named, versioned set of columns; ``kind`` is the one whose values have the names ``kinds``."""
 
     name: str
     version: int
     doc: str
     columns: tuple[Column, ...]
+    kind: str
+    kinds: tuple[str, ...]
 
     def present(self, names: Iterable[str]) -> tuple[Column, ...]:
         """The columns of a table that has these names: all the required ones, and each optional one among them."""
@@ -63,11 +104,17 @@ class Schema:
                 raise TraceError(f"{source}: {column.name} must be {column.dtype}, and is {values.dtype}")
             if values.ndim != 1 or (made and len(values) != len(next(iter(made.values())))):
                 raise TraceError(f"{source}: {column.name} is not as long as the columns before it")
-            if len(values) and column.least and int(values.min()) < column.least:
-                raise TraceError(f"{source}: {column.name} must be at least {column.least}, and is {values.min()}")
-            if len(values) and column.most is not None and int(values.max()) > column.most:
-                raise TraceError(f"{source}: {column.name} must be at most {column.most}, and is {values.max()}")
+            if wrong := column.broken(values):
+                raise TraceError(f"{source}: {column.name} {wrong}")
             made[column.name] = values.astype(column.dtype, copy=False)
+        return made
+
+    def tally(self, chunk: Chunk) -> NDArray[np.int64]:
+        """How many records of a chunk are of each kind; where the column is absent all are of the first."""
+        if self.kind in chunk:
+            return np.bincount(chunk[self.kind], minlength=len(self.kinds))
+        made = np.zeros(len(self.kinds), np.int64)
+        made[0] = len(next(iter(chunk.values()), ()))
         return made
 
 
@@ -83,6 +130,25 @@ ACCESS: Final = Schema(
         Column("asid", "uint16", "1", "address space; absent when all are 0", optional=True),
         Column("core", "uint16", "1", "processor core; absent when all are 0", optional=True),
     ),
+    "kind",
+    KINDS,
 )
 
-SCHEMAS: Final = {schema.name: schema for schema in (ACCESS,)}
+OBJECT: Final = Schema(
+    "object",
+    1,
+    "What was asked of a cache of objects: keys and values, blocks of a disk, KV blocks of a model; in order.",
+    (
+        Column("id", "uint64", "1", "the key; one that is no number is hashed to 64 bits (BLAKE2b)"),
+        Column("time", "int64", "ns", "since the first request, as recorded; absent when not known", optional=True),
+        Column("size", "int64", "bytes", "of the object; absent when all are 1", optional=True),
+        Column("op", "uint8", "1", "0 get, 1 set, 2 delete, 3 pin, 4 unpin; absent when all are 0", 0, UNPIN, True),
+        Column("ttl", "int64", "ns", "how long it is valid, 0 for ever; absent when all are 0", optional=True),
+        Column("tenant", "uint32", "1", "whose request it is; absent when all are 0", optional=True),
+        Column("cost", "float64", "1", "of a miss, in any unit; absent when all are 1", optional=True, positive=True),
+    ),
+    "op",
+    OPS,
+)
+
+SCHEMAS: Final = {schema.name: schema for schema in (ACCESS, OBJECT)}

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from tiersim._base.errors import TraceError
 from tiersim.traces.chunks import length, rechunk, window
-from tiersim.traces.schema import ACCESS, KINDS, SCHEMAS, Chunk, Schema
+from tiersim.traces.schema import ACCESS, SCHEMAS, Chunk, Schema
 from tiersim.traces.trace import CHUNK, Trace
 
 __all__ = ["MAGIC", "StoredTrace", "Trace", "Writer", "sha256_of"]
@@ -35,7 +35,7 @@ ROW_GROUP = 1 << 20
 LEVEL = 9
 # Loops repeat whole addresses, which zstd finds in plain words: 1.6 bits a record of a SQLite query at level 9, against
 # 13 for DELTA_BINARY_PACKED and 6 for a dictionary; 9 against 21 and 12 for random updates of a table.
-PLAIN = ("address",)
+PLAIN = ("address", "id")
 
 
 class Writer:
@@ -54,7 +54,7 @@ class Writer:
         self.provenance: dict[str, Any] = dict(provenance or {})
         self.tail_instructions = 0
         self.records = 0
-        self._kinds = np.zeros(len(KINDS), np.int64)
+        self._kinds = np.zeros(len(schema.kinds), np.int64)
         self._gaps = 0
         self._level = level
         self._names: tuple[str, ...] = ()
@@ -85,8 +85,7 @@ class Writer:
         if tuple(made) != self._names:
             raise TraceError(f"{self.path.name}: the columns change after record {self.records}")
         self.records += length(made)
-        if "kind" in made:
-            self._kinds += np.bincount(made["kind"], minlength=len(KINDS))
+        self._kinds += self.schema.tally(made)
         if "gap" in made:
             self._gaps += int(made["gap"].sum(dtype=np.uint64))
         self._held.append(made)
@@ -128,7 +127,7 @@ class Writer:
             "schema": self.schema.name,
             "version": self.schema.version,
             "units": {column.name: column.unit for column in self.schema.present(self._names)},
-            "kinds": {name: int(count) for name, count in zip(KINDS, self._kinds, strict=True)},
+            "kinds": {name: int(count) for name, count in zip(self.schema.kinds, self._kinds, strict=True)},
             "instructions": self._gaps + self.tail_instructions,
             "tail_instructions": self.tail_instructions,
             "provenance": self.provenance,
@@ -167,7 +166,7 @@ class StoredTrace(Trace):
         self.schema = facts["schema"]
         self.records = about.num_rows
         self.instructions = facts["instructions"]
-        self.kinds = {kind: facts["kinds"].get(kind, 0) for kind in KINDS}
+        self.kinds = {kind: facts["kinds"].get(kind, 0) for kind in SCHEMAS[self.schema].kinds}
         self.provenance = {**facts["provenance"], **(provenance or {})}
         self._fingerprint = fingerprint
         self._columns = [c.name for c in SCHEMAS[self.schema].present(columns.names)]

@@ -24,8 +24,9 @@ class Trace(ABC):
     """A table of records that is read in chunks.
 
     ``path`` is the file it is read from, or None for a generated one; ``schema`` names its columns
-    (`tiersim.traces.schema`); ``records`` counts its rows and ``kinds`` them by kind; ``instructions`` is what was
-    executed from its first record to its end, 0 when the source does not say; ``provenance`` says where it comes from.
+    (`tiersim.traces.schema`); ``records`` counts its rows and ``kinds`` them by kind of access or request;
+    ``instructions`` is what was executed from its first record to its end, 0 when the source does not say;
+    ``provenance`` says where it comes from.
     """
 
     name: str
