@@ -7,6 +7,7 @@ import gzip
 import lzma
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self
@@ -74,6 +75,12 @@ class ByteFile:
 
     def read(self, size: int, /) -> bytes:
         """The next ``size`` bytes; fewer only before the end or a fault, none at the end. Raises BrokenStreamError."""
+        if not self.packing and self._fault is None:
+            with suppress(OSError):  # then in steps, to deliver what comes before the fault
+                piece: bytes = self._raw.read(size)  # not a copy more: a replay may be as fast as memory
+                self.offset += len(piece)
+                return piece
+            self._raw.seek(self.offset)
         made = bytearray()
         while len(made) < size and self._fault is None:
             try:
