@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tiersim.traces.capture import capture_memory
     from tiersim.traces.catalogue import trace_names
+    from tiersim.traces.direct import DirectTrace, stream_trace
     from tiersim.traces.load import load_trace
     from tiersim.traces.store import Writer
     from tiersim.traces.trace import Trace
 
-__all__ = ["Trace", "Writer", "capture_memory", "load_trace", "trace_names"]
+__all__ = ["DirectTrace", "Trace", "Writer", "capture_memory", "load_trace", "stream_trace", "trace_names"]
 
 HOMES = {
+    "DirectTrace": "direct",
     "Trace": "trace",
     "Writer": "store",
     "capture_memory": "capture",
     "load_trace": "load",
+    "stream_trace": "direct",
     "trace_names": "catalogue",
 }
 

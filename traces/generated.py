@@ -5,29 +5,43 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from typing import Protocol
 
 from tiersim._base.params import dump
 from tiersim.traces.chunks import rechunk
 from tiersim.traces.code import code_hash
 from tiersim.traces.generators import counter
-from tiersim.traces.generators.base import Generator
-from tiersim.traces.schema import ACCESS, Chunk
+from tiersim.traces.readers.contract import schema_of
+from tiersim.traces.schema import Chunk
 from tiersim.traces.trace import CHUNK, Trace
 
-__all__ = ["GeneratedTrace"]
+__all__ = ["GeneratedTrace", "Maker"]
 
 BLOCK = 1 << 16  # records made at a time: what is computed on the way stays in the processor's cache
 
 
-class GeneratedTrace(Trace):
-    """The accesses of a generator. Its fingerprint is of the specification and of the generator's source."""
+class Maker(Protocol):
+    """What makes records by rule; the class attribute ``schema`` names their schema, ``access`` without it."""
 
-    def __init__(self, name: str, generator: Generator) -> None:
+    @property
+    def records(self) -> int:
+        """How many there are."""
+
+    def block(self, start: int, count: int) -> Chunk:
+        """The records from ``start`` on."""
+
+
+class GeneratedTrace(Trace):
+    """The records of a generator. Its fingerprint is of the specification and of the generator's source."""
+
+    def __init__(self, name: str, generator: Maker) -> None:
         self.name = name
         self.path = None
-        self.schema = ACCESS.name
+        self.schema = schema_of(generator).name
         self.records = generator.records
-        self.instructions = generator.records * generator.gap
+        self.instructions = generator.records * getattr(
+            generator, "gap", 0
+        )  # objects are not asked for by instructions
         self.kinds = {}  # not known before it is made; never a fetch
         self.generator = generator
         self.provenance = {"generator": dump(generator)}

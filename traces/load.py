@@ -9,23 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from tiersim._base.errors import StudyError, TraceError
-from tiersim._base.params import dump, params
+from tiersim._base.params import dump
 from tiersim._base.paths import cache_folder
-from tiersim._base.registry import index, load, nearest, validate
-from tiersim._base.units import Quantity
+from tiersim._base.registry import index, nearest
 from tiersim.traces.catalogue import bundled, trace_names
 from tiersim.traces.code import code_hash
-from tiersim.traces.compression import BrokenStreamError, ByteFile
+from tiersim.traces.compression import ByteFile
+from tiersim.traces.foreign import Foreign, configured
 from tiersim.traces.generated import GeneratedTrace
 from tiersim.traces.progress import Progress
-from tiersim.traces.readers.contract import Reader, Records
-from tiersim.traces.schema import ACCESS
 from tiersim.traces.store import MAGIC, StoredTrace, Writer, sha256_of
 from tiersim.traces.trace import Trace
 
-__all__ = ["load_trace"]
+__all__ = ["load_trace", "located"]
 
-HEAD = 1 << 16
 GENERATED = "generated/"
 SEE = "`tiersim list traces` shows the catalogue"
 
@@ -41,6 +38,15 @@ def load_trace(
     TIERSIM_TRACE_MIRROR names. Raises TraceError when there is no such trace, or it is empty, damaged or of no known
     format, and StudyError for options that are not known.
     """
+    found = located(name_or_path, options)
+    return _ingest(found, format, options, progress) if isinstance(found, Path) else found
+
+
+def located(name_or_path: str | Path, options: dict[str, Any]) -> Trace | Path:
+    """The trace of a name or of our own Parquet, or the path of a file in someone else's format.
+
+    Raises as `load_trace` does when there is no such trace.
+    """
     name = str(name_or_path)
     if name in bundled():
         _no_options(name, options)
@@ -51,13 +57,13 @@ def load_trace(
     if _starts(path) == MAGIC:
         _no_options(name, options)
         return StoredTrace(path)
-    return _ingest(path, format, options, progress)
+    return path
 
 
 def _generated(name: str, options: dict[str, Any]) -> Trace:
     if name.removeprefix(GENERATED) not in index("generator"):
         raise _missing(name, [])
-    return GeneratedTrace(name, _configured("generator", name.removeprefix(GENERATED), options))
+    return GeneratedTrace(name, configured("generator", name.removeprefix(GENERATED), options))
 
 
 def _find(name: str) -> Path:
@@ -96,33 +102,14 @@ def _no_options(name: str, options: dict[str, Any]) -> None:
         raise StudyError(f"{name} is a stored trace and takes no option {next(iter(options))!r}")
 
 
-def _configured(family: str, name: str, options: dict[str, Any]) -> Any:
-    cls = load(family, name)
-    units = {item.name: param.unit for item, _, param in params(cls) if param is not None}
-    given = {  # in a study file a size must have its unit; in Python a whole number is a number of bytes
-        key: Quantity(held, "bytes") if units.get(key) == "bytes" and type(held) is int else held
-        for key, held in options.items()
-    }
-    problems, made = validate(cls, given)
-    if problems:
-        path, message = problems[0]
-        raise StudyError(f"{name}: {'.'.join(map(str, path))}: {message}")
-    return made
-
-
 def _ingest(path: Path, format: str | None, options: dict[str, Any], progress: Progress | None) -> Trace:
-    head = _head(path)
-    if not head:
-        raise TraceError(
-            f"{path.name} is empty: not one byte where record 1 should be",
-            None,
-            "trace the program again, or fetch the file again",
-        )
-    chosen = format or _recognise(path, head)
-    reader: Reader = _configured("reader", chosen, options)
+    found = Foreign(path, format, options)
     raw = sha256_of(path)
-    said = {"sha256": raw, "reader": chosen, "reader_version": code_hash(type(reader)), "options": dump(reader)}
-    key = hashlib.sha256(json.dumps([said, ACCESS.name, ACCESS.version], sort_keys=True).encode()).hexdigest()
+    reader = found.reader
+    said = {"sha256": raw, "reader": found.chosen, "reader_version": code_hash(type(reader)), "options": dump(reader)}
+    key = hashlib.sha256(
+        json.dumps([said, found.schema.name, found.schema.version], sort_keys=True).encode()
+    ).hexdigest()
     kept = cache_folder("traces") / f"{key}.parquet"
     about: dict[str, Any] = {"name": path.name, "fingerprint": raw}
     if kept.exists():
@@ -130,52 +117,8 @@ def _ingest(path: Path, format: str | None, options: dict[str, Any], progress: P
             return StoredTrace(kept, **about)
         except TraceError:
             kept.unlink()  # damaged by something else; it can be made again
-    with ByteFile(path) as file, Writer(kept, provenance=said) as out:
-        total = path.stat().st_size
-        records = Records(reader.read(file, path.name))
-        try:
-            for chunk in records:
-                out.append(chunk)
-                if progress is not None:
-                    progress(file.position, total, "bytes")
-        except BrokenStreamError as error:
-            raise _cut(error, out.records) from None
-        if not out.records:
-            raise TraceError(
-                f"{path.name} reads as {chosen} and holds not one memory access in {file.offset:,} bytes",
-                None,
-                "with the option fetches=True instruction fetches count as accesses"
-                if hasattr(reader, "fetches")
-                else "trace the program again",
-            )
-        out.tail_instructions = records.tail
+    with Writer(kept, schema=found.schema, provenance=said) as out:
+        for chunk in found.records(progress):
+            out.append(chunk)
+        out.tail_instructions = found.tail
     return StoredTrace(kept, **about)
-
-
-def _head(path: Path) -> bytes:
-    with ByteFile(path) as file:
-        try:
-            return file.read(HEAD)
-        except BrokenStreamError as error:
-            raise _cut(error, 0) from None
-
-
-def _cut(error: BrokenStreamError, records: int) -> TraceError:
-    return TraceError(f"{error.message}, after record {records:,}", None, error.remedy)
-
-
-def _recognise(path: Path, head: bytes) -> str:
-    readers = sorted({entry.name for entry in index("reader").values()})
-    found = [name for name in readers if load("reader", name).recognise(head, path.name)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise TraceError(
-            f"{path.name} could be {' or '.join(found)}", None, f"say which, for example format={found[0]!r}"
-        )
-    raise TraceError(
-        f"{path.name} is not a trace that tiersim can read: record 1 (byte 0) begins with {head[:24]!r}",
-        None,
-        f"expected tiersim's own Parquet or one of: {', '.join(readers)}; naming one, as in format={readers[0]!r}, "
-        "shows where the file departs from it",
-    )
