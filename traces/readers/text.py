@@ -1,0 +1,145 @@
+"""What the readers of text share: whole lines a block at a time, and decimal numbers without a loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiersim._base.errors import TraceError
+from tiersim.traces.readers.contract import ByteStream
+
+__all__ = ["PAD", "Block", "blocks", "decimals", "first_lines", "is_number", "malformed", "padded", "table"]
+
+BLOCK: Final = 1 << 20
+PAD: Final = 24  # room before the text, so that the 24 bytes before the end of any number can be loaded
+PLACES: Final = 20  # no number of more digits fits 64 bits
+BLANK: Final = b" \t\r\n"
+Bytes = NDArray[np.uint8]
+Places = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole lines of a file: how many lines and bytes come before them, and whether the file ends inside the last."""
+
+    text: bytes
+    lines: int
+    offset: int
+    cut: bool = False
+
+
+def blocks(stream: ByteStream, size: int = 0) -> Iterator[Block]:
+    """A stream cut after line ends. A line of more than two blocks is the last, as what comes can be no trace."""
+    size = size or BLOCK
+    rest = b""
+    lines = offset = 0
+    while data := stream.read(size):
+        cut = data.rfind(b"\n") + 1
+        text, rest = rest + data[:cut], (data[cut:] if cut else rest + data)
+        if len(rest) > 2 * size:
+            break
+        if cut:
+            yield Block(text, lines, offset)
+            lines += text.count(b"\n")
+            offset += len(text)
+    if rest:
+        yield Block(rest, lines, offset, len(rest) <= 2 * size)
+
+
+def first_lines(head: bytes) -> list[bytes]:
+    """The lines of a head that are whole, or all of them if there is only one."""
+    return (head[: head.rfind(b"\n") + 1] or head).removesuffix(b"\n").split(b"\n")
+
+
+def padded(text: bytes | memoryview) -> Bytes:
+    """The bytes after `PAD` zeros."""
+    raw = np.zeros(PAD + len(text), np.uint8)
+    raw[PAD:] = np.frombuffer(text, np.uint8)
+    return raw
+
+
+def decimals(raw: Bytes, ends: Places, places: Places) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
+    """The decimal numbers of so many digits that end before these places of a padded text; which of them fit 64 bits.
+
+    That the characters are digits is for the caller to see to.
+    """
+    words = np.ndarray((len(raw) - 7,), np.dtype("<u8"), raw, strides=(1,))
+    value = _eight(words[ends - 8], places)
+    most = int(places.max(initial=0))
+    for more, scale in ((8, 10**8), (16, 10**16)):
+        if most > more:
+            long = np.flatnonzero(places > more)
+            value[long] += _eight(words[ends[long] - 8 - more], places[long] - more) * np.uint64(scale)
+    fit = (places > 0) & (places <= PLACES)
+    if most >= PLACES:
+        # 10**19 to 2 * 10**19 pass 2**64 by less than 10**19, so that a number beyond comes out below 10**19
+        full = np.flatnonzero(places == PLACES)
+        lead = raw[ends[full] - PLACES]
+        fit[full] = (lead == ord("0")) | ((lead == ord("1")) & (value[full] >= 10**19))
+    return value, fit
+
+
+def is_number(text: bytes) -> bool:
+    """Whether this is a number that `table` takes."""
+    return text.isdigit() and len(text) <= PLACES and int(text) < 1 << 64
+
+
+def _eight(word: NDArray[np.uint64], places: Places) -> NDArray[np.uint64]:
+    """Eight characters to a number, of which only the last ``places`` belong to it."""
+    if int(places.min(initial=8)) < 8:
+        foreign = (np.clip(8 - places, 0, 7) * 8).astype(np.uint64)  # a shift by 64 bits would be none
+        word = word >> foreign << foreign
+    ones = word & np.uint64(0x0F0F0F0F0F0F0F0F)
+    pairs = (ones * np.uint64(10) + (ones >> np.uint64(8))) & np.uint64(0x00FF00FF00FF00FF)
+    fours = (pairs * np.uint64(100) + (pairs >> np.uint64(16))) & np.uint64(0x0000FFFF0000FFFF)
+    return (fours * np.uint64(10_000) + (fours >> np.uint64(32))) & np.uint64(0xFFFFFFFF)
+
+
+def table(text: bytes, columns: int) -> NDArray[np.uint64] | None:
+    """The numbers of lines of so many each, blanks between and around them; None if a line is not so.
+
+    Empty lines do not count. Numbers that do not fit 64 bits make it None too.
+    """
+    raw = padded(text + b"\n")
+    digit = raw - np.uint8(ord("0")) < 10
+    if np.count_nonzero(digit) != len(text) - _count(text, BLANK):
+        return None
+    edges = np.flatnonzero(digit[1:] != digit[:-1]) + 1  # the pad before is no digit, nor is the line end after
+    starts, ends = edges[::2], edges[1::2]
+    places = ends - starts
+    if len(starts) % columns or not _in_rows(raw, starts, columns):
+        return None
+    value, fit = decimals(raw, ends, places)
+    return value.reshape(-1, columns) if fit.all() else None
+
+
+def _in_rows(raw: Bytes, starts: Places, columns: int) -> bool:
+    """Whether each row of numbers is on a line of its own."""
+    line = np.searchsorted(np.flatnonzero(raw == ord("\n")), starts).reshape(-1, columns)
+    return bool((line == line[:, :1]).all() and (line[1:, 0] != line[:-1, 0]).all())
+
+
+def _count(text: bytes, which: bytes) -> int:
+    return len(text) - len(text.translate(None, which))
+
+
+def malformed(block: Block, right: Any, source: str, what: str, remedy: str) -> TraceError:
+    """The message for the first line of a block that ``right`` refuses."""
+    offset = block.offset
+    lines = block.text.removesuffix(b"\n").split(b"\n")
+    for number, line in enumerate(lines, 1):
+        if not right(line):
+            text = line[:60].decode("ascii", "backslashreplace")
+            inside = number == len(lines) and block.cut
+            return TraceError(
+                f"{source}: line {block.lines + number:,} (byte {offset:,}) is not {what}: {text!r}"
+                + ("; the file ends inside this line" if inside else ""),
+                None,
+                remedy,
+            )
+        offset += len(line) + 1
+    raise AssertionError("a block was refused and each of its lines is right")
