@@ -21,7 +21,11 @@ BLOCK = 1 << 16  # records made at a time: what is computed on the way stays in 
 
 
 class Maker(Protocol):
-    """What makes records by rule; the class attribute ``schema`` names their schema, ``access`` without it."""
+    """What makes records by rule.
+
+    The class attribute ``schema`` names their schema, ``access`` without it; ``uses`` the modules, beyond those of its
+    classes, that the records depend on.
+    """
 
     @property
     def records(self) -> int:
@@ -45,8 +49,9 @@ class GeneratedTrace(Trace):
         self.kinds = {}  # not known before it is made; never a fetch
         self.generator = generator
         self.provenance = {"generator": dump(generator)}
+        uses: tuple[str, ...] = getattr(generator, "uses", ())
         self._fingerprint = hashlib.sha256(
-            json.dumps([self.provenance, code_hash(type(generator), counter.__name__)], sort_keys=True).encode()
+            json.dumps([self.provenance, code_hash(type(generator), counter.__name__, *uses)], sort_keys=True).encode()
         ).hexdigest()
 
     @property

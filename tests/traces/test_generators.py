@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tiersim._base.errors import StudyError
-from tiersim._base.registry import index
+from tiersim._base.registry import index, load
 from tiersim.traces import Trace, load_trace
-from tiersim.traces.generators.base import BASE
+from tiersim.traces.generators.base import BASE, Generator
 from tiersim.traces.generators.counter import shuffled
 from tiersim.traces.schema import ACCESS, STORE
 
-NAMES = sorted(index("generator"))
+NAMES = sorted(name for name in index("generator") if issubclass(load("generator", name), Generator))
 
 
 def column(trace: Trace, name: str = "address", **part: int) -> NDArray[np.int64]:

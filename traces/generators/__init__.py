@@ -1,1 +1,1 @@
-"""Accesses made by rule: one file for each; `tiersim.traces.generators.base` is what they share."""
+"""Traces made by rule: one file for each; `base` is what those of accesses share, `objects` those of objects."""
