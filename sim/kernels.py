@@ -9,7 +9,17 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FREE", "next_uses", "number_lines", "rehash"]
+__all__ = [
+    "FREE",
+    "compiled",
+    "first_sizes",
+    "next_uses",
+    "number_keys",
+    "number_lines",
+    "rehash",
+    "renumber",
+    "replace_keys",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -20,11 +30,12 @@ SPREAD = -7046029254386353131  # 2^64 / golden ratio as a signed word: Knuth's m
 OPTIONS: Any = {"_nrt": False, "cache": True, "nogil": True, "error_model": "numpy"}
 
 
-def _compiled(function: F) -> F:
+def compiled(function: F) -> F:
+    """A kernel that is compiled once, kept on disk, and runs beside other Python threads."""
     return cast(F, numba.njit(**OPTIONS)(function))
 
 
-@_compiled
+@compiled
 def number_lines(
     address: NDArray[np.uint64],
     size: NDArray[np.uint16],
@@ -72,7 +83,7 @@ def number_lines(
     return known, written
 
 
-@_compiled
+@compiled
 def rehash(lines: NDArray[np.int64], known: int, keys: NDArray[np.int64], ids: NDArray[np.int32]) -> None:
     """Fill an empty dictionary with the first `known` lines."""
     mask = len(keys) - 1
@@ -84,7 +95,7 @@ def rehash(lines: NDArray[np.int64], known: int, keys: NDArray[np.int64], ids: N
         ids[place] = number
 
 
-@_compiled
+@compiled
 def next_uses(stream: NDArray[np.int32], upcoming: NDArray[np.int64], never: int, out: NDArray[np.int64]) -> None:
     """For each reference of a stream the position of the next one to the same line, or `never`.
 
@@ -95,7 +106,7 @@ def next_uses(stream: NDArray[np.int32], upcoming: NDArray[np.int64], never: int
         upcoming[stream[i]] = i
 
 
-@_compiled
+@compiled
 def number_keys(
     key: NDArray[np.uint64],
     places: NDArray[np.int32],
@@ -126,7 +137,7 @@ def number_keys(
     return known
 
 
-@_compiled
+@compiled
 def replace_keys(keys: NDArray[np.uint64], known: int, places: NDArray[np.int32]) -> None:
     """Fill an empty table with the numbers of the first `known` keys."""
     mask = np.uint64(len(places) - 1)
@@ -135,3 +146,22 @@ def replace_keys(keys: NDArray[np.uint64], known: int, places: NDArray[np.int32]
         while places[place] != FREE:
             place = (place + np.uint64(1)) & mask
         places[place] = number
+
+
+@compiled
+def renumber(ids: NDArray[np.int32], number: NDArray[np.int32]) -> int:
+    """Number the objects that occur, by first appearance, and return how many; `number` holds -1 for each before."""
+    known = 0
+    for i in range(len(ids)):
+        if number[ids[i]] < 0:
+            number[ids[i]] = known
+            known += 1
+    return known
+
+
+@compiled
+def first_sizes(ids: NDArray[np.int32], size: NDArray[np.int64], first: NDArray[np.int64]) -> None:
+    """Note the size of each object at its first request; `first` holds -1 before."""
+    for i in range(len(ids)):
+        if first[ids[i]] < 0:
+            first[ids[i]] = size[i]

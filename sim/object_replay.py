@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from tiersim._base.errors import AuditError, PolicyError
 from tiersim.sim import object_loop
-from tiersim.sim.object_loop import HEADER, HIT, LOG, MISS, Loop, Shape
+from tiersim.sim.object_loop import HEADER, HIT, LOG, MISS, Shape
+from tiersim.sim.plain_objects import is_plain, plain_outcomes
 from tiersim.sim.requests import Requests
 
-__all__ = ["Life", "Outcome", "Totals", "replay_objects"]
+__all__ = ["Known", "Life", "Outcome", "Totals", "replay_objects", "settle"]
 
 CHUNK = 1 << 20
 
@@ -71,7 +72,6 @@ def replay_objects(
     capacity: int,
     requests: Requests,
     *,
-    unit: bool = False,
     admission: Any = None,
     seed: int = 0,
     warm_up: int = 0,
@@ -83,29 +83,34 @@ def replay_objects(
 ) -> Outcome:
     """Replay all requests through a cache of this capacity under a policy.
 
-    `capacity` is in bytes, or in objects where `unit` takes every size as one. The first `warm_up` requests are not
+    `capacity` is in bytes, or in objects where the requests have no sizes. The first `warm_up` requests are not
     counted; `cuts` are positions at which a window ends. `watch` follows the object of that number. `outcomes`
     collects the outcome of every request (`tiersim.sim.object_loop`: MISS, HIT, OTHER). Raises PolicyError when the
     policy cannot work with the trace or gives a victim that is none, AuditError when the books do not balance.
     """
-    unit = unit or requests.size is None
     if capacity < 1:
         raise PolicyError(f"a cache needs room for something, and has a capacity of {capacity}")
-    if hasattr(policy, "on_access"):
-        raise PolicyError("plain policies are replayed by tiersim.sim.plain_objects")
-    shape = Shape(
-        unit=unit,
-        ops=requests.op is not None,
-        ttl=requests.ttl is not None,
-        time=requests.time is not None,
-        cost=requests.cost is not None,
-        watch=watch is not None,
-    )
-    compiled = compiled and getattr(policy, "compiled", True) and getattr(admission, "compiled", True)
-    if getattr(policy, "unit_only", "") and not unit:
-        raise PolicyError(policy.unit_only, None, "give the size in objects, as in 1000obj")
-    loop = object_loop.make_loop(policy, shape, admission, compiled=compiled)
-    run = _Run(loop, shape, policy, admission, capacity, requests, seed, compiled)
+    if not is_plain(policy):
+        run: _Run | Known = _Run(policy, admission, capacity, requests, seed, watch, compiled)
+    elif admission is not None:
+        raise PolicyError(f"{type(policy).__name__} has on_access only, and takes no admission in front of it")
+    elif watch is not None:
+        raise PolicyError(f"{type(policy).__name__} has on_access only, and cannot say where an object is")
+    else:
+        run = Known(plain_outcomes(policy, capacity, requests))
+    return settle(run, requests, warm_up=warm_up, cuts=cuts, outcomes=outcomes, progress=progress)
+
+
+def settle(
+    run: _Run | Known,
+    requests: Requests,
+    *,
+    warm_up: int = 0,
+    cuts: Sequence[int] = (),
+    outcomes: list[NDArray[np.uint8]] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Outcome:
+    """Let a replay go from cut to cut, and count what becomes of the requests."""
     wanted = sorted({cut for cut in (*cuts, warm_up) if 0 < cut < len(requests)} | {len(requests)})
     out = Outcome(Totals(), [], {}, {})
     begin = 0
@@ -113,7 +118,7 @@ def replay_objects(
         window = Totals()
         for start in range(begin, end, CHUNK):
             stop = min(start + CHUNK, end)
-            outcome = run.go(start, stop, out.life, -1 if watch is None else watch)
+            outcome = run.go(start, stop, out.life)
             window.add(_totals(outcome, requests, start, stop))
             if requests.tenant is not None and start >= warm_up:
                 _by_tenant(out.tenants, outcome, requests, start, stop)
@@ -158,65 +163,84 @@ def _by_tenant(
         tenants.setdefault(int(name), Totals()).add(held)
 
 
+@dataclass
+class Known:
+    """A replay whose outcomes are known already."""
+
+    outcome: NDArray[np.uint8]
+    counters: dict[str, int] = field(default_factory=dict)
+
+    def go(self, start: int, stop: int, life: list[Life]) -> NDArray[np.uint8]:
+        return self.outcome[start:stop]
+
+    def audit(self) -> dict[str, int]:
+        return self.counters
+
+
 class _Run:
     """The arrays of one replay, and the calls of its loop."""
 
     def __init__(
         self,
-        loop: Loop,
-        shape: Shape,
         policy: Any,
         admission: Any,
         capacity: int,
         requests: Requests,
         seed: int,
+        watch: int | None,
         compiled: bool,
     ) -> None:
-        self.loop, self.shape, self.policy, self.requests = loop, shape, policy, requests
-        self.capacity, self.compiled = capacity, compiled
-        self.objects = requests.objects
+        unit = requests.size is None
+        if getattr(policy, "unit_only", "") and not unit:
+            raise PolicyError(str(policy.unit_only), None, "take every size as one, with a capacity as in 1000obj")
+        self.compiled = compiled and getattr(policy, "compiled", True) and getattr(admission, "compiled", True)
+        self.shape = Shape(
+            unit=unit,
+            ops=requests.op is not None,
+            ttl=requests.ttl is not None,
+            time=requests.time is not None,
+            cost=requests.cost is not None,
+            watch=watch is not None,
+        )
+        self.loop = object_loop.make_loop(policy, self.shape, admission, compiled=self.compiled)
+        self.policy, self.requests, self.capacity = policy, requests, capacity
+        self.objects, self.watched = requests.objects, -1 if watch is None else watch
         given = {
             "objects": self.objects,
             "capacity": capacity,
-            "most": min(capacity, self.objects) if shape.unit else self.objects,
+            "most": min(capacity, self.objects) if unit else self.objects,
             "seed": seed,
             "requests": len(requests),
-            "unit": shape.unit,
+            "unit": unit,
         }
-        state = _state(policy, given, loop.arrays)
+        state = _state(policy, given, self.loop.arrays)
+        arrays = [state[name] for name in self.loop.arrays]
         if admission is not None:
-            more = _state(admission, given | {"seed": seed + 1}, loop.admission_arrays)
-        fixed: list[Any] = [np.zeros(len(HEADER), np.int64)]
-        own: list[Any] = []
-        own += [np.zeros(self.objects, np.int64)] if not shape.unit else []
-        own += [np.zeros(self.objects, np.int64)] if shape.ttl else []
-        own += [np.zeros(self.objects, np.uint8)] if shape.ops else []
-        arrays = [state[name] for name in loop.arrays]
-        if admission is not None:
-            arrays += [more[name] for name in loop.admission_arrays]
-        if not compiled:  # plain lists are faster than arrays, and their integers do not wrap
-            fixed, own, arrays = ([held.tolist() for held in group] for group in (fixed, own, arrays))
-        self.header, self.own, self.arrays = fixed[0], own, arrays
-        self.log = np.zeros(CHUNK * LOG, np.int64) if shape.watch else None
+            state = _state(admission, given | {"seed": seed + 1}, self.loop.admission_arrays)
+            arrays += [state[name] for name in self.loop.admission_arrays]
+        own: list[Any] = [np.zeros(self.objects, np.int64)] if not unit else []
+        own += [np.zeros(self.objects, np.int64)] if self.shape.ttl else []
+        own += [np.zeros(self.objects, np.uint8)] if self.shape.ops else []
+        header: Any = np.zeros(len(HEADER), np.int64)
+        # plain lists are faster than arrays one by one, and their integers do not wrap
+        self.header, self.own, self.arrays = self._given(header), [*map(self._given, own)], [*map(self._given, arrays)]
+        self.log = np.zeros(CHUNK * LOG, np.int64) if watch is not None else None
         self.places = getattr(policy, "places", ("out", "in"))
+        self.whole = {name: requests.column(name) for name in self.loop.columns}
+
+    def _given(self, array: NDArray[Any]) -> Any:
+        return array if self.compiled else array.tolist()
 
     def _extra(self, start: int, stop: int) -> list[Any]:
-        columns = []
-        for name in self.loop.columns:
-            whole = self.requests.column(name)
-            columns.append(whole if name == "stream" else whole[start:stop])
-        held = [column if self.compiled else column.tolist() for column in columns]
+        held = [column if name == "stream" else column[start:stop] for name, column in self.whole.items()]
         log = [] if self.log is None else [self.log]
-        return [*self.own, *log, *held, *self.arrays]
+        return [*self.own, *log, *map(self._given, held), *self.arrays]
 
-    def go(self, start: int, stop: int, life: list[Life], watch: int) -> NDArray[np.uint8]:
-        ids = self.requests.ids[start:stop]
+    def go(self, start: int, stop: int, life: list[Life]) -> NDArray[np.uint8]:
         outcome = np.zeros(stop - start, np.uint8)
-        given = (self.header, ids if self.compiled else ids.tolist(), outcome)
+        given = (self.header, self._given(self.requests.ids[start:stop]), outcome, *self._extra(start, stop))
         try:
-            logged = self.loop.module.run(
-                start, stop - start, self.objects, self.capacity, watch, *given, *self._extra(start, stop)
-            )
+            logged = self.loop.module.run(start, stop - start, self.objects, self.capacity, self.watched, *given)
         except Exception as error:
             raise _explained(error, self.policy) from None
         self._check_victim()
@@ -240,14 +264,8 @@ class _Run:
     def audit(self) -> dict[str, int]:
         """Derive what the cache holds again, and compare it with what was counted."""
         own = self.counters()
-        none = np.zeros(0, np.int32)
-        held, used = self.loop.module.audit(
-            self.objects,
-            self.header,
-            none,
-            np.zeros(0, np.uint8),
-            *self._extra(0, 0),
-        )
+        nothing = (self._given(np.zeros(0, np.int32)), np.zeros(0, np.uint8))
+        held, used = self.loop.module.audit(self.objects, self.header, *nothing, *self._extra(0, 0))
         pins = 0
         if self.shape.ops:
             flags = np.asarray(self.own[-1])
@@ -277,8 +295,8 @@ def _state(maker: Any, given: dict[str, Any], wanted: Iterable[str]) -> dict[str
     made: dict[str, NDArray[Any]] = maker.state(*(given[name] for name in names))
     if missing := [name for name in wanted if name not in made]:
         raise PolicyError(
-            f"a verb of {who} asks for {missing[0]!r}, which is no array of its state ({', '.join(made) or 'none'}), no "
-            "field and nothing that the engine gives",
+            f"a verb of {who} asks for {missing[0]!r}, which is no array of its state "
+            f"({', '.join(made) or 'none'}), no field and nothing that the engine gives",
             None,
             "the names are listed in tiersim.policies.object",
         )

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tiersim._base.errors import TraceError
+from tiersim._base.paths import cache_folder
 from tiersim.sim import kernels
 
 __all__ = ["NEVER", "Requests", "number_requests", "requests_from"]
 
 NEVER = (1 << 62) - 1  # as tiersim.policies.object.contract.NEVER
-OPTIONAL = {
+IN_MEMORY = 3 << 30  # bytes of columns; what is more goes to files
+COLUMNS: dict[str, Any] = {
+    "ids": np.int32,
     "size": np.int64,
     "time": np.int64,
     "op": np.uint8,
@@ -24,23 +29,45 @@ OPTIONAL = {
     "tenant": np.uint32,
     "cost": np.float64,
 }
+MOST_OBJECTS = 1 << 30
 
 
-@dataclass
+class _FileColumn:
+    """A column that rests in a file and is read in pieces."""
+
+    def __init__(self, path: Path, dtype: Any, length: int) -> None:
+        self.path, self.dtype, self.length = path, np.dtype(dtype), length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, part: slice) -> NDArray[Any]:
+        begin, end, _ = part.indices(self.length)
+        return np.fromfile(self.path, self.dtype, end - begin, offset=begin * self.dtype.itemsize)
+
+
+Column = Any  # NDArray or _FileColumn: both have a length and are read by slices
+
+
+@dataclass(frozen=True)
 class Requests:
     """A prepared object trace: ``ids`` by request, ``keys`` by object, and the columns that the trace has.
 
-    Objects are numbered by first appearance, so that what is asked for together lies together.
+    Objects are numbered by first appearance, so that what is asked for together lies together. ``asked`` counts the
+    requests of the trace, ``share`` of whose objects are here where it was sampled.
     """
 
-    ids: NDArray[np.int32]
+    ids: Column
     keys: NDArray[np.uint64]
-    size: NDArray[np.int64] | None = None
-    time: NDArray[np.int64] | None = None
-    op: NDArray[np.uint8] | None = None
-    ttl: NDArray[np.int64] | None = None
-    tenant: NDArray[np.uint32] | None = None
-    cost: NDArray[np.float64] | None = None
+    size: Column | None = None
+    time: Column | None = None
+    op: Column | None = None
+    ttl: Column | None = None
+    tenant: Column | None = None
+    cost: Column | None = None
+    asked: int = 0
+    share: float = 1.0
+    folder: Any = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -51,19 +78,45 @@ class Requests:
         return len(self.keys)
 
     @cached_property
+    def footprint(self) -> int:
+        """Bytes of all different objects, each at the size that it has first; their number where no size is known."""
+        if self.size is None:
+            return self.objects
+        first = np.full(self.objects, -1, np.int64)
+        for begin in range(0, len(self), 1 << 20):
+            part = slice(begin, begin + (1 << 20))
+            kernels.first_sizes(self.ids[part], self.size[part], first)
+        return int(first.sum())
+
+    @cached_property
     def next_use(self) -> NDArray[np.int64]:
         """For each request the number of the next one for the same object, or NEVER."""
-        out = np.empty(len(self.ids), np.int64)
-        kernels.next_uses(self.ids, np.full(self.objects, NEVER, np.int64), NEVER, out)
+        out = np.empty(len(self), np.int64)
+        kernels.next_uses(self.ids[:], np.full(self.objects, NEVER, np.int64), NEVER, out)
         return out
 
-    def column(self, name: str) -> NDArray[Any]:
+    def column(self, name: str) -> Column:
         """A column by its name in the contract of policies."""
         if name == "stream":
-            return self.ids
-        held: NDArray[Any] | None = getattr(self, name)
+            return self.ids[:]
+        held = getattr(self, name)
         assert held is not None, name
         return held
+
+    def without_sizes(self) -> Requests:
+        """The same requests where every object has the size one."""
+        return replace(self, size=None)
+
+    def where(self, chosen: NDArray[np.bool_]) -> Requests:
+        """The requests that are chosen, with objects numbered anew."""
+        ids = self.ids[:][chosen]
+        held = {item.name: getattr(self, item.name) for item in fields(self) if item.name in COLUMNS}
+        columns = {name: column[:][chosen] for name, column in held.items() if column is not None and name != "ids"}
+        number = np.full(self.objects, -1, np.int32)
+        known = kernels.renumber(ids, number)
+        keys = np.empty(known, np.uint64)
+        keys[number[number >= 0]] = self.keys[number >= 0]
+        return Requests(number[ids], keys, **columns, asked=len(ids))
 
 
 class _Numbering:
@@ -88,30 +141,100 @@ class _Numbering:
                 kernels.replace_keys(self.keys, self.known, self.places)
             self.known = kernels.number_keys(part, self.places, self.keys, self.known, ids[done : done + len(part)])
             done += len(part)
+        if self.known > MOST_OBJECTS:
+            raise TraceError(f"the trace has more than {MOST_OBJECTS:,} different objects", None, "sample it")
         return ids
 
 
-def number_requests(
-    chunks: Iterable[dict[str, NDArray[Any]]], progress: Callable[[int], None] | None = None
-) -> Requests:
-    """Number the objects of a trace, held in memory: four bytes a request, and the columns that there are.
+class _Collector:
+    """Columns as they come: in memory until they are too large, in files from then on."""
 
-    Raises TraceError when there is no request.
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.bytes = 0
+        self.held: dict[str, list[NDArray[Any]]] = {}
+        self.length: dict[str, int] = {}
+        self.files: dict[str, IO[bytes]] = {}
+        self.folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def add(self, name: str, values: NDArray[Any]) -> None:
+        self.length[name] = self.length.get(name, 0) + len(values)
+        self.bytes += values.nbytes
+        if self.folder is None and self.bytes > self.most:
+            self.folder = tempfile.TemporaryDirectory(prefix="requests-", dir=cache_folder("requests"))
+            for other, parts in self.held.items():
+                for part in parts:
+                    part.tofile(self._file(other))
+            self.held = {}
+        if self.folder is None:
+            self.held.setdefault(name, []).append(values)
+        else:
+            values.tofile(self._file(name))
+
+    def _file(self, name: str) -> IO[bytes]:
+        assert self.folder is not None
+        if name not in self.files:
+            self.files[name] = (Path(self.folder.name) / name).open("wb")
+        return self.files[name]
+
+    def columns(self) -> dict[str, Any]:
+        for file in self.files.values():
+            file.close()
+        if self.folder is None:
+            return {name: parts[0] if len(parts) == 1 else np.concatenate(parts) for name, parts in self.held.items()}
+        folder = Path(self.folder.name)
+        return {name: _FileColumn(folder / name, COLUMNS[name], length) for name, length in self.length.items()}
+
+
+def number_requests(
+    chunks: Iterable[dict[str, NDArray[Any]]],
+    progress: Callable[[int], None] | None = None,
+    *,
+    share: float = 1.0,
+    seed: int = 0,
+    in_memory: int = IN_MEMORY,
+) -> Requests:
+    """Number the objects of a trace: four bytes a request, and the columns that there are.
+
+    With a `share` below one only the requests for that share of all objects are kept, drawn by a hash of the key
+    (Waldspurger et al., FAST 2015); `seed` draws others. Columns of more than `in_memory` bytes rest in files that are
+    removed with the result. Raises TraceError when there is no request.
     """
-    numbering = _Numbering()
-    ids: list[NDArray[np.int32]] = []
-    held: dict[str, list[NDArray[Any]]] = {}
+    numbering, collector, asked = _Numbering(), _Collector(in_memory), 0
     for chunk in chunks:
-        ids.append(numbering.turn(np.ascontiguousarray(chunk["id"], np.uint64)))
-        for name, dtype in OPTIONAL.items():
+        key = np.ascontiguousarray(chunk["id"], np.uint64)
+        asked += len(key)
+        kept = None
+        if share < 1:
+            kept = scattered(key, seed) < np.uint64(int(share * 2.0**64))
+            key = key[kept]
+        collector.add("ids", numbering.turn(key))
+        for name, dtype in COLUMNS.items():
             if name in chunk:
-                held.setdefault(name, []).append(np.asarray(chunk[name], dtype))
+                values = chunk[name] if kept is None else chunk[name][kept]
+                collector.add(name, np.ascontiguousarray(values, dtype))
         if progress:
-            progress(len(ids[-1]))
-    if not any(map(len, ids)):
-        raise TraceError("not one request to replay")
-    columns: dict[str, Any] = {name: np.concatenate(parts) for name, parts in held.items()}
-    return Requests(np.concatenate(ids), numbering.keys[: numbering.known].copy(), **columns)
+            progress(len(chunk["id"]))
+    if not asked:
+        raise TraceError("the trace has not one request to replay")
+    if not collector.length["ids"]:
+        raise TraceError(f"not one of {asked:,} requests is for a sampled object", None, "sample more, or not at all")
+    return Requests(
+        **collector.columns(),
+        keys=numbering.keys[: numbering.known].copy(),
+        asked=asked,
+        share=share,
+        folder=collector.folder,
+    )
+
+
+def scattered(key: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
+    """A 64-bit hash of each key (the finaliser of splitmix64: Steele et al., OOPSLA 2014), another for each seed."""
+    words = key + np.uint64((seed * 0x9E3779B97F4A7C15 + 0x9E3779B97F4A7C15) & ((1 << 64) - 1))
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    made: NDArray[np.uint64] = words ^ (words >> np.uint64(31))
+    return made
 
 
 def requests_from(id: Iterable[int] | NDArray[Any], **columns: Any) -> Requests:

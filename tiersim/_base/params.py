@@ -27,8 +27,11 @@ PLURAL = {"a mapping": "mappings", "a number": "numbers", "a whole number": "who
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 def config(cls: type[T]) -> type[T]:
-    """Make a class a frozen keyword-only dataclass that refuses unknown keys."""
-    made = dataclass(frozen=True, kw_only=True)(cls)
+    """Make a class a frozen keyword-only dataclass that refuses unknown keys.
+
+    A plain policy, with ``on_access``, keeps its state in itself and is not frozen.
+    """
+    made = dataclass(frozen=not hasattr(cls, "on_access"), kw_only=True)(cls)
     made.__pydantic_config__ = {"extra": "forbid"}  # type: ignore[attr-defined]
     return made
 
