@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Generator
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tiersim._base.errors import TraceError
 from tiersim._base.params import Param
@@ -15,9 +15,10 @@ from tiersim.traces.readers.contract import HEAD, ByteStream
 from tiersim.traces.schema import Chunk
 
 BLOCK: Final = 1 << 20
+FEWEST: Final = 1000  # keys: fewer do not show what comes again
+CONTROLS: Final = {*range(9), *range(14, 27), *range(28, 32)}
 Bits = Literal[32, 64]
 Order = Literal["little", "big"]
-Keys = NDArray[Any]
 
 
 @register("key-binary", family="reader")
@@ -88,14 +89,44 @@ def _type(bits: Bits, order: Order) -> np.dtype[Any]:
 
 
 def _is_text(head: bytes) -> bool:
-    """Whether there is no byte that text has not, but for a character that the end of the head cuts."""
+    """Whether there is no byte that text has not; a character may be cut by the end of the head."""
     try:
-        head[:-3].decode("utf-8")
-    except UnicodeDecodeError as error:
-        return error.end >= len(head) - 6
-    return not set(head) & set(range(9))
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return not set(head) & CONTROLS
 
 
 def _found_out(head: bytes, bits: Bits | None, order: Order | None) -> np.dtype[Any] | None:
     """The type of the keys of a file that begins so, if only one is likely."""
-    return None
+    if _is_text(head):
+        return None
+    # whole keys come again where halves and pairs of them do so at some places only, or more seldom
+    widths: tuple[Bits, ...] = (32, 64)
+    width = bits or next((width for width in widths if _alike(head, width)), None)
+    if width is None or len(head) // (width // 8) < FEWEST:
+        return None
+    if order is None:
+        raw = np.frombuffer(head, np.uint8, len(head) // (width // 8) * (width // 8)).reshape(-1, width // 8)
+        first, last = (bool((raw[:, place] == raw[0, place]).all()) for place in (0, -1))
+        if first == last:  # small numbers have equal bytes at one end, and at one only
+            return None
+        order = "big" if first else "little"
+    return _type(width, order)
+
+
+def _alike(head: bytes, bits: Bits) -> bool:
+    """Whether words come again, and as often at each place of any short period: records of several fields do not."""
+    words = np.frombuffer(head, _type(bits, "little"), len(head) // (bits // 8))
+    if len(words) < FEWEST:
+        return False
+    _, word = np.unique(words, return_inverse=True)
+    for period in range(2, 9):
+        place = np.arange(len(word)) % period
+        held = np.zeros((period, int(word.max()) + 1), bool)
+        held[place, word] = True
+        elsewhere = held.sum(axis=0)[word] > 1  # at its own place, and at another
+        share = np.bincount(place, elsewhere) / np.bincount(place)
+        if share.min() < max(0.1, 0.75 * share.max()):
+            return False
+    return True

@@ -97,8 +97,8 @@ class ObjectCsv:
     def suggest(head: bytes) -> str:
         """Which options are needed."""
         lines = first_lines(head)
-        widths = {line.count(b",") for line in lines}
-        if len(widths) > 1 or not max(widths):
+        widths = {len(_row(line, ",")) for line in lines}
+        if len(lines) < 2 or len(widths) > 1 or widths == {1} or head.startswith((b"{", b"[")):
             return ""
         return "a table of requests needs format='object-csv' and id_column=, counted from 1"
 
@@ -150,8 +150,15 @@ class ObjectCsv:
 
 
 def _names(line: bytes, delimiter: str) -> list[str]:
-    row = next(csv.reader([line.decode("latin-1").rstrip("\r\n")], delimiter=delimiter), [])
-    return [name.strip().lower().replace("-", "_") for name in row]
+    return [name.strip().lower().replace("-", "_") for name in _row(line, delimiter)]
+
+
+def _row(line: bytes, delimiter: str) -> list[str]:
+    text = line.decode("latin-1").rstrip("\r\n")
+    try:
+        return next(csv.reader([text], delimiter=delimiter), [])
+    except csv.Error:  # a stray carriage return, or a field of more than 128 KiB
+        return text.split(delimiter)
 
 
 class _Rows:
@@ -206,7 +213,7 @@ class _Rows:
         number, offset, line = self.block.lines, self.block.offset, b""
         for line in self.block.text.splitlines(keepends=True):
             number += 1
-            has = len(next(csv.reader([line.decode("latin-1").rstrip("\r\n")], delimiter=self.delimiter), []))
+            has = len(_row(line, self.delimiter))
             if has not in (0, self.layout.width):
                 said = f"has {has} columns, and line 1 has {self.layout.width}"
                 break
