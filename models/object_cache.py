@@ -69,10 +69,8 @@ def capacity_of(capacity: Quantity, requests: Requests) -> int:
 
 def refuses(policy: Any, requests: Requests) -> str:
     """Why a policy cannot honour these requests, or nothing."""
-    if requests.size is not None and getattr(policy, "unit_only", ""):
+    if requests.size is not None and hasattr(policy, "unit_only"):
         return f"{policy.unit_only}; give the capacity in objects, or `sizes: one`"
-    if requests.share < 1 and getattr(policy, "needs_all", ""):
-        return str(policy.needs_all)
     return ""
 
 

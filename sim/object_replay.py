@@ -191,7 +191,7 @@ class _Run:
         compiled: bool,
     ) -> None:
         unit = requests.size is None
-        if getattr(policy, "unit_only", "") and not unit:
+        if hasattr(policy, "unit_only") and not unit:
             raise PolicyError(str(policy.unit_only), None, "take every size as one, with a capacity as in 1000obj")
         self.compiled = compiled and getattr(policy, "compiled", True) and getattr(admission, "compiled", True)
         self.shape = Shape(

@@ -68,6 +68,7 @@ class Requests:
     asked: int = 0
     share: float = 1.0
     folder: Any = field(default=None, repr=False, compare=False)
+    kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)  # what was derived, for all copies
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -88,12 +89,15 @@ class Requests:
             kernels.first_sizes(self.ids[part], self.size[part], first)
         return int(first.sum())
 
-    @cached_property
+    @property
     def next_use(self) -> NDArray[np.int64]:
         """For each request the number of the next one for the same object, or NEVER."""
-        out = np.empty(len(self), np.int64)
-        kernels.next_uses(self.ids[:], np.full(self.objects, NEVER, np.int64), NEVER, out)
-        return out
+        if "next_use" not in self.kept:
+            out = np.empty(len(self), np.int64)
+            kernels.next_uses(self.ids[:], np.full(self.objects, NEVER, np.int64), NEVER, out)
+            self.kept["next_use"] = out
+        made: NDArray[np.int64] = self.kept["next_use"]
+        return made
 
     def column(self, name: str) -> Column:
         """A column by its name in the contract of policies."""

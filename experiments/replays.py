@@ -1,0 +1,398 @@
+"""Many policies and sizes over one object trace: what `tiersim replay` does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from tiersim._base.errors import DependencyError, PolicyError, StudyError, TiersimError, TraceError
+from tiersim._base.registry import build
+from tiersim._base.units import Quantity, parse
+from tiersim.experiments.progress import Bar
+from tiersim.models.object_cache import ObjectCache, capacity_of, refuses, simulate_objects, unit_sizes
+from tiersim.sim.object_replay import Life, Outcome, Totals, replay_objects
+from tiersim.sim.requests import Requests, number_requests
+from tiersim.traces import stream_trace
+from tiersim.traces.schema import OBJECT
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = [
+    "ReplayResult",
+    "Row",
+    "ask_why",
+    "names_in",
+    "parse_policy",
+    "parse_size",
+    "read_requests",
+    "replay",
+]
+
+RANDOM_SEED = 0
+REFERENCE = "belady"
+
+
+@dataclass
+class Row:
+    """One policy at one size; ``tenant`` is set in rows of one tenant, ``window`` in rows of one window."""
+
+    policy: str
+    size: str
+    capacity: int
+    requests: int
+    hits: int
+    misses: int
+    bytes: int
+    byte_misses: int
+    evictions: int | None
+    miss_ratio: float
+    byte_miss_ratio: float
+    regret: float | None = None
+    seed: int | None = None
+    tenant: int | None = None
+    window: int | None = None
+    end: int | None = None
+
+
+@dataclass
+class ReplayResult:
+    """What a replay gives: rows of whole runs, of tenants and of windows; what was skipped; what to know."""
+
+    trace: str
+    rows: list[Row] = field(default_factory=list)
+    tenants: list[Row] = field(default_factory=list)
+    windows: list[Row] = field(default_factory=list)
+    skipped: list[dict[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: what `tiersim replay --json` prints."""
+        return {
+            "trace": self.trace,
+            "rows": [_plain(row) for row in self.rows],
+            "tenants": [_plain(row) for row in self.tenants],
+            "windows": [_plain(row) for row in self.windows],
+            "skipped": self.skipped,
+            "notes": self.notes,
+        }
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Rows of whole runs, then of tenants and windows, as one table. Raises DependencyError without pandas."""
+        try:
+            import pandas
+        except ImportError:
+            raise DependencyError("a table needs pandas", None, "pip install pandas") from None
+        return pandas.DataFrame([asdict(row) for row in (*self.rows, *self.tenants, *self.windows)])
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    return {name: held for name, held in asdict(row).items() if held is not None}
+
+
+def names_in(text: str) -> list[str]:
+    """The items of a list with commas, where commas inside brackets belong to an item."""
+    return [item.strip() for item in re.split(r",(?![^(]*\))", text) if item.strip()]
+
+
+def parse_policy(text: str) -> tuple[str, Any, Any]:
+    """A policy as a command line spells it: its name, itself, and what admits in front of it.
+
+    ``slru``, ``slru(protected=80 %)``, ``path/to/file.py:Name``, ``tinylfu+lru`` (admission before the plus). Raises
+    StudyError when there is no such policy or parameter.
+    """
+    first, plus, second = _at_plus(text)
+    admission = _built("admission", first) if plus else None
+    return text, _built("object-replacement", second if plus else first), admission
+
+
+def _at_plus(text: str) -> tuple[str, str, str]:
+    match = re.fullmatch(r"([^()+]+(?:\([^()]*\))?)\s*\+\s*(.+)", text)
+    return (match[1].strip(), "+", match[2].strip()) if match else (text, "", "")
+
+
+def _built(family: str, text: str) -> Any:
+    match = re.fullmatch(r"([^()]+)(?:\((.*)\))?", text)
+    if not match:
+        raise StudyError(f"{text!r} is no policy; write NAME or NAME(parameter=value, ...)")
+    given: dict[str, Any] = {"use": match[1].strip()}
+    for item in names_in(match[2] or ""):
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise StudyError(f"{item!r} in {text!r} is no parameter=value")
+        given[key.strip()] = _value(value.strip())
+    try:
+        return build(family, given)
+    except StudyError as error:
+        told = "; ".join(message for _, message in error.detail) or error.message
+        raise StudyError(f"{text}: {told}", None, error.remedy) from None
+
+
+def _value(text: str) -> Any:
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
+
+
+def parse_size(text: str) -> Quantity:
+    """A size: ``64MiB``, ``1000obj``, ``1%`` (of all different objects). Raises UnitError."""
+    return parse(text, "bytes", "count", "ratio")
+
+
+def read_requests(
+    trace: str | Path,
+    *,
+    format: str | None = None,
+    share: float = 1.0,
+    seed: int = 0,
+    limit: int | None = None,
+    quiet: bool = True,
+    **options: Any,
+) -> tuple[str, Requests]:
+    """The name of a trace, and its requests with objects numbered. Raises TraceError when it is none of objects."""
+    found = stream_trace(trace, format=format, **options)
+    if found.schema != OBJECT.name:
+        raise TraceError(
+            f"{found.name} is a trace of {found.schema} records, and a replay of objects needs requests for objects",
+            None,
+            "`tiersim run` replays memory accesses through caches" if found.schema == "access" else "",
+        )
+    total = found.records or 0
+    with Bar("reading the trace", min(total, limit or total), "requests", quiet=quiet) as bar:
+        requests = number_requests(found.chunks(limit=limit), bar.add, share=share, seed=seed)
+    return found.name, requests
+
+
+def replay(
+    trace: str | Path | Requests,
+    policies: str | Sequence[str] = "lru",
+    sizes: str | Sequence[str] = "1%",
+    *,
+    format: str | None = None,
+    ignore_sizes: bool = False,
+    quotas: Any = None,
+    share: float = 1.0,
+    warm_up: str = "0",
+    windows: int = 1,
+    seed: int = RANDOM_SEED,
+    seeds: int = 1,
+    limit: int | None = None,
+    regret: bool = True,
+    workers: int = 1,
+    quiet: bool = True,
+    **options: Any,
+) -> ReplayResult:
+    """Replay an object trace under every policy at every size.
+
+    `policies` are names as `parse_policy` reads them, `sizes` as `parse_size` does. `ignore_sizes` takes every object
+    as equally large; `quotas` as in `tiersim.models.object_cache.ObjectCache`. With a `share` below one only so many of
+    the objects are kept and sizes are scaled (miniature simulation); what random policies draw follows from `seed`, and
+    they run `seeds` times. `warm_up` is a number of requests or a share of them that are not counted; `windows` cuts
+    the trace into as many parts. `regret` adds to each row how far its miss ratio lies above that of Belady's policy,
+    which knows the future. `options` are those of the reader. Raises TraceError and StudyError; a policy that cannot
+    honour the trace is listed as skipped.
+    """
+    names = names_in(policies) if isinstance(policies, str) else list(policies)
+    asked = [parse_size(size) for size in (names_in(sizes) if isinstance(sizes, str) else sizes)]
+    if not names or not asked:
+        raise StudyError("a replay needs a policy and a size")
+    chosen = [parse_policy(name) for name in names]
+    if isinstance(trace, Requests):
+        name, requests = "requests", trace
+    else:
+        name, requests = read_requests(
+            trace, format=format, share=share, seed=seed, limit=limit, quiet=quiet, **options
+        )
+    result = ReplayResult(name)
+    if requests.share < 1:
+        result.notes.append(
+            f"estimated from {len(requests):,} of {requests.asked:,} requests, for {requests.objects:,} objects drawn "
+            f"as {100 * requests.share:g} % of all"
+        )
+    jobs = _jobs(chosen, asked, requests, ignore_sizes, quotas, seed, seeds, regret, result)
+    done = _run(jobs, requests, _warm_up(warm_up, len(requests)), windows, workers, quiet)
+    _rows(done, result, requests, windows)
+    return result
+
+
+@dataclass
+class _Job:
+    name: str
+    size: Quantity
+    cache: ObjectCache
+    seed: int | None
+    shown: bool
+    outcome: Outcome | TiersimError | None = None
+
+
+def _jobs(
+    chosen: list[tuple[str, Any, Any]],
+    sizes: list[Quantity],
+    requests: Requests,
+    ignore_sizes: bool,
+    quotas: Any,
+    seed: int,
+    seeds: int,
+    regret: bool,
+    result: ReplayResult,
+) -> list[_Job]:
+    jobs = []
+    common: dict[str, Any] = {"sizes": "one" if ignore_sizes else "trace", "quotas": quotas}
+    for name, policy, admission in chosen:
+        drawn = getattr(policy, "random", False) or getattr(admission, "random", False)
+        for size in sizes:
+            cache = ObjectCache(capacity=size, policy=policy, admission=admission, **common)
+            held = requests.without_sizes() if unit_sizes(cache) else requests
+            capacity_of(size, held)  # a size that cannot be is told before anything runs
+            if why := refuses(policy, held):
+                result.skipped.append({"what": f"{name} at {size}", "why": why})
+                continue
+            for one in range(seed, seed + seeds) if drawn else [None]:
+                jobs.append(_Job(name, size, cache, one, True))
+    known = {(job.name, str(job.size)) for job in jobs}
+    if regret and any(job.shown for job in jobs):
+        best = build("object-replacement", REFERENCE)
+        for size in sizes:
+            if (REFERENCE, str(size)) not in known:
+                jobs.append(_Job(REFERENCE, size, ObjectCache(capacity=size, policy=best, **common), None, False))
+    return jobs
+
+
+def _run(jobs: list[_Job], requests: Requests, warm_up: int, windows: int, workers: int, quiet: bool) -> list[_Job]:
+    cuts = [len(requests) * step // windows for step in range(1, windows)]
+    lock = Lock()
+    if any(job.cache.policy.registered.name == REFERENCE for job in jobs):
+        _ = requests.next_use  # once, before threads share it
+    with Bar("replaying", len(jobs) * len(requests), "requests", quiet=quiet) as bar:
+
+        def add(count: int) -> None:
+            with lock:
+                bar.add(count)
+
+        def go(job: _Job) -> None:
+            try:
+                job.outcome = simulate_objects(
+                    job.cache, requests, seed=job.seed or 0, warm_up=warm_up, cuts=cuts, progress=add
+                )
+            except PolicyError as error:
+                job.outcome = error
+
+        if workers == 1 or len(jobs) == 1:
+            for job in jobs:
+                go(job)
+        else:  # loops run without Python's lock
+            with ThreadPoolExecutor(workers) as pool:
+                list(pool.map(go, jobs))
+    return jobs
+
+
+def _warm_up(text: str, requests: int) -> int:
+    found = parse(text, "count", "ratio")
+    count = requests * int(found.amount) // 10**9 if found.dimension == "ratio" else int(found.amount)
+    if count >= requests:
+        raise StudyError(f"a warm-up of {count:,} requests leaves nothing of {requests:,}")
+    return count
+
+
+def _rows(jobs: list[_Job], result: ReplayResult, requests: Requests, windows: int) -> None:
+    best = {
+        str(job.size): job.outcome.totals for job in jobs if job.name == REFERENCE and isinstance(job.outcome, Outcome)
+    }
+    for job in jobs:
+        if not job.shown:
+            if isinstance(job.outcome, TiersimError):
+                result.skipped.append({"what": f"regret at {job.size}", "why": job.outcome.message})
+            continue
+        if isinstance(job.outcome, TiersimError):
+            result.skipped.append({"what": f"{job.name} at {job.size}", "why": str(job.outcome)})
+            continue
+        assert job.outcome is not None
+        evicted = job.outcome.counters.get("evicted")
+        held = requests.without_sizes() if unit_sizes(job.cache) else requests
+        row = _row(job, job.outcome.totals, capacity_of(job.size, held), evicted, requests.share)
+        if str(job.size) in best:
+            row.regret = row.miss_ratio - _ratio(best[str(job.size)].misses, best[str(job.size)].requests)
+        result.rows.append(row)
+        for tenant, totals in sorted(job.outcome.tenants.items()):
+            result.tenants.append(replace(_row(job, totals, row.capacity, None, requests.share), tenant=tenant))
+        for number, (end, totals) in enumerate(job.outcome.windows if windows > 1 else []):
+            found = _row(job, totals, row.capacity, None, requests.share)
+            result.windows.append(replace(found, window=number, end=end))
+
+
+def _row(job: _Job, totals: Totals, capacity: int, evicted: int | None, share: float) -> Row:
+    return Row(
+        job.name,
+        str(job.size),
+        capacity,
+        totals.requests,
+        totals.hits,
+        totals.misses,
+        totals.bytes,
+        totals.byte_misses,
+        evicted,
+        _ratio(totals.misses, totals.requests),
+        _ratio(totals.byte_misses, totals.bytes),
+        seed=job.seed,
+    )
+
+
+def _ratio(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0
+
+
+def ask_why(
+    trace: str | Path | Requests,
+    policy: str,
+    size: str,
+    key: str,
+    *,
+    format: str | None = None,
+    ignore_sizes: bool = False,
+    seed: int = RANDOM_SEED,
+    limit: int | None = None,
+    quiet: bool = True,
+    **options: Any,
+) -> tuple[Requests, list[Life]]:
+    """The life of one object under a policy: each request for it, each move, and for whom it was moved.
+
+    `key` is the object's key in the trace. Raises StudyError when the trace has no such object.
+    """
+    name, chosen, admission = parse_policy(policy)
+    asked = parse_size(size)
+    if isinstance(trace, Requests):
+        requests = trace
+    else:
+        _, requests = read_requests(trace, format=format, limit=limit, quiet=quiet, **options)
+    number = _number_of(key, requests)
+    cache = ObjectCache(capacity=asked, policy=chosen, admission=admission, sizes="one" if ignore_sizes else "trace")
+    held = requests.without_sizes() if unit_sizes(cache) else requests
+    if why := refuses(chosen, held):
+        raise PolicyError(f"{name}: {why}")
+    capacity = capacity_of(asked, held)
+    found = replay_objects(chosen, capacity, held, admission=admission, seed=seed, watch=number)
+    return requests, found.life
+
+
+def _number_of(key: str, requests: Requests) -> int:
+    wanted = int(key, 0) if re.fullmatch(r"0x[0-9a-fA-F]+|[0-9]+", key) else None
+    if wanted is None:
+        from tiersim.traces.readers.object_csv import _hashed
+
+        wanted = _hashed(key.encode())
+    places = (requests.keys == wanted).nonzero()[0] if 0 <= wanted < 1 << 64 else []
+    if not len(places):
+        raise StudyError(
+            f"no request is for an object {key!r}", None, f"the first of {requests.objects:,} is {requests.keys[0]}"
+        )
+    return int(places[0])
