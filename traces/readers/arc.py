@@ -34,7 +34,7 @@ class Arc:
 
     def read(self, stream: ByteStream, source: str) -> Generator[Chunk, None, int]:
         """Every block as a record of the object schema. Raises TraceError with line, byte offset and text."""
-        for block in blocks(stream):
+        for block in blocks(stream, source):
             found = table(block.text, 4)
             if found is None or not _right(found):
                 raise malformed(

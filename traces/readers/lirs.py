@@ -28,7 +28,7 @@ class Lirs:
 
     def read(self, stream: ByteStream, source: str) -> Generator[Chunk, None, int]:
         """Every number as a record of the object schema. Raises TraceError with line, byte offset and text."""
-        for block in blocks(stream):
+        for block in blocks(stream, source):
             text = MARK.sub(b"", block.text) if b"*" in block.text else block.text
             found = table(text, 1)
             if found is None:

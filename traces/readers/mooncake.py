@@ -46,7 +46,7 @@ class Mooncake:
     def read(self, stream: ByteStream, source: str) -> Generator[Chunk, None, int]:
         """Every block as a record of the object schema. Raises TraceError with line, byte offset and text."""
         first: float | None = None
-        for block in blocks(stream, BLOCK):
+        for block in blocks(stream, source, BLOCK):
             found = _fields(block.text) or _slowly(block.text)
             if first is None and found is not None and len(found[0]):
                 first = float(found[0][0])

@@ -19,7 +19,7 @@ from tiersim._base.errors import TraceError
 from tiersim._base.params import Param
 from tiersim._base.registry import register
 from tiersim.traces.readers.contract import ByteStream
-from tiersim.traces.readers.text import PAD, Block, blocks, decimals, first_lines, padded
+from tiersim.traces.readers.text import PAD, Block, blocks, decimals, first_lines, padded, shown
 from tiersim.traces.schema import DELETE, GET, PIN, SET, UNPIN, Chunk
 
 NAMES: Final = {
@@ -106,7 +106,7 @@ class ObjectCsv:
         """Every line as a record of the object schema. Raises TraceError with line, column, byte offset and text."""
         layout: Layout | None = None
         first: int | None = None
-        for block in blocks(stream):
+        for block in blocks(stream, source):
             part = block
             if layout is None:
                 layout = self._layout(block.text.partition(b"\n")[0], source)
@@ -142,7 +142,7 @@ class ObjectCsv:
                 places[role] = found[0] if given is None else given - 1
         if "id" not in places:
             raise TraceError(
-                f"{source}: line 1 (byte 0) names no column as the key: {_shown(line)}",
+                f"{source}: line 1 (byte 0) names no column as the key: {shown(line.rstrip())}",
                 None,
                 f"expected one of {', '.join(NAMES['id'])}; or give id_column=, counted from 1",
             )
@@ -220,7 +220,7 @@ class _Rows:
             offset += len(line)
         raise TraceError(
             f"{self.source}: line {number:,} (byte {offset:,}) {said}: "
-            f"{_shown(line)}"
+            f"{shown(line.rstrip())}"
             + ("; the file ends inside this line" if self.block.cut and not line.endswith(b"\n") else ""),
             None,
             "expected as many columns in each line, with quotes around a text that holds the delimiter; cut the file "
@@ -241,7 +241,7 @@ class _Rows:
             if seen == row:
                 break
             offset += len(line) + 1
-        text = _shown(values[row].as_py())
+        text = shown(values[row].as_py())
         last = self.block.cut and row == len(right) - 1
         raise TraceError(
             f"{self.source}: line {number:,}, column {self.layout.places[role] + 1} (byte {offset:,}): {text} is not "
@@ -338,7 +338,3 @@ def _real(text: bytes) -> float:
         return float(text)
     except ValueError:
         return 0.0
-
-
-def _shown(text: bytes) -> str:
-    return repr(text.rstrip()[:60].decode("ascii", "backslashreplace"))

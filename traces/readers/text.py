@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tiersim._base.errors import TraceError
 from tiersim.traces.readers.contract import ByteStream
 
-__all__ = ["PAD", "Block", "blocks", "decimals", "first_lines", "is_number", "malformed", "padded", "table"]
+__all__ = ["PAD", "Block", "blocks", "decimals", "first_lines", "is_number", "malformed", "padded", "shown", "table"]
 
 BLOCK: Final = 1 << 20
 PAD: Final = 24  # room before the text, so that the 24 bytes before the end of any number can be loaded
@@ -32,22 +32,31 @@ class Block:
     cut: bool = False
 
 
-def blocks(stream: ByteStream, size: int = 0) -> Iterator[Block]:
-    """A stream cut after line ends. A line of more than two blocks is the last, as what comes can be no trace."""
+def blocks(stream: ByteStream, source: str, size: int = 0) -> Iterator[Block]:
+    """A stream cut after line ends, blocks of ``size`` bytes or a line more. Raises TraceError for an endless line."""
     size = size or BLOCK
     rest = b""
     lines = offset = 0
     while data := stream.read(size):
         cut = data.rfind(b"\n") + 1
         text, rest = rest + data[:cut], (data[cut:] if cut else rest + data)
-        if len(rest) > 2 * size:
-            break
         if cut:
             yield Block(text, lines, offset)
             lines += text.count(b"\n")
             offset += len(text)
+        if len(rest) > 2 * size:
+            raise TraceError(
+                f"{source}: line {lines + 1:,} (byte {offset:,}) has more than {2 * size:,} bytes: {shown(rest)}",
+                None,
+                "expected text in lines; name the format that the file has, or cut it before this line",
+            )
     if rest:
-        yield Block(rest, lines, offset, len(rest) <= 2 * size)
+        yield Block(rest, lines, offset, cut=True)
+
+
+def shown(text: bytes) -> str:
+    """The beginning of a line, as a message shows it."""
+    return repr(text[:60].decode("ascii", "backslashreplace"))
 
 
 def first_lines(head: bytes) -> list[bytes]:
@@ -133,10 +142,9 @@ def malformed(block: Block, right: Any, source: str, what: str, remedy: str) -> 
     lines = block.text.removesuffix(b"\n").split(b"\n")
     for number, line in enumerate(lines, 1):
         if not right(line):
-            text = line[:60].decode("ascii", "backslashreplace")
             inside = number == len(lines) and block.cut
             return TraceError(
-                f"{source}: line {block.lines + number:,} (byte {offset:,}) is not {what}: {text!r}"
+                f"{source}: line {block.lines + number:,} (byte {offset:,}) is not {what}: {shown(line)}"
                 + ("; the file ends inside this line" if inside else ""),
                 None,
                 remedy,
