@@ -138,7 +138,7 @@ def draw(result: StudyResult, spec: Spec) -> Figure:
     are kept at the baseline or at their first value, and the title says so; several seeds are drawn as their mean with
     the range from least to greatest. Raises StudyError when no run has what is asked for.
     """
-    with _style():
+    with style():
         if spec["x"] == "time":
             return _over_time(result, spec)
         if spec["x"] == "what_if":
@@ -152,7 +152,7 @@ def encode(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
         {"Date": None, "Creator": None, "Format": None, "Type": None} if kind == "svg" else {"Software": None}
     )
     sink = io.BytesIO()
-    with _style(), warnings.catch_warnings():
+    with style(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a label in a script that the font lacks
         figure.savefig(sink, format=kind, metadata=nothing)
     return sink.getvalue()
@@ -193,7 +193,7 @@ def amounts(values: Sequence[Any]) -> list[float] | None:
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def style() -> Iterator[None]:
     import matplotlib
 
     with matplotlib.rc_context():

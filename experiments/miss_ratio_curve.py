@@ -18,7 +18,7 @@ from tiersim.experiments.replays import RANDOM_SEED, parse_policy, parse_size, r
 from tiersim.models.object_cache import capacity_of, refuses
 from tiersim.sim.object_replay import replay_objects
 from tiersim.sim.requests import Requests, scattered
-from tiersim.sim.stack_distance import lru_curve
+from tiersim.sim.stack_distance import has_distances, lru_curve
 
 if TYPE_CHECKING:
     import pandas
@@ -80,11 +80,12 @@ def miss_ratio_curve(
 ) -> Curve:
     """The miss ratio of a policy at many sizes.
 
-    LRU is exact for all sizes in one pass (`tiersim.sim.stack_distance`), any other policy runs once for each size. With
-    a `share` below one the curve is estimated from that share of all objects: for LRU by SHARDS with its correction
-    (Waldspurger et al., FAST 2015), for others by miniature simulation (ATC 2017); ``error`` is then the standard error,
-    from the spread over disjoint parts of the sample. Unless `sizes` are given (as in `tiersim replay`), `points` of
-    them are spaced evenly on a logarithmic scale up to all objects. Raises TraceError, StudyError and PolicyError.
+    LRU is exact for all sizes in one pass (`tiersim.sim.stack_distance`), any other policy runs once for each size.
+    With a `share` below one the curve is estimated from that share of all objects: for LRU by SHARDS with its
+    correction (Waldspurger et al., FAST 2015), for others by miniature simulation (ATC 2017); ``error`` is then the
+    standard error, from the spread over disjoint parts of the sample. Unless `sizes` are given (as in `tiersim
+    replay`), `points` of them are spaced evenly on a logarithmic scale up to all objects. Raises TraceError, StudyError
+    and PolicyError.
     """
     if points < 2:
         raise StudyError("a curve needs at least two points")
@@ -112,7 +113,7 @@ def miss_ratio_curve(
     else:
         top = requests.footprint
         small = np.unique(np.geomspace(max(1, top / SMALLEST), max(top, 1), points).round().astype(np.int64))
-    stack = chosen.registered.name == "lru" and admission is None and requests.op is None and requests.ttl is None
+    stack = chosen.registered.name == "lru" and admission is None and has_distances(requests)
     notes = []
     if stack and requests.size is not None and (largest := _largest(requests)) > int(small.min()):
         stack_from = small >= largest

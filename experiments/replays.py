@@ -32,6 +32,7 @@ __all__ = [
     "parse_size",
     "read_requests",
     "replay",
+    "value_of",
 ]
 
 RANDOM_SEED = 0
@@ -125,7 +126,7 @@ def _built(family: str, text: str) -> Any:
         key, equals, value = item.partition("=")
         if not equals:
             raise StudyError(f"{item!r} in {text!r} is no parameter=value")
-        given[key.strip()] = _value(value.strip())
+        given[key.strip()] = value_of(value.strip())
     try:
         return build(family, given)
     except StudyError as error:
@@ -133,7 +134,8 @@ def _built(family: str, text: str) -> Any:
         raise StudyError(f"{text}: {told}", None, error.remedy) from None
 
 
-def _value(text: str) -> Any:
+def value_of(text: str) -> Any:
+    """What a word of a command line stands for: true or false, a number, or text."""
     if text in ("true", "false"):
         return text == "true"
     for kind in (int, float):
@@ -203,7 +205,7 @@ def replay(
     honour the trace is listed as skipped.
     """
     names = names_in(policies) if isinstance(policies, str) else list(policies)
-    asked = [parse_size(size) for size in (names_in(sizes) if isinstance(sizes, str) else sizes)]
+    asked = {size: parse_size(size) for size in (names_in(sizes) if isinstance(sizes, str) else sizes)}
     if not names or not asked:
         raise StudyError("a replay needs a policy and a size")
     chosen = [parse_policy(name) for name in names]
@@ -228,7 +230,7 @@ def replay(
 @dataclass
 class _Job:
     name: str
-    size: Quantity
+    size: str
     cache: ObjectCache
     seed: int | None
     shown: bool
@@ -237,7 +239,7 @@ class _Job:
 
 def _jobs(
     chosen: list[tuple[str, Any, Any]],
-    sizes: list[Quantity],
+    sizes: dict[str, Quantity],
     requests: Requests,
     ignore_sizes: bool,
     quotas: Any,
@@ -250,21 +252,21 @@ def _jobs(
     common: dict[str, Any] = {"sizes": "one" if ignore_sizes else "trace", "quotas": quotas}
     for name, policy, admission in chosen:
         drawn = getattr(policy, "random", False) or getattr(admission, "random", False)
-        for size in sizes:
-            cache = ObjectCache(capacity=size, policy=policy, admission=admission, **common)
+        for size, amount in sizes.items():
+            cache = ObjectCache(capacity=amount, policy=policy, admission=admission, **common)
             held = requests.without_sizes() if unit_sizes(cache) else requests
-            capacity_of(size, held)  # a size that cannot be is told before anything runs
+            capacity_of(amount, held)  # a size that cannot be is told before anything runs
             if why := refuses(policy, held):
                 result.skipped.append({"what": f"{name} at {size}", "why": why})
                 continue
             for one in range(seed, seed + seeds) if drawn else [None]:
                 jobs.append(_Job(name, size, cache, one, True))
-    known = {(job.name, str(job.size)) for job in jobs}
+    known = {(job.name, job.size) for job in jobs}
     if regret and any(job.shown for job in jobs):
         best = build("object-replacement", REFERENCE)
-        for size in sizes:
-            if (REFERENCE, str(size)) not in known:
-                jobs.append(_Job(REFERENCE, size, ObjectCache(capacity=size, policy=best, **common), None, False))
+        for size, amount in sizes.items():
+            if (REFERENCE, size) not in known:
+                jobs.append(_Job(REFERENCE, size, ObjectCache(capacity=amount, policy=best, **common), None, False))
     return jobs
 
 
@@ -305,9 +307,7 @@ def _warm_up(text: str, requests: int) -> int:
 
 
 def _rows(jobs: list[_Job], result: ReplayResult, requests: Requests, windows: int) -> None:
-    best = {
-        str(job.size): job.outcome.totals for job in jobs if job.name == REFERENCE and isinstance(job.outcome, Outcome)
-    }
+    best = {job.size: job.outcome.totals for job in jobs if job.name == REFERENCE and isinstance(job.outcome, Outcome)}
     for job in jobs:
         if not job.shown:
             if isinstance(job.outcome, TiersimError):
@@ -319,9 +319,9 @@ def _rows(jobs: list[_Job], result: ReplayResult, requests: Requests, windows: i
         assert job.outcome is not None
         evicted = job.outcome.counters.get("evicted")
         held = requests.without_sizes() if unit_sizes(job.cache) else requests
-        row = _row(job, job.outcome.totals, capacity_of(job.size, held), evicted, requests.share)
-        if str(job.size) in best:
-            row.regret = row.miss_ratio - _ratio(best[str(job.size)].misses, best[str(job.size)].requests)
+        row = _row(job, job.outcome.totals, capacity_of(job.cache.capacity, held), evicted, requests.share)
+        if job.size in best:
+            row.regret = row.miss_ratio - _ratio(best[job.size].misses, best[job.size].requests)
         result.rows.append(row)
         for tenant, totals in sorted(job.outcome.tenants.items()):
             result.tenants.append(replace(_row(job, totals, row.capacity, None, requests.share), tenant=tenant))
@@ -333,7 +333,7 @@ def _rows(jobs: list[_Job], result: ReplayResult, requests: Requests, windows: i
 def _row(job: _Job, totals: Totals, capacity: int, evicted: int | None, share: float) -> Row:
     return Row(
         job.name,
-        str(job.size),
+        job.size,
         capacity,
         totals.requests,
         totals.hits,

@@ -17,6 +17,7 @@ import textwrap
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -24,6 +25,8 @@ from tiersim._base.errors import PolicyError
 from tiersim._base.paths import cache_folder
 
 __all__ = ["Borrowed", "borrow", "load_module"]
+
+_importing = Lock()  # threads may want the same loop at once
 
 JIT = "@njit(_nrt=False, error_model='numpy')\n"
 JIT_CACHED = "@njit(_nrt=False, error_model='numpy', cache=True, nogil=True)\n"
@@ -158,7 +161,11 @@ def load_module(text: str, *, compiled: bool, about: str = "") -> ModuleType:
         return module
     body = f'"""{about}"""\n' + HEADER + text.replace("@jit_cached\n", JIT_CACHED).replace("@jit\n", JIT)
     digest = hashlib.sha256((body + _parts()).encode()).hexdigest()[:20]
-    name = f"tiersim_loop_{digest}"
+    with _importing:
+        return _imported(f"tiersim_loop_{digest}", body)
+
+
+def _imported(name: str, body: str) -> ModuleType:
     if name in sys.modules:
         return sys.modules[name]
     path = cache_folder("loops") / f"{name}.py"

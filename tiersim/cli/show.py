@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 import click
+
+from tiersim.cli.tables import cell, print_table
 
 __all__ = ["explain_command", "list_command", "schema_command"]
 
@@ -23,40 +24,13 @@ def list_command(kind: str | None, as_json: bool) -> None:
         print(json.dumps(rows, indent=2))
         return
     columns = [name for name in dict.fromkeys(key for row in rows for key in row) if _tells(name, rows)]
-    _table(columns, [[_cell(row.get(name)) for name in columns] for row in rows])
+    print_table(columns, [[cell(row.get(name)) for name in columns] for row in rows])
 
 
 def _tells(column: str, rows: list[dict[str, Any]]) -> bool:
     """Whether a column holds anything, and a family more than one."""
     held = {str(row.get(column)) for row in rows if row.get(column)}
     return len(held) > (column == "family")
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    if isinstance(value, int):
-        return f"{value:,}"
-    return "" if value is None else str(value)
-
-
-def _table(columns: list[str], rows: list[list[str]]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in columns:
-        table.add_column(name, overflow="fold", no_wrap=name in ("name", "key", "kind"))
-    for row in rows:
-        table.add_row(*map(Text, row))
-    console = Console()
-    if not console.is_terminal and "COLUMNS" not in os.environ:  # into a file or a pipe: as wide as it needs
-        console = Console(width=200)
-    console.print(table)
 
 
 @click.command("explain", short_help="Explain a key, policy, preset or metric: unit, default, source.")
@@ -77,13 +51,13 @@ def explain_command(key: str, as_json: bool) -> None:
         click.echo(f"Source: {answer.paper}")
     if answer.keys:
         rows = [
-            [item.key, item.doc, item.form, "required" if item.required else _cell(item.default), item.source]
+            [item.key, item.doc, item.form, "required" if item.required else cell(item.default), item.source]
             for item in answer.keys
         ]
-        _table(["key", "meaning", "form", "default", "source"], rows)
+        print_table(["key", "meaning", "form", "default", "source"], rows)
     for name, values in answer.presets.items():
         click.secho(f"preset {name}", bold=True)
-        _table(
+        print_table(
             ["key", "value", "source", "uncertainty"],
             [[item["key"], str(item["value"]), item["source"], item["uncertainty"]] for item in values],
         )
