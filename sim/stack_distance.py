@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiersim.sim.kernels import compiled
+from tiersim.sim.object_loop import SET
 from tiersim.sim.requests import Requests
 
-__all__ = ["COLD", "Curve", "lru_curve"]
+__all__ = ["COLD", "Curve", "has_distances", "lru_curve"]
 
 CHUNK = 1 << 20
 COLD = 0  # the distance of an object that was never asked for before
@@ -34,15 +35,22 @@ class Curve:
         self.byte_misses = np.zeros(len(capacities), np.int64)
 
 
+def has_distances(requests: Requests) -> bool:
+    """Whether nothing but requests moves the stack: no times to live, no deletions, no pins, no sets of new sizes."""
+    if requests.ttl is not None:
+        return False
+    return requests.op is None or (requests.size is None and int(requests.op[:].max()) <= SET)
+
+
 def lru_curve(requests: Requests, capacities: NDArray[np.int64], warm_up: int = 0, progress: Any = None) -> Curve:
     """Misses of LRU caches of these capacities, exact, in one pass over the requests.
 
     Capacities are in objects where the requests have no sizes, in bytes where they do; then they are exact from the
-    largest object on, as long as no object changes its size. The first `warm_up` requests are not counted. Deletions,
-    pins and times to live have no stack distance: raises ValueError when the requests have them.
+    largest object on, as long as no object changes its size. The first `warm_up` requests are not counted. Raises
+    ValueError when requests have no stack distance (`has_distances`).
     """
-    if requests.op is not None or requests.ttl is not None:
-        raise ValueError("stack distances are for plain requests")
+    if not has_distances(requests):
+        raise ValueError("these requests have no stack distances")
     order = np.argsort(capacities, kind="stable")
     sorted_ = np.ascontiguousarray(capacities[order], np.int64)
     curve = Curve(capacities)
