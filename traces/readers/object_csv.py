@@ -41,6 +41,7 @@ OPS_BY_NAME: Final = {
     b"pin": PIN,
     b"unpin": UNPIN,
 }
+BLANK: Final = " \t\r"
 DIGITS: Final = {"s": 9, "ms": 6, "us": 3, "ns": 0}  # of a unit's fraction that nanoseconds show
 EXPECTED: Final = {
     "id": "a key",
@@ -66,10 +67,10 @@ class Layout:
 class ObjectCsv:
     """A table of requests: a key, and as far as there are columns for them time, size, op, ttl, tenant and cost.
 
-    Columns are known by their names in a header (id, key, lbn, time, timestamp, size, op ...) or given by number. Keys
-    that are decimal numbers under 2**64 without leading zeros stay; any other is hashed to 64 bits (BLAKE2b, digest of
-    8 bytes, little-endian). Times are given since the first request, ``time_unit`` being that of times and ttls. SCSI
-    opcodes in hexadecimal count as get (08, 28, 88, a8) and set (0a, 2a, 8a, aa).
+    Columns are known by their names in a header (id, key, lbn, time, timestamp, size, op ...) or given by number.
+    Blanks around a field do not count. Keys that are decimal numbers under 2**64 without leading zeros stay; any other
+    is hashed to 64 bits (BLAKE2b, digest of 8 bytes, little-endian). Times are given since the first request, with
+    ``time_unit`` for them and ttls. SCSI opcodes in hexadecimal are gets (08, 28, 88, a8) and sets (0a, 2a, 8a, aa).
     """
 
     schema: ClassVar[str] = "object"
@@ -272,9 +273,15 @@ class _Rows:
         if number.all():
             self._check(role, values, whole <= np.uint64((2**63 - 1) // 10**digits))
             return whole.astype(np.int64) * np.int64(10**digits)
-        made = [_nanoseconds(text, digits) for text in values.to_pylist()]
-        self._check(role, values, np.array([item is not None for item in made]))
-        return np.array(made, np.int64)
+        try:
+            exact = pc.cast(values.cast(pa.string()), pa.decimal128(38, digits))
+        except pa.ArrowInvalid:  # a wrong one, or more digits than nanoseconds show
+            made = [_nanoseconds(text, digits) for text in values.to_pylist()]
+            self._check(role, values, np.array([item is not None for item in made]))
+            return np.array(made, np.int64)
+        halves: NDArray[np.int64] = np.frombuffer(exact.buffers()[1], np.int64, 2 * len(exact)).reshape(-1, 2)
+        self._check(role, values, (halves[:, 1] == 0) & (halves[:, 0] >= 0))
+        return halves[:, 0]
 
     def _ops(self, values: Any) -> NDArray[np.uint8]:
         texts = values.dictionary_encode()
@@ -299,10 +306,13 @@ def _offsets(values: Any) -> NDArray[np.int64]:
 
 def _trimmed(values: Any) -> Any:
     """Texts without blanks around them."""
-    data = values.buffers()[2]
-    if data is None or not any(blank in memoryview(data).tobytes() for blank in (b" ", b"\t", b"\r")):
+    held = memoryview(values.buffers()[2] or b"").tobytes()
+    if not any(blank in held for blank in (b" ", b"\t", b"\r")):
         return values
-    return pa.array([text.strip() for text in values.to_pylist()], pa.binary())
+    try:
+        return pc.ascii_trim(values.cast(pa.string()), BLANK).cast(pa.binary())
+    except pa.ArrowInvalid:  # not UTF-8
+        return pa.array([text.strip(BLANK.encode()) for text in values.to_pylist()], pa.binary())
 
 
 def _decimal(values: Any) -> tuple[NDArray[np.uint64], NDArray[np.bool_], NDArray[np.bool_]]:
@@ -327,7 +337,7 @@ def _hashed(text: bytes) -> int:
 
 def _nanoseconds(text: bytes, digits: int) -> int | None:
     try:
-        made = int(Decimal(text.decode("ascii")).scaleb(digits).to_integral_value())
+        made = int(Decimal(_plain(text)).scaleb(digits).to_integral_value())
     except (ValueError, InvalidOperation, OverflowError):
         return None
     return made if 0 <= made < 1 << 63 else None
@@ -335,6 +345,11 @@ def _nanoseconds(text: bytes, digits: int) -> int | None:
 
 def _real(text: bytes) -> float:
     try:
-        return float(text)
+        return float(_plain(text))
     except ValueError:
         return 0.0
+
+
+def _plain(text: bytes) -> str:
+    """What Python reads as a number, without the digits of other scripts and the underscores that it would take."""
+    return text.decode("ascii").replace("_", "?")
