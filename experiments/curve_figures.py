@@ -36,8 +36,7 @@ def draw_curves(curves: Sequence[Curve]) -> Figure:
                 axes.fill_between(
                     sizes, np.clip(ratio - spread, 0, 1), np.clip(ratio + spread, 0, 1), color=_colour(place), alpha=0.2
                 )
-        axes.set_xscale("log")
-        _label(axes, f"size ({curves[0].unit})", curves[0].trace, len(curves))
+        _label(axes, f"size ({curves[0].unit})", curves[0].trace, len(curves), log=True)
     return figure
 
 
@@ -52,9 +51,7 @@ def draw_replay(result: ReplayResult) -> Figure:
         for place, policy in enumerate(policies):
             points = _mean_by([row for row in result.rows if row.policy == policy], "capacity")
             _line(axes, np.array(list(points)), np.array(list(points.values())), policy, place)
-        if len({row.capacity for row in result.rows}) > 1:
-            axes.set_xscale("log")
-        _label(axes, "size", result.trace, len(policies))
+        _label(axes, "size", result.trace, len(policies), log=len({row.capacity for row in result.rows}) > 1)
         if result.windows:
             axes = figure.axes[1]
             largest = max(row.capacity for row in result.windows)
@@ -103,11 +100,19 @@ def _colour(place: int) -> str:
 
 
 def _line(axes: Axes, x: np.ndarray, y: np.ndarray, label: str, place: int) -> None:
-    marker = MARKERS[place % len(MARKERS)]
-    axes.plot(x, y, label=label, color=_colour(place), marker=marker, linestyle=DASHES[place // 7 % len(DASHES)])
+    marker, dash = MARKERS[place % len(MARKERS)], DASHES[place % len(DASHES)]
+    axes.plot(x, y, label=label, color=_colour(place), marker=marker, linestyle=dash)
 
 
-def _label(axes: Axes, x: str, title: str, lines: int) -> None:
+def _label(axes: Axes, x: str, title: str, lines: int, *, log: bool = False) -> None:
+    from matplotlib.ticker import EngFormatter, MaxNLocator, NullFormatter
+
+    if log:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))  # 10k, as sizes are written
     axes.set_xlabel(x)
     axes.set_ylabel("miss ratio")
     axes.set_title(title)

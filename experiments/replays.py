@@ -14,7 +14,7 @@ from tiersim._base.errors import DependencyError, PolicyError, StudyError, Tiers
 from tiersim._base.registry import build
 from tiersim._base.units import Quantity, parse
 from tiersim.experiments.progress import Bar
-from tiersim.models.object_cache import ObjectCache, capacity_of, refuses, simulate_objects, unit_sizes
+from tiersim.models.object_cache import ObjectCache, QuotasParam, capacity_of, refuses, simulate_objects, unit_sizes
 from tiersim.sim.object_replay import Life, Outcome, Totals, replay_objects
 from tiersim.sim.requests import Requests, number_requests
 from tiersim.traces import stream_trace
@@ -249,7 +249,7 @@ def _jobs(
     result: ReplayResult,
 ) -> list[_Job]:
     jobs = []
-    common: dict[str, Any] = {"sizes": "one" if ignore_sizes else "trace", "quotas": quotas}
+    common: dict[str, Any] = {"sizes": "one" if ignore_sizes else "trace", "quotas": QuotasParam("").read(quotas)}
     for name, policy, admission in chosen:
         drawn = getattr(policy, "random", False) or getattr(admission, "random", False)
         for size, amount in sizes.items():

@@ -25,11 +25,15 @@ class TraceUse:
     warm_up: Annotated[
         Quantity | None, Param("first part that fills the caches without being measured", unit="count|ratio", ge=0)
     ] = None
+    format: Annotated[
+        str | None, Param("reader of the file, whose options may follow; unless said, found by content")
+    ] = None
     options: dict[str, Any] = field(default_factory=dict, init=False)
 
     def to_data(self) -> dict[str, Any]:
         """What stands in a resolved study."""
-        out = {"use": self.use, **self.options, "skip": str(self.skip)}
+        out = {"use": self.use, **({"format": self.format} if self.format else {}), **self.options}
+        out["skip"] = str(self.skip)
         if self.limit is not None:
             out["limit"] = str(self.limit)
         if self.warm_up is not None:
@@ -39,7 +43,7 @@ class TraceUse:
     def open(self) -> Trace:
         """The trace. Raises TraceError when it is missing or damaged."""
         try:
-            return _open(self.use, tuple(sorted(self.options.items())))
+            return _open(self.use, self.format, tuple(sorted(self.options.items())))
         except TraceError as error:
             error.path = ("trace", "use")
             raise
@@ -73,13 +77,16 @@ def _nothing_left(key: str, message: str) -> StudyError:
 
 
 @cache
-def _open(use: str, options: tuple[tuple[str, Any], ...]) -> Trace:
-    return load_trace(use, **dict(options))
+def _open(use: str, format: str | None, options: tuple[tuple[str, Any], ...]) -> Trace:
+    return load_trace(use, format=format, **dict(options))
 
 
 @dataclass(frozen=True)
 class TraceParam(Param):
-    """A Param that reads a trace's name or ``{use: name, ...}``; what is not of `TraceUse` goes to the generator."""
+    """A Param that reads a trace's name or ``{use: name, ...}``.
+
+    What is not of `TraceUse` goes to the generator or the reader.
+    """
 
     schema: str = "access"
 
@@ -87,16 +94,19 @@ class TraceParam(Param):
         given = {"use": value} if isinstance(value, str) else value
         if not isinstance(given, dict) or not isinstance(given.get("use"), str):
             raise StudyError("must be the name of a trace, or {use: name, ...}")
-        own = {"use", "skip", "limit", "warm_up"}
+        own = {"use", "skip", "limit", "warm_up", "format"}
         options: dict[str, Any] = {}
-        if given["use"].startswith("generated/"):
+        family, key, name = "generator", "use", given["use"].removeprefix("generated/")
+        if name == given["use"] and isinstance(given.get("format"), str):
+            family, key, name = "reader", "format", given["format"]
+        if name != given["use"]:
             options = {key: held for key, held in given.items() if key not in own}
             try:
-                generator = load("generator", given["use"].removeprefix("generated/"))
+                maker = load(family, name)
             except StudyError as error:
-                self._fail([(("use",), error.message)])
+                self._fail([((key,), error.message)])
                 raise
-            problems, _ = validate(generator, options)
+            problems, _ = validate(maker, options)
             self._fail(problems)
         problems, made = validate(TraceUse, {key: held for key, held in given.items() if key not in options})
         self._fail(problems)

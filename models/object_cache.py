@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tiersim._base.errors import PolicyError, StudyError
 from tiersim._base.params import Param, config
-from tiersim._base.units import Quantity
+from tiersim._base.units import Quantity, parse
 from tiersim.policies.object.lru import Lru
 from tiersim.sim.object_replay import Known, Outcome, replay_objects, settle
 from tiersim.sim.requests import Requests
@@ -19,7 +19,30 @@ from tiersim.sim.requests import Requests
 __all__ = ["ObjectCache", "capacity_of", "refuses", "shares_of", "simulate_objects", "unit_sizes"]
 
 WHOLE = 10**9  # parts per billion
+QUOTAS = "a part of the cache for each tenant alone: `equal`, or shares by tenant; the others share what is left"
 CAPACITY = "bytes, or a number of objects, or a share of all different objects of the trace"
+
+
+@dataclass(frozen=True)
+class QuotasParam(Param):
+    """A Param that reads ``equal`` or a share for each of some tenants."""
+
+    def read(self, value: Any) -> Any:
+        if value is None or value == "equal":
+            return value
+        if not isinstance(value, dict) or not value:
+            raise StudyError("must be `equal`, or a share for each of some tenants, as in {1: 30 %}")
+        made = {}
+        for name, share in value.items():
+            if not str(name).isdecimal():
+                raise StudyError(f"tenants are numbers, and {name!r} is none")
+            found = share if isinstance(share, Quantity) else parse(share, "ratio")
+            if not 0 < found.amount <= WHOLE:
+                raise StudyError(f"the quota of tenant {name} must lie above 0 and not above 100 %")
+            made[str(name)] = found
+        if sum(share.amount for share in made.values()) > WHOLE:
+            raise StudyError("the quotas are more than the whole cache")
+        return made
 
 
 @config
@@ -33,20 +56,7 @@ class ObjectCache:
         Literal["trace", "one"],
         Param("`one` takes every object as equally large, as a capacity in objects does"),
     ] = "trace"
-    quotas: Annotated[
-        dict[str, Quantity] | Literal["equal"] | None,
-        Param("a part of the cache for each tenant alone: `equal`, or shares by tenant; the others share what is left"),
-    ] = None
-
-    def __post_init__(self) -> None:
-        if isinstance(self.quotas, dict):
-            shares = {}
-            for name, share in self.quotas.items():
-                if not name.isdecimal():
-                    raise StudyError(f"tenants are numbers, and {name!r} is none")
-                shares[name] = Param("", unit="ratio", ge=1, le=WHOLE).read(share)
-            if sum(shares.values()) > WHOLE:
-                raise StudyError("the quotas are more than the whole cache")
+    quotas: Annotated[Any, QuotasParam(QUOTAS, reads_all=True)] = None
 
 
 def unit_sizes(cache: ObjectCache) -> bool:
@@ -83,7 +93,7 @@ def shares_of(cache: ObjectCache, requests: Requests) -> list[tuple[NDArray[np.b
     names = [int(name) for name in np.unique(tenant)]
     if cache.quotas == "equal":
         return [(tenant == name, WHOLE // len(names)) for name in names]
-    said = {int(name): int(Param("", unit="ratio").read(share)) for name, share in cache.quotas.items()}
+    said = {int(name): share.amount for name, share in cache.quotas.items()}
     if absent := sorted(set(said) - set(names)):
         raise StudyError(f"no request is of tenant {absent[0]}; there are: {', '.join(map(str, names[:20]))}")
     parts = [(tenant == name, share) for name, share in said.items()]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +19,7 @@ from tiersim._base.errors import TraceError
 from tiersim._base.paths import cache_folder
 from tiersim.sim import kernels
 
-__all__ = ["NEVER", "Requests", "number_requests", "requests_from"]
+__all__ = ["NEVER", "Requests", "Source", "number_requests", "prepare_requests", "requests_from", "scattered"]
 
 NEVER = (1 << 62) - 1  # as tiersim.policies.object.contract.NEVER
 IN_MEMORY = 3 << 30  # bytes of columns; what is more goes to files
@@ -230,6 +233,54 @@ def number_requests(
         share=share,
         folder=collector.folder,
     )
+
+
+class Source(Protocol):
+    """What a trace must offer to be prepared (`tiersim.traces.Trace` does)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def fingerprint(self) -> str: ...
+    def chunks(
+        self, records: int = ..., skip: int = ..., limit: int | None = ...
+    ) -> Iterator[dict[str, NDArray[Any]]]: ...
+
+
+def prepare_requests(
+    trace: Source, skip: int = 0, limit: int | None = None, progress: Callable[[int], None] | None = None
+) -> Requests:
+    """The numbered requests of a trace, from the cache folder or made now; columns are read from files in pieces.
+
+    Raises TraceError when nothing is left to replay.
+    """
+    code = hashlib.sha256(Path(__file__).read_bytes() + Path(kernels.__file__).read_bytes()).hexdigest()
+    asked = json.dumps([trace.fingerprint, skip, limit, code])
+    folder = cache_folder("requests") / hashlib.sha256(asked.encode()).hexdigest()[:24]
+    if not (folder / "about.json").exists():
+        _keep(trace, skip, limit, folder, progress)
+    lengths: dict[str, int] = json.loads((folder / "about.json").read_text())
+    columns: dict[str, Any] = {
+        name: _FileColumn(folder / name, COLUMNS[name], length) for name, length in lengths.items() if name != "keys"
+    }
+    return Requests(**columns, keys=np.fromfile(folder / "keys", np.uint64), asked=lengths["ids"])
+
+
+def _keep(trace: Source, skip: int, limit: int | None, folder: Path, progress: Callable[[int], None] | None) -> None:
+    made = number_requests(trace.chunks(1 << 20, skip, limit), progress, in_memory=0)
+    made.keys.tofile(Path(made.folder.name) / "keys")
+    lengths = {name: len(getattr(made, name)) for name in (*COLUMNS, "keys") if getattr(made, name) is not None}
+    (Path(made.folder.name) / "about.json").write_text(json.dumps(lengths))
+    draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix="draft-"))
+    try:
+        Path(made.folder.name).replace(draft)
+        draft.rename(folder)
+    except OSError:  # another process was first: its files are the same
+        if not (folder / "about.json").exists():
+            raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        made.folder.cleanup()
 
 
 def scattered(key: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:

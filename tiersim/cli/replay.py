@@ -225,7 +225,6 @@ def _share(text: str | None) -> float:
 
 def _quotas(text: str | None) -> Any:
     from tiersim._base.errors import StudyError
-    from tiersim._base.units import parse
 
     if text is None or text == "equal":
         return text
@@ -234,7 +233,7 @@ def _quotas(text: str | None) -> Any:
         tenant, equals, share = item.partition("=")
         if not equals:
             raise StudyError(f"--quota {item!r} is no TENANT=SHARE")
-        made[tenant.strip()] = parse(share, "ratio")
+        made[tenant.strip()] = share.strip()
     return made
 
 

@@ -1,0 +1,202 @@
+"""A trace of requests for objects through one cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+import numpy as np
+
+from tiersim._base.errors import StudyError
+from tiersim._base.params import Param, dump
+from tiersim._base.registry import build, register
+from tiersim.experiments.scenario import Measured, Metric, Progress
+from tiersim.experiments.trace_use import TraceParam, TraceUse
+from tiersim.models.object_cache import ObjectCache, simulate_objects, unit_sizes
+from tiersim.sim.object_replay import Outcome
+from tiersim.sim.plain_objects import is_plain
+from tiersim.sim.requests import Requests, prepare_requests, requests_from
+from tiersim.traces import Trace
+from tiersim.traces.schema import OBJECT
+
+WINDOWS = 100
+
+METRICS = {
+    "miss_ratio": ("ratio", "requests that the cache could not serve", "less"),
+    "byte_miss_ratio": ("ratio", "bytes asked for that the cache could not serve", "less"),
+    "requests": ("requests", "in the measured part of the trace", ""),
+    "hits": ("requests", "that the cache served", "more"),
+    "misses": ("requests", "that the cache could not serve", "less"),
+    "bytes": ("bytes", "asked for in the measured part of the trace", ""),
+    "byte_misses": ("bytes", "asked for that the cache could not serve", "less"),
+    "inserted": ("objects", "that entered the cache", ""),
+    "evicted": ("objects", "that made room for others", ""),
+    "expired": ("objects", "that were asked for too late", ""),
+    "rejected": ("objects", "that the admission did not let in", ""),
+    "too_large": ("objects", "larger than the cache, or than what is not pinned", ""),
+    "regret": ("ratio", "miss ratio above that of Belady's policy, which knows the future and admits all", "less"),
+}
+COUNTED = ("inserted", "evicted", "expired", "rejected", "too_large")  # over the whole trace, with the warm-up
+
+
+@register("object-cache", family="scenario")
+class ObjectCacheScenario:
+    """How requests for objects fare in one cache: misses and bytes missed, by policy, size, admission and quota."""
+
+    trace: Annotated[TraceUse, TraceParam("the requests to replay", reads_all=True, schema="object")]
+    cache: Annotated[ObjectCache, Param("how large, and who stays")]
+    regret: Annotated[bool, Param("also run Belady's policy, and give the metric `regret`")] = False
+
+    def check(self) -> None:
+        found = self.trace.open()
+        if found.schema != OBJECT.name:
+            raise _at(
+                StudyError(f"{found.name} is a trace of {found.schema} records, and this scenario needs requests"),
+                "trace",
+                "use",
+            )
+        if self.cache.capacity.dimension == "bytes" and self.cache.sizes == "trace" and not _has(found, "size"):
+            raise _at(
+                StudyError(f"a capacity of {self.cache.capacity} needs object sizes, which {found.name} does not have"),
+                "cache",
+                "capacity",
+            )
+        if self.cache.quotas is not None and not _has(found, "tenant"):
+            raise _at(StudyError(f"quotas need tenants, which {found.name} does not have"), "cache", "quotas")
+        if is_plain(self.cache.policy) and self.cache.admission is not None:
+            raise _at(StudyError("a class with on_access takes no admission in front of it"), "cache", "admission")
+
+    def refuses(self) -> str:
+        policy = self.cache.policy
+        if hasattr(policy, "unit_only") and not unit_sizes(self.cache) and _has(self.trace.open(), "size"):
+            return f"{policy.unit_only}; give the capacity in objects, or `sizes: one`"
+        return ""
+
+    def is_random(self) -> bool:
+        return any(getattr(part, "random", False) for part in (self.cache.policy, self.cache.admission))
+
+    def trace_fingerprint(self) -> str:
+        return self.trace.open().fingerprint
+
+    def provenance(self) -> Mapping[str, Any]:
+        trace = self.trace.open()
+        return {"trace": trace.name, "records": trace.records, "sha256": trace.fingerprint, **trace.provenance}
+
+    def size(self) -> int:
+        return self.trace.length()
+
+    def structure(self) -> Mapping[str, Any]:
+        return {"trace": dump(self.trace), "cache": dump(self.cache), "regret": self.regret}
+
+    def modules(self) -> list[str]:
+        parts = (self.cache.policy, self.cache.admission, *([_belady()] if self.regret else []))
+        return [type(self).__module__, *(type(part).__module__ for part in parts if part is not None)]
+
+    def preparation(self) -> str:
+        return f"{self.trace_fingerprint()} {self.trace.skip} {self.trace.limit}"
+
+    def _requests(self, progress: Progress | None = None) -> Requests:
+        return prepare_requests(self.trace.open(), self.trace.skip, self.trace.limit, progress)
+
+    def prepare(self, progress: Progress) -> None:
+        self._requests(progress)
+
+    def _columns(self) -> dict[str, Any]:
+        """One request that has the columns of the trace, so that its loop is the trace's."""
+        return {name: [1] for name in ("size", "time", "op", "ttl", "cost", "tenant") if _has(self.trace.open(), name)}
+
+    def loop(self) -> str:
+        return f"{self.cache.policy} {self.cache.admission} {sorted(self._columns())} {unit_sizes(self.cache)}"
+
+    def warm(self, note: Callable[[str], None]) -> None:
+        if not is_plain(self.cache.policy):
+            note("compiling")
+            simulate_objects(_small(self.cache), requests_from([1], **self._columns()))
+            note("")
+
+    def simulate(self, seed: int, progress: Progress) -> tuple[Outcome, Outcome | None]:
+        requests, warm_up = self._requests(), self.trace.warm_up_records()
+        cuts = [len(requests) * step // WINDOWS for step in range(1, WINDOWS)]
+        done = simulate_objects(self.cache, requests, seed=seed, warm_up=warm_up, cuts=cuts, progress=progress)
+        if not self.regret:
+            return done, None
+        return done, simulate_objects(_with(self.cache, _belady()), requests, warm_up=warm_up)
+
+    def measure(self, simulated: tuple[Outcome, Outcome | None]) -> Measured:
+        done, best = simulated
+        totals = done.totals
+        metrics: dict[str, int | float] = {
+            "requests": totals.requests,
+            "hits": totals.hits,
+            "misses": totals.misses,
+            "bytes": totals.bytes,
+            "byte_misses": totals.byte_misses,
+        }
+        if totals.requests:
+            metrics["miss_ratio"] = totals.misses / totals.requests
+        if totals.bytes:
+            metrics["byte_miss_ratio"] = totals.byte_misses / totals.bytes
+        metrics |= {name: done.counters[name] for name in COUNTED if name in done.counters}
+        if best is not None and totals.requests:
+            metrics["regret"] = (totals.misses - best.totals.misses) / totals.requests
+        for tenant, held in sorted(done.tenants.items()):
+            if held.requests:
+                metrics[f"tenants.{tenant}.requests"] = held.requests
+                metrics[f"tenants.{tenant}.miss_ratio"] = held.misses / held.requests
+        ends = np.array([end for end, _ in done.windows], float)
+        ratio = [held.misses / held.requests if held.requests else np.nan for _, held in done.windows]
+        return Measured(metrics, {"end": ends / ends[-1], "miss_ratio": np.array(ratio)}, [])
+
+    def memory(self) -> int:
+        return 150_000_000 + 40 * self.size()
+
+    def shown(self) -> list[str]:
+        return ["miss_ratio", *(["byte_miss_ratio"] if _has(self.trace.open(), "size") else [])]
+
+    def describe(self, name: str) -> Metric | None:
+        if name in METRICS:
+            return Metric(name, *METRICS[name])
+        parts = name.split(".")
+        if (
+            len(parts) == 3
+            and parts[0] == "tenants"
+            and parts[1].isdecimal()
+            and parts[2] in ("requests", "miss_ratio")
+        ):
+            unit, doc, better = METRICS[parts[2]]
+            return Metric(name, unit, f"{doc}, of one tenant", better)
+        return None
+
+    def metric_names(self) -> list[str]:
+        """Every metric that this config can give, whether or not the trace allows it."""
+        return list(METRICS)
+
+
+def _belady() -> Any:
+    return build("object-replacement", "belady")
+
+
+def _with(cache: ObjectCache, policy: Any) -> ObjectCache:
+    held = {name: getattr(cache, name) for name in ("capacity", "sizes", "quotas")}
+    return ObjectCache(policy=policy, **held)
+
+
+def _small(cache: ObjectCache) -> ObjectCache:
+    """The same loop for one request: nobody shares it."""
+    held = {name: getattr(cache, name) for name in ("capacity", "policy", "admission", "sizes")}
+    return ObjectCache(**held)
+
+
+_columns: dict[str, frozenset[str]] = {}
+
+
+def _has(trace: Trace, column: str) -> bool:
+    """Whether a trace has a column, which its first record tells."""
+    if trace.fingerprint not in _columns:
+        _columns[trace.fingerprint] = frozenset(next(iter(trace.chunks(1, 0, 1)), {}))
+    return column in _columns[trace.fingerprint]
+
+
+def _at(error: StudyError, *path: str) -> StudyError:
+    error.path = path
+    return error
