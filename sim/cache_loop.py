@@ -3,24 +3,28 @@
 What it does is specified in docs/explanation/hierarchy.md, operation by operation; the functions here are named after
 them. One module is written for each combination of policies, ways and modes; numbers of sets and everything else that
 only changes arithmetic stay data, so that a sweep over capacities compiles once.
+
+The text is put together from templates: in `fill` a line that is just ``$part`` stands for all lines of that part.
 """
 
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from types import ModuleType
 from typing import Any
 
 from tiersim.sim.source import borrow, load_module
 
-__all__ = ["COUNTERS", "FIRST_COUNTER", "HEADER", "Level", "make_loop"]
+__all__ = ["COUNTERS", "FIRST_COUNTER", "HEADER", "WRONG", "WRONG_WAY", "Level", "identifier", "make_loop", "prefixes"]
 
 HEADER = 32  # 64-bit words a cache has at the front of the state, memory after the last one
-SETS, TAGS, WORDS, STRIDE, SHADOW, LINES, SHADOW_LINES, CURSOR = range(8)
+SETS, TAGS, WORDS, STRIDE, SHADOW, LINES, SHADOW_LINES, CURSOR, WRONG, WRONG_WAY = range(10)
 MEMORY_COUNTERS = ("reads", "writes", "fetches")  # memory's header holds them first, then whether a fetch is under way
-FIRST_COUNTER = 8
+FIRST_COUNTER = 10
 COUNTERS = (
     "reads",
     "read_misses",
@@ -41,6 +45,13 @@ COUNTERS = (
     "fetch_misses",
 )
 LOAD, STORE, FETCH = 0, 1, 2  # the low two bits of an event; the rest is the line's number
+
+# Where many references miss, the processor waits for the tables of the caches. What an event needs is known before,
+# so it is asked for: the line's address FAR events ahead, and the sets that it leads to NEAR events ahead. Where few
+# miss this only costs, so each block of events decides for the next one. Measured on the bundled captures.
+FAR, NEAR, BLOCK = 32, 16, 4096
+WORTH_IT = 16  # one miss in so many references
+WIDEST = 32  # ways compared at once
 
 
 @dataclass(frozen=True)
@@ -64,13 +75,63 @@ class Level:
         return self.inclusion == "exclusive"
 
     @property
+    def allocates(self) -> bool:
+        """Whether a write that misses brings its line in."""
+        return self.write_allocate and not self.exclusive
+
+    @property
     def future(self) -> bool:
         return bool(getattr(self.policy, "needs_future", False)) and not self.log
 
+    @property
+    def filtered(self) -> bool:
+        """Whether a second hit on the line that was just used may be skipped."""
+        return getattr(self.policy, "hit_is_idempotent", False) and not self.log and not self.future
 
-def at(counter: str) -> int:
-    """Where a counter stands in a cache's header."""
-    return FIRST_COUNTER + COUNTERS.index(counter)
+
+def identifier(level: Level) -> str:
+    """The cache's name as the functions of a loop carry it."""
+    return re.sub(r"\W", "_", level.name)
+
+
+def prefixes(levels: Sequence[Level]) -> dict[type, str]:
+    """What the verbs of each policy's class are called in a loop: PREFIX_victim and so on."""
+    classes = dict.fromkeys(type(level.policy) for level in levels)
+    return {cls: f"p{place}_{cls.__name__.lower()}" for place, cls in enumerate(classes)}
+
+
+def fill(template: str, **parts: str) -> str:
+    """The template with its parts put in.
+
+    A line that is just ``$part`` becomes the lines of the part, indented as it stands, or no line where the part is
+    empty; elsewhere ``$part`` is put into the line.
+    """
+
+    def lines(match: re.Match[str]) -> str:
+        part = parts[match[2]]
+        return textwrap.indent(part, match[1]) + "\n" if part else ""
+
+    text = textwrap.dedent(template).strip("\n") + "\n"
+    text = re.sub(r"^( *)\$(\w+)\n", lines, text, flags=re.MULTILINE)
+    return re.sub(r"\$(\w+)", lambda match: parts[match[1]], text).rstrip("\n")
+
+
+def join(*parts: str) -> str:
+    """The parts that are not empty, one below the other."""
+    return "\n".join(part for part in parts if part)
+
+
+def when(condition: str, then: str, otherwise: str = "") -> str:
+    """A branch, or nothing where it would do nothing."""
+    if then == otherwise:
+        return then
+    if not then:
+        return when(f"not ({condition})", otherwise)
+    text = fill("if $condition:\n    $then", condition=condition, then=then)
+    return join(text, fill("else:\n    $otherwise", otherwise=otherwise)) if otherwise else text
+
+
+_borrow = cache(borrow)  # a study replays the same policies many times
 
 
 class _Writer:
@@ -78,100 +139,32 @@ class _Writer:
 
     def __init__(self, levels: Sequence[Level]) -> None:
         self.levels = levels
-        self.names = [re.sub(r"\W", "_", level.name) for level in levels]
+        self.names = [identifier(level) for level in levels]
         self.logs = [k for k, level in enumerate(levels) if level.log]
         self.futures = [k for k, level in enumerate(levels) if level.future]
         extra = [f"G{k}" for k in self.logs] + [f"N{k}" for k in self.futures]
-        self.state = ", ".join(["I", "S", "L", "H", *extra])
-        self.arrays = ", ".join(["tags", "words", "lines", "shadow", *(f"array_{name}" for name in extra)])
-        self.fetching = len(levels) * HEADER + FIRST_COUNTER + len(MEMORY_COUNTERS)
-        self.fetches = any(level_serves(level, "instructions") for level in levels)
-        self.bind = "\n    ".join(
-            f"{short} = pointer({long})"
-            for short, long in zip(self.state.split(", "), self.arrays.split(", "), strict=True)
-        )
-
-    def count(self, k: int, counter: str, amount: str = "1") -> str:
-        return f"S[{k * HEADER + at(counter)}] += {amount}"
-
-    def call(self, verb: str, k: int, **given: str) -> str:
-        """A call of the policy's verb with just the arguments that it names."""
-        level = self.levels[k]
-        known = {
-            "s": "S",
-            "at": "at",
-            "way": "way",
-            "kind": "0",
-            "allowed": "-1",
-            "ways": str(level.ways),
-            "next_use": "use" if level.future else "0",
-        }
-        for name in getattr(type(level.policy), "__dataclass_fields__", {}):
-            known[name] = repr(getattr(level.policy, name))
-        known |= given
-        arguments = ", ".join(known[name] for name in self.verbs[type(level.policy)].arguments[verb])
-        return f"{self.prefixes[type(level.policy)]}_{verb}({arguments})"
-
-    def place(self, k: int) -> str:
-        """Lines that find the set of line x."""
-        c = k * HEADER
-        find = f"L[x] & (S[{c + SETS}] - 1)" if self.levels[k].power_of_two else f"L[x] % S[{c + SETS}]"
-        return f"""
-    group = {find}
-    base = S[{c + TAGS}] + group * {self.levels[k].ways}
-    at = S[{c + WORDS}] + group * S[{c + STRIDE}]"""
-
-    def reference(self, k: int) -> str:
-        """Lines that note a reference for Belady: into the log, or the next use out of the future."""
-        c = k * HEADER + CURSOR
-        if self.levels[k].log:
-            return f"\n    G{k}[S[{c}]] = x\n    S[{c}] += 1"
-        if self.levels[k].future:
-            return f"\n    use = N{k}[S[{c}]]\n    S[{c}] += 1"
-        return ""
-
-    def touch(self, k: int, verb: str = "touch") -> str:
-        if not self.levels[k].classify:
-            return ""
-        if verb in ("bring", "see", "put"):
-            return f"\n    shadow_{verb}(S, H, x, {k * HEADER})"
-        return f"\n    kind_of_miss = shadow_{verb}(S, H, x, {k * HEADER})"
-
-    def fetch(self, k: int, counter: str, indent: str = "    ") -> str:
-        """A line that counts a fetch apart from other reads, where there are any."""
-        return f"\n{indent}{self.count(k, counter, f'S[{self.fetching}]')}" if self.fetches else ""
-
-    def classify(self, k: int, indent: str = "    ") -> str:
-        return f"\n{indent}S[{k * HEADER + at('cold')} + kind_of_miss] += 1" if self.levels[k].classify else ""
-
-    def below(self, k: int, operation: str, line: str = "x", *more: str) -> str:
-        n = self.levels[k].below
-        if n is not None:
-            return f"{operation}_{self.names[n]}({', '.join((self.state, line, *more))})"
-        verb = "read" if operation == "read" else "write"
-        return f"{verb}_memory(S, {len(self.levels) * HEADER + FIRST_COUNTER})"
-
-    def above(self, k: int) -> list[int]:
-        """All caches that stand on k, directly or not."""
-        direct = [j for j, level in enumerate(self.levels) if level.below == k]
-        return direct + [further for j in direct for further in self.above(j)]
+        self.pointers = ["I", "S", "L", "H", *extra]
+        self.arrays = ["tags", "words", "lines", "shadow", *(f"array_{name}" for name in extra)]
+        self.state = ", ".join(self.pointers)
+        self.memory = len(levels) * HEADER + FIRST_COUNTER
+        self.fetching = self.memory + len(MEMORY_COUNTERS)
+        self.fetches = any("instructions" in level.serves for level in levels)
+        self.prefixes = prefixes(levels)
+        self.verbs = {cls: _borrow(cls, ("hit", "fill", "victim"), prefix) for cls, prefix in self.prefixes.items()}
 
     def text(self) -> str:
-        classes = list(dict.fromkeys(type(level.policy) for level in self.levels))
-        self.prefixes = {cls: f"p{place}_{cls.__name__.lower()}" for place, cls in enumerate(classes)}
-        self.verbs = {cls: borrow(cls, ("hit", "fill", "victim"), prefix) for cls, prefix in self.prefixes.items()}
-        parts = [SHARED, *(verbs.text for verbs in self.verbs.values())]
+        parts = [SHARED, *(verbs.text.replace("@jit\n", "@inline\n") for verbs in self.verbs.values())]
         parts += [self.find(ways) for ways in sorted({level.ways for level in self.levels})]
         # a function is written before those that call it, so lower caches come first
-        for k in self.bottom_up():
-            if self.dropped(k):
-                parts.append(self.drop(k))
+        parts += [self.drop(k) for k in self.bottom_up() if self.dropped(k)]
         for k in self.bottom_up():
             parts += [self.insert(k), self.read(k), self.store(k), self.writeback(k)]
             if self.levels[k].exclusive:
                 parts.append(self.put(k))
-        parts.append(self.run())
-        return "\n".join(parts)
+        parts += [self.look_ahead(), self.run()]
+        return "\n\n\n".join(parts) + "\n"
+
+    # the graph
 
     def bottom_up(self) -> list[int]:
         def depth(k: int) -> int:
@@ -180,303 +173,494 @@ class _Writer:
 
         return sorted(range(len(self.levels)), key=depth)
 
-    def find(self, ways: int) -> str:
-        return f"""
-@jit
-def find_{ways}(I, base, x):
-    way = -1
-    for j in range({ways}):
-        if I[base + j] | 1 == x << 1 | 1:
-            way = j
-    return way
-"""
-
-    def drop(self, k: int) -> str:
-        return f"""
-@jit
-def drop_{self.names[k]}(I, S, L, x):{self.place(k)}
-    way = find_{self.levels[k].ways}(I, base, x)
-    if way < 0:
-        return 0
-    {self.count(k, "invalidations")}
-    dirty = I[base + way] & 1
-    I[base + way] = -1
-    return dirty
-"""
-
-    def insert(self, k: int) -> str:
-        level, name, n = self.levels[k], self.names[k], self.levels[k].below
-        drops = ""
-        if level.inclusion == "inclusive":
-            drops = "".join(f"\n        dirty_old |= drop_{self.names[j]}(I, S, L, old)" for j in self.above(k))
-        if n is not None and self.levels[n].exclusive:
-            give = self.below(k, "put", "old", "dirty_old")
-        else:
-            give = f"""if dirty_old:
-            {self.count(k, "writebacks")}
-            {self.below(k, "writeback", "old")}"""
-        use = ", use" if level.future else ""
-        return f"""
-@jit
-def insert_{name}({self.state}, x, base, at, dirty{use}):
-    {self.empty(k)}
-    old = -1
-    dirty_old = 0
-    if way == {level.ways}:
-        way = {self.call("victim", k)}
-        old = I[base + way] >> 1
-        dirty_old = I[base + way] & 1
-        {self.count(k, "evictions")}
-    I[base + way] = x << 1 | dirty
-    {self.count(k, "fills")}
-    {self.call("fill", k)}
-    if old >= 0:{drops}
-        {give}
-    return way
-"""
-
-    def empty(self, k: int) -> str:
-        """Lines that set `way` to the first empty way, or to the number of ways."""
-        ways = self.levels[k].ways
-        scan = f"while way < {ways} and I[base + way] != -1:\n{{0}}    way += 1"
-        if self.levels[k].exclusive or self.dropped(k):
-            return "way = 0\n    " + scan.format("    ")
-        # ways fill up in order and stay full, so the last one tells
-        return f"way = {ways}\n    if I[base + {ways - 1}] == -1:\n        way = 0\n        " + scan.format("        ")
+    def above(self, k: int) -> list[int]:
+        """All caches that stand on k, directly or not."""
+        direct = [j for j, level in enumerate(self.levels) if level.below == k]
+        return direct + [further for j in direct for further in self.above(j)]
 
     def dropped(self, k: int) -> bool:
         """Whether an inclusive cache below can make cache k drop lines."""
         return any(level.inclusion == "inclusive" and k in self.above(j) for j, level in enumerate(self.levels))
 
-    def bring(self, k: int, indent: str) -> str:
-        """Lines that read x from below and insert it; `way` is where it went."""
+    def over_exclusive(self, k: int) -> bool:
+        n = self.levels[k].below
+        return n is not None and self.levels[n].exclusive
+
+    def below(self, k: int, operation: str, line: str = "x", *more: str) -> str:
+        """An operation of the next cache, or of memory."""
+        n = self.levels[k].below
+        if n is not None:
+            return f"{operation}_{self.names[n]}({', '.join((self.state, line, *more))})"
+        return f"{'read' if operation == 'read' else 'write'}_memory(S, {self.memory})"
+
+    # pieces of functions; each is some lines, or none where there is nothing to do
+
+    def word(self, k: int, place: int) -> str:
+        return f"S[{k * HEADER + place}]"
+
+    def counter(self, k: int, counter: str) -> str:
+        return self.word(k, FIRST_COUNTER + COUNTERS.index(counter))
+
+    def count(self, k: int, counter: str) -> str:
+        return f"{self.counter(k, counter)} += 1"
+
+    def count_fetch(self, k: int, counter: str) -> str:
+        """Counts a fetch apart from other reads, where there are any."""
+        return f"{self.counter(k, counter)} += S[{self.fetching}]" if self.fetches else ""
+
+    def call(self, verb: str, k: int) -> str:
+        """A call of the policy's verb with just the arguments that it names."""
         level = self.levels[k]
-        use = ", use" if level.future else ""
+        known = {"s": "S", "at": "at", "way": "way", "kind": "0", "allowed": "-1", "ways": str(level.ways)}
+        known["next_use"] = "use" if level.future else "0"
+        for name in getattr(type(level.policy), "__dataclass_fields__", {}):
+            known[name] = repr(getattr(level.policy, name))
+        arguments = ", ".join(known[name] for name in self.verbs[type(level.policy)].arguments[verb])
+        return f"{self.prefixes[type(level.policy)]}_{verb}({arguments})"
+
+    def place(self, k: int, line: str = "x", *, given: tuple[str, ...] = ()) -> str:
+        """Finds the set of a line: where its tags and the policy's words begin."""
+        sets, tags, words, stride = given or (self.word(k, place) for place in (SETS, TAGS, WORDS, STRIDE))
+        index = f"L[{line}] & ({sets} - 1)" if self.levels[k].power_of_two else f"L[{line}] % {sets}"
+        return f"group = {index}\nbase = {tags} + group * {self.levels[k].ways}\nat = {words} + group * {stride}"
+
+    def note(self, k: int) -> str:
+        """Notes a reference for Belady: into the log, or the next use out of the future."""
+        cursor = self.word(k, CURSOR)
+        if self.levels[k].log:
+            return f"G{k}[{cursor}] = x\n{cursor} += 1"
+        if self.levels[k].future:
+            return f"use = N{k}[{cursor}]\n{cursor} += 1"
+        return ""
+
+    def shadow(self, k: int, verb: str) -> str:
+        """Tells the shadow; a demand reference asks what kind of miss this would be."""
+        if not self.levels[k].classify:
+            return ""
+        answer = "kind_of_miss = " if verb in ("touch", "pass", "take") else ""
+        return f"{answer}shadow_{verb}(S, H, x, {k * HEADER})"
+
+    def count_kind(self, k: int) -> str:
+        cold = k * HEADER + FIRST_COUNTER + COUNTERS.index("cold")
+        return f"S[{cold} + kind_of_miss] += 1" if self.levels[k].classify else ""
+
+    def look_up(self, k: int) -> str:
+        return f"way = find_{self.levels[k].ways}(I, base, x)"
+
+    def inserted(self, k: int, dirty: str) -> str:
+        use = ", use" if self.levels[k].future else ""
+        return f"insert_{self.names[k]}({self.state}, x, base, at, {dirty}{use})"
+
+    def bring(self, k: int) -> str:
+        """Reads x from below and inserts it; `way` is where it went."""
         settle = ""
-        n = level.below
-        if not level.write_back and n is not None and self.levels[n].exclusive:
-            settle = f"\n{indent}if dirty:\n{indent}    {self.below(k, 'writeback')}\n{indent}    dirty = 0"
-        return (
-            f"\n{indent}dirty = {self.below(k, 'read')}{settle}"
-            f"\n{indent}way = insert_{self.names[k]}({self.state}, x, base, at, dirty{use})"
+        if not self.levels[k].write_back and self.over_exclusive(k):
+            settle = when("dirty", f"{self.below(k, 'writeback')}\ndirty = 0")
+        return join(f"dirty = {self.below(k, 'read')}", settle, f"way = {self.inserted(k, 'dirty')}")
+
+    def stored(self, k: int) -> str:
+        """A store to a line that is present in `way`."""
+        return "I[base + way] = x << 1 | 1" if self.levels[k].write_back else self.below(k, "store")
+
+    # the functions of a cache
+
+    def find(self, ways: int) -> str:
+        """The way of a line, or -1."""
+        whole = range(0, ways - WIDEST, WIDEST)
+        last = len(whole) * WIDEST
+        many = f"""
+            for begin in range(0, {last}, {WIDEST}):
+                way = find(I, base + begin, {WIDEST}, x)
+                if way >= 0:
+                    return begin + way
+            way = find(I, base + {last}, {ways - last}, x)
+            return way + {last} if way >= 0 else -1"""
+        return fill(
+            """
+            @inline
+            def find_$ways(I, base, x):
+                $body
+            """,
+            ways=str(ways),
+            body=fill(many) if last else f"return find(I, base, {ways}, x)",
+        )
+
+    def drop(self, k: int) -> str:
+        return fill(
+            """
+            @inline
+            def drop_$name(I, S, L, x):
+                $place
+                $look_up
+                if way < 0:
+                    return 0
+                $count
+                dirty = I[base + way] & 1
+                I[base + way] = -1
+                return dirty
+            """,
+            name=self.names[k],
+            place=self.place(k),
+            look_up=self.look_up(k),
+            count=self.count(k, "invalidations"),
+        )
+
+    def insert(self, k: int) -> str:
+        level = self.levels[k]
+        drops = []
+        if level.inclusion == "inclusive":
+            drops = [f"dirty_old |= drop_{self.names[j]}(I, S, L, old)" for j in self.above(k)]
+        if self.over_exclusive(k):
+            give = self.below(k, "put", "old", "dirty_old")
+        elif not level.write_back and not drops:
+            give = ""  # a write-through cache holds no dirty line
+        else:
+            give = when("dirty_old", join(self.count(k, "writebacks"), self.below(k, "writeback", "old")))
+        empty = f"way = find_{level.ways}(I, base, -1)"
+        if not (level.exclusive or self.dropped(k)):  # ways fill up in order and stay full, so the last one tells
+            empty = join("way = -1", when(f"I[base + {level.ways - 1}] == -1", empty))
+        return fill(
+            """
+            @inline
+            def insert_$name($state, x, base, at, dirty$use):
+                $empty
+                old = -1
+                dirty_old = 0
+                if way < 0:
+                    way = $victim
+                    if way < 0 or way >= $ways:
+                        way = refuse(S, $header, way)
+                    old = I[base + way] >> 1
+                    dirty_old = I[base + way] & 1
+                    $evictions
+                I[base + way] = x << 1 | dirty
+                $fills
+                $told
+                $evicted
+                return way
+            """,
+            name=self.names[k],
+            state=self.state,
+            use=", use" if level.future else "",
+            empty=empty,
+            victim=self.call("victim", k),
+            ways=str(level.ways),
+            header=str(k * HEADER),
+            evictions=self.count(k, "evictions"),
+            fills=self.count(k, "fills"),
+            told=self.call("fill", k),
+            evicted=when("old >= 0", join(*drops, give)),
         )
 
     def read(self, k: int) -> str:
-        level, name = self.levels[k], self.names[k]
-        if level.exclusive:
-            hit = f"""{self.count(k, "taken")}
-        dirty = I[base + way] & 1
-        I[base + way] = -1
-        return dirty"""
-            miss = f"\n    return {self.below(k, 'read')}"
+        if self.levels[k].exclusive:
+            hit = join(self.count(k, "taken"), "dirty = I[base + way] & 1\nI[base + way] = -1\nreturn dirty")
+            miss = f"return {self.below(k, 'read')}"
         else:
-            hit = f"{self.call('hit', k)}\n        return 0"
-            miss = self.bring(k, "    ") + "\n    return 0"
-        return f"""
-@jit
-def read_{name}({self.state}, x):{self.place(k)}
-    {self.count(k, "reads")}{self.fetch(k, "fetches")}{self.reference(k)}{
-            self.touch(k, "take" if level.exclusive else "touch")
-        }
-    way = find_{level.ways}(I, base, x)
-    if way >= 0:
-        {hit}
-    {self.count(k, "read_misses")}{self.fetch(k, "fetch_misses")}{self.classify(k)}{miss}
-"""
-
-    def stored(self, k: int, indent: str) -> str:
-        """Lines for a store to a line that is present in `way`."""
-        if self.levels[k].write_back:
-            return f"\n{indent}I[base + way] = x << 1 | 1"
-        return f"\n{indent}{self.below(k, 'store')}"
-
-    def allocates(self, k: int) -> bool:
-        return self.levels[k].write_allocate and not self.levels[k].exclusive
+            hit = f"{self.call('hit', k)}\nreturn 0"
+            miss = f"{self.bring(k)}\nreturn 0"
+        return fill(
+            """
+            @inline
+            def read_$name($state, x):
+                $place
+                $reads
+                $fetches
+                $note
+                $shadow
+                $look_up
+                if way >= 0:
+                    $hit
+                $misses
+                $fetch_misses
+                $kind
+                $miss
+            """,
+            name=self.names[k],
+            state=self.state,
+            place=self.place(k),
+            reads=self.count(k, "reads"),
+            fetches=self.count_fetch(k, "fetches"),
+            note=self.note(k),
+            shadow=self.shadow(k, "take" if self.levels[k].exclusive else "touch"),
+            look_up=self.look_up(k),
+            hit=hit,
+            misses=self.count(k, "read_misses"),
+            fetch_misses=self.count_fetch(k, "fetch_misses"),
+            kind=self.count_kind(k),
+            miss=miss,
+        )
 
     def store(self, k: int) -> str:
-        level, name = self.levels[k], self.names[k]
-        if self.allocates(k):
-            miss = self.bring(k, "    ") + self.stored(k, "    ")
-        else:
-            miss = f"\n    {self.below(k, 'store')}"
-        return f"""
-@jit
-def store_{name}({self.state}, x):{self.place(k)}
-    {self.count(k, "writes")}{self.reference(k)}{self.touch(k, "touch" if self.allocates(k) else "pass")}
-    way = find_{level.ways}(I, base, x)
-    if way >= 0:
-        {self.call("hit", k)}{self.stored(k, "        ")}
-        return 0
-    {self.count(k, "write_misses")}{self.classify(k)}{miss}
-    return 0
-"""
+        level = self.levels[k]
+        return fill(
+            """
+            @inline
+            def store_$name($state, x):
+                $place
+                $writes
+                $note
+                $shadow
+                $look_up
+                if way >= 0:
+                    $hit
+                else:
+                    $misses
+                    $kind
+                    $bring
+                $stored
+                return 0
+            """,
+            name=self.names[k],
+            state=self.state,
+            place=self.place(k),
+            writes=self.count(k, "writes"),
+            note=self.note(k),
+            shadow=self.shadow(k, "touch" if level.allocates else "pass"),
+            look_up=self.look_up(k),
+            hit=self.call("hit", k),
+            misses=self.count(k, "write_misses"),
+            kind=self.count_kind(k),
+            bring=self.bring(k) if level.allocates else "",
+            stored=self.stored(k) if level.allocates else when("way >= 0", self.stored(k), self.below(k, "store")),
+        )
 
     def writeback(self, k: int) -> str:
-        level, name = self.levels[k], self.names[k]
-        use = ", use" if level.future else ""
-        on = f"\n        {self.below(k, 'writeback')}" if not level.write_back else ""
-        hit = "\n        I[base + way] = x << 1 | 1" if level.write_back else on
-        if level.future:
-            hit = f"\n        {self.call('hit', k)}" + hit
-        miss = f"\n        {self.below(k, 'writeback')}"
-        if self.allocates(k):
-            miss = f"\n        insert_{name}({self.state}, x, base, at, {int(level.write_back)}{use})" + on
-        return f"""
-@jit
-def writeback_{name}({self.state}, x):{self.place(k)}
-    {self.count(k, "writebacks_in")}{self.reference(k)}{self.touch(k, "bring" if self.allocates(k) else "see")}
-    way = find_{level.ways}(I, base, x)
-    if way >= 0:{hit}
-    else:
-        {self.count(k, "writeback_misses")}{miss}
-    return 0
-"""
+        level = self.levels[k]
+        mark = "I[base + way] = x << 1 | 1" if level.write_back else ""
+        pass_on = self.below(k, "writeback")
+        if level.allocates:
+            miss, after = self.inserted(k, str(int(level.write_back))), "" if level.write_back else pass_on
+        else:
+            miss, after = "", when("way < 0", pass_on) if level.write_back else pass_on
+        return fill(
+            """
+            @inline
+            def writeback_$name($state, x):
+                $place
+                $received
+                $note
+                $shadow
+                $look_up
+                if way >= 0:
+                    $hit
+                else:
+                    $misses
+                    $miss
+                $after
+                return 0
+            """,
+            name=self.names[k],
+            state=self.state,
+            place=self.place(k),
+            received=self.count(k, "writebacks_in"),
+            note=self.note(k),
+            shadow=self.shadow(k, "bring" if level.allocates else "see"),
+            look_up=self.look_up(k),
+            hit=join(self.call("hit", k) if level.future else "", mark) or "pass",
+            misses=self.count(k, "writeback_misses"),
+            miss=miss,
+            after=after,
+        )
 
     def put(self, k: int) -> str:
-        level, name = self.levels[k], self.names[k]
-        return f"""
-@jit
-def put_{name}({self.state}, x, dirty):{self.place(k)}
-    {self.count(k, "puts")}{self.touch(k, "put")}
-    way = find_{level.ways}(I, base, x)
-    if way >= 0:
-        I[base + way] |= dirty
-        {self.call("hit", k)}
-    else:
-        insert_{name}({self.state}, x, base, at, dirty)
-    return 0
-"""
+        return fill(
+            """
+            @inline
+            def put_$name($state, x, dirty):
+                $place
+                $puts
+                $shadow
+                $look_up
+                if way >= 0:
+                    I[base + way] |= dirty
+                    $hit
+                else:
+                    $insert
+                return 0
+            """,
+            name=self.names[k],
+            state=self.state,
+            place=self.place(k),
+            puts=self.count(k, "puts"),
+            shadow=self.shadow(k, "put"),
+            look_up=self.look_up(k),
+            hit=self.call("hit", k),
+            insert=self.inserted(k, "dirty"),
+        )
+
+    # the main loop
+
+    def look_ahead(self) -> str:
+        """Asks for what events to come will need: never a result, only time."""
+        entries = [k for k, level in enumerate(self.levels) if level.serves]
+        far = [k for k in range(len(self.levels)) if k not in entries] or entries
+        shadows = [k for k, level in enumerate(self.levels) if level.classify]
+        return fill(
+            """
+            @inline
+            def look_ahead(I, S, L, H, E, i, count):
+                x = E[min(i + $FAR, count - 1)] >> 2
+                prefetch(L, x)
+                $shadows
+                x = E[min(i + $NEAR, count - 1)] >> 2
+                $sets
+            """,
+            FAR=str(FAR),
+            NEAR=str(NEAR),
+            shadows=join(*(f"prefetch(H, {self.word(k, SHADOW)} + 2 * (x + 1))" for k in shadows)),
+            sets=join(*(join(self.place(k), "prefetch(I, base)", "prefetch(S, at)") for k in far)),
+        )
 
     def run(self) -> str:
-        """The main loop: hits in the entry caches are settled here, everything else in the functions above."""
+        """The loop over events: hits in the entry caches are settled here, everything else in the functions above."""
         entries = [k for k, level in enumerate(self.levels) if level.serves]
-        data = next((k for k in entries if level_serves(self.levels[k], "data")), None)
-        fetch = next((k for k in entries if level_serves(self.levels[k], "instructions")), None)
-        bodies = []
+        data = next((k for k in entries if "data" in self.levels[k].serves), None)
+        fetch = next((k for k in entries if "instructions" in self.levels[k].serves), None)
+        apart = ""
         if fetch is not None and fetch != data:
-            bodies.append(
-                f"        if kind == {FETCH}:{self.entry(fetch, '            ', data=False)}            continue\n"
-            )
-        if data is not None:
-            bodies.append(self.entry(data, "        ", data=True))
-        setup = "".join(f"    last_{self.names[k]} = -1\n    spot_{self.names[k]} = 0\n" for k in entries)
-        counts = "".join(
-            f"    {self.count(k, 'reads', f'reads_{self.names[k]}')}\n"
-            f"    {self.count(k, 'writes', f'writes_{self.names[k]}')}\n"
-            for k in entries
-        )
-        zero = "".join(f"    reads_{self.names[k]} = 0\n    writes_{self.names[k]} = 0\n" for k in entries)
+            apart = when(f"kind == {FETCH}", join(self.entry(fetch, data=False), "continue"))
+        begin, end, missed = [], [], []
+        for k in entries:
+            name = self.names[k]
+            begin += [f"last_{name} = -1", f"spot_{name} = 0", f"reads_{name} = 0", f"writes_{name} = 0"]
+            begin += [f"{what}_{name} = {self.word(k, where)}" for what, where in PLACE.items()]
+            end += [f"{self.counter(k, what)} += {what}_{name}" for what in ("reads", "writes")]
+            missed += [self.counter(k, "read_misses"), self.counter(k, "write_misses")]
         if fetch is not None:
-            zero += "    fetches = 0\n"
-            counts += f"    {self.count(fetch, 'fetches', 'fetches')}\n"
-        return f"""
-@jit_cached
-def run(events, count, {self.arrays}):
-    {self.bind}
-    E = pointer(events)
-{setup}{zero}    for i in range(count):
-        x = E[i] >> 2
-        kind = E[i] & 3
-{"".join(bodies)}{counts}    return 0
-"""
-
-    def entry(self, k: int, indent: str, *, data: bool) -> str:
-        """One reference of the program at an entry cache."""
-        level, name = self.levels[k], self.names[k]
-        others = [j for j, other in enumerate(self.levels) if other.serves and j != k]
-        inclusive = any(other.inclusion == "inclusive" for other in self.levels)
-        filtered = getattr(level.policy, "hit_is_idempotent", False) and not level.log and not level.future
-        forget = "".join(f"last_{self.names[j]} = -1\n" for j in others) if inclusive else ""
-        lines = []
-        lines.append(
-            f"reads_{name} += kind != {STORE}\nwrites_{name} += kind == {STORE}" if data else f"reads_{name} += 1"
+            begin.append("fetches = 0")
+            end.append(f"{self.counter(fetch, 'fetches')} += fetches")
+        return fill(
+            """
+            @jit_cached
+            def run(events, count, $arrays):
+                $bind
+                E = pointer(events)
+                $begin
+                ahead = False
+                for start in range(0, count, $BLOCK):
+                    stop = min(start + $BLOCK, count)
+                    missed = $missed
+                    for i in range(start, stop):
+                        if ahead:
+                            look_ahead(I, S, L, H, E, i, count)
+                        x = E[i] >> 2
+                        kind = E[i] & 3
+                        $apart
+                        $data
+                    ahead = ($missed - missed) * $WORTH_IT > stop - start
+                $end
+                return 0
+            """,
+            arrays=", ".join(self.arrays),
+            bind="\n".join(
+                f"{short} = pointer({long})" for short, long in zip(self.pointers, self.arrays, strict=True)
+            ),
+            begin=join(*begin),
+            BLOCK=str(BLOCK),
+            missed=" + ".join(missed),
+            apart=apart,
+            data=self.entry(data, data=True) if data is not None else "",
+            WORTH_IT=str(WORTH_IT),
+            end=join(*end),
         )
-        if level_serves(level, "instructions"):
-            lines.append(f"fetches += kind == {FETCH}")
-        if filtered:
-            again = "continue"
-            if data:
-                mark = f"I[spot_{name}] = x << 1 | 1" if level.write_back else self.below(k, "store")
-                again = f"if kind == {STORE}:\n    {mark}\ncontinue"
-            lines.append(f"if x == last_{name}:\n" + _indent(again, "    "))
-        lines.append(_dedent(self.place(k) + self.reference(k)))
-        if data and not self.allocates(k):
-            lines.append(
-                f"if kind == {STORE}:\n{_indent(_dedent(self.touch(k, 'pass')) or 'pass', '    ')}\n"
-                f"else:\n{_indent(_dedent(self.touch(k)) or 'pass', '    ')}"
+
+    def entry(self, k: int, *, data: bool) -> str:
+        """One reference of the program at an entry cache; `data` says that it may be a store."""
+        level, name = self.levels[k], self.names[k]
+        fetches = "instructions" in level.serves
+
+        def if_store(then: str, otherwise: str = "") -> str:
+            return when(f"kind == {STORE}", then, otherwise) if data else otherwise
+
+        # an inclusive cache further down may take away the line that another entry cache used last
+        inclusive = any(other.inclusion == "inclusive" for other in self.levels)
+        forget = [f"last_{self.names[j]} = -1" for j, other in enumerate(self.levels) if other.serves and j != k]
+        forget = [f"last_{name} = -1", *(forget if inclusive else [])]
+
+        mark = f"I[spot_{name}] = x << 1 | 1" if level.write_back else self.below(k, "store")
+        again = when(f"x == last_{name}", join(if_store(mark), "continue")) if level.filtered else ""
+        remember = ""
+        if level.filtered:  # only after a hit: the first hit after a fill may mean something to the policy
+            remember = f"last_{name} = x\nspot_{name} = base + way"
+            if level.classify and not level.allocates:  # a store does not enter the shadow, a load would
+                remember = if_store(f"last_{name} = -1", remember)
+        goes_by = ""
+        if data and not level.allocates:
+            goes_by = when(
+                f"way < 0 and kind == {STORE}",
+                join(self.count(k, "write_misses"), self.count_kind(k), self.below(k, "store"), *forget, "continue"),
             )
-        else:
-            lines.append(_dedent(self.touch(k)))
-        lines.append(f"way = find_{level.ways}(I, base, x)")
-        origin = f"S[{self.fetching}] = kind >> 1" if level_serves(level, "instructions") else ""
-        if self.fetches and not origin:
-            origin = f"S[{self.fetching}] = 0"
-        hit = self.call("hit", k)
+        count = f"reads_{name} += 1"
         if data:
-            stored = self.stored(k, "").strip()
-            hit += f"\nif kind == {STORE}:\n    {stored}"
-        count = self.count(k, "read_misses")
-        if origin:
-            count = f"{origin}\n{count}"
-        if level_serves(level, "instructions"):
-            count += self.fetch(k, "fetch_misses", "")
-        miss = f"{count}{self.classify(k, '')}{self.bring(k, '')}"
-        if data:
-            if self.allocates(k):
-                bring = f"{self.classify(k, '')}{self.bring(k, '')}".strip()
-                miss = (
-                    f"if kind == {STORE}:\n    {self.count(k, 'write_misses')}\n{_indent(origin, '    ')}\n"
-                    f"else:\n{_indent(count, '    ')}\n{bring}\n"
-                    f"if kind == {STORE}:\n    {stored}"
-                )
+            count = f"reads_{name} += kind != {STORE}\nwrites_{name} += kind == {STORE}"
+        return fill(
+            """
+            $count
+            $count_fetches
+            $again
+            $place
+            $note
+            $shadow
+            $look_up
+            $origin
+            $goes_by
+            if way >= 0:
+                $hit
+                $remember
             else:
-                miss = (
-                    f"if kind == {STORE}:\n    {self.count(k, 'write_misses')}"
-                    + _indent(self.classify(k, ""), "    ")
-                    + f"\n    {self.below(k, 'store')}\n    {'last_' + name + ' = -1' if filtered else 'pass'}\n"
-                    + _indent(forget, "    ")
-                    + f"    continue\n{miss}"
-                )
-        if filtered:  # only after a hit: the first hit after a fill may mean something to the policy
-            hit += f"\nlast_{name} = x"
-            if data and level.classify and not self.allocates(k):  # a store does not enter the shadow, a load would
-                hit += f"\nif kind == {STORE}:\n    last_{name} = -1"
-            if data and level.write_back:
-                hit += f"\nspot_{name} = base + way"
-            miss += f"\nlast_{name} = -1"
-        lines.append(f"if way >= 0:\n{_indent(hit, '    ')}\nelse:\n{_indent(miss + chr(10) + forget, '    ')}")
-        body = "\n".join(line for line in lines if line.strip())
-        return ("\n" if not data else "") + _indent(body, indent) + "\n"
+                $misses
+                $kind
+                $bring
+                $forget
+            $stored
+            """,
+            count=count,
+            count_fetches=f"fetches += kind == {FETCH}" if fetches else "",
+            again=again,
+            place=self.place(k, given=tuple(f"{what}_{name}" for what in PLACE)),
+            note=self.note(k),
+            shadow=if_store(self.shadow(k, "touch" if level.allocates else "pass"), self.shadow(k, "touch")),
+            look_up=self.look_up(k),
+            origin=f"S[{self.fetching}] = kind >> 1" if self.fetches else "",
+            goes_by=goes_by,
+            hit=self.call("hit", k),
+            remember=remember,
+            misses=if_store(
+                self.count(k, "write_misses"),
+                join(self.count(k, "read_misses"), self.count_fetch(k, "fetch_misses") if fetches else ""),
+            ),
+            kind=self.count_kind(k),
+            bring=self.bring(k),
+            forget=join(*forget),
+            stored=if_store(self.stored(k)),
+        )
 
 
-def level_serves(level: Level, what: str) -> bool:
-    """Whether an entry cache serves data or instructions."""
-    return what in level.serves
-
-
-def _dedent(text: str) -> str:
-    return "\n".join(line[4:] if line.startswith("    ") else line for line in text.strip("\n").split("\n"))
-
-
-def _indent(text: str, by: str) -> str:
-    return "\n".join(by + line if line.strip() else line for line in text.split("\n"))
-
-
+PLACE = {"sets": SETS, "tags": TAGS, "words": WORDS, "stride": STRIDE}
 SHARED = f"""
-@jit
+@inline
 def read_memory(S, at):
     S[at] += 1
     S[at + 2] += S[at + 3]
     return 0
 
 
-@jit
+@inline
 def write_memory(S, at):
     S[at + 1] += 1
     return 0
 
 
 @jit
+def refuse(S, c, way):
+    if S[c + {WRONG}] == 0:
+        S[c + {WRONG}] = 1
+        S[c + {WRONG_WAY}] = way
+    return 0
+
+
+@inline
 def shadow_remove(H, base, x):
     before = H[base + 2 * x]
     after = H[base + 2 * x + 1]
@@ -484,7 +668,7 @@ def shadow_remove(H, base, x):
     H[base + 2 * after] = before
 
 
-@jit
+@inline
 def shadow_front(H, base, x):
     first = H[base + 1]
     H[base + 2 * x] = 0
@@ -493,7 +677,7 @@ def shadow_front(H, base, x):
     H[base + 1] = x
 
 
-@jit
+@inline
 def shadow_enter(S, H, x, c):
     base = S[c + {SHADOW}]
     if S[c + {SHADOW_LINES}] == S[c + {LINES}]:
@@ -506,7 +690,7 @@ def shadow_enter(S, H, x, c):
     return 0
 
 
-@jit
+@inline
 def shadow_touch(S, H, x, c):
     base = S[c + {SHADOW}]
     x += 1
@@ -521,7 +705,7 @@ def shadow_touch(S, H, x, c):
     return 2 + before
 
 
-@jit
+@inline
 def shadow_pass(S, H, x, c):
     base = S[c + {SHADOW}]
     x += 1
@@ -534,7 +718,7 @@ def shadow_pass(S, H, x, c):
     return 2 + before
 
 
-@jit
+@inline
 def shadow_see(S, H, x, c):
     at = S[c + {SHADOW}] + 2 * (x + 1)
     if H[at] == -2:
@@ -542,14 +726,14 @@ def shadow_see(S, H, x, c):
     return 0
 
 
-@jit
+@inline
 def shadow_bring(S, H, x, c):
     if H[S[c + {SHADOW}] + 2 * (x + 1)] < 0:
         shadow_enter(S, H, x + 1, c)
     return 0
 
 
-@jit
+@inline
 def shadow_take(S, H, x, c):
     base = S[c + {SHADOW}]
     x += 1
@@ -563,7 +747,7 @@ def shadow_take(S, H, x, c):
     return 2 + before
 
 
-@jit
+@inline
 def shadow_put(S, H, x, c):
     base = S[c + {SHADOW}]
     x += 1

@@ -11,6 +11,7 @@ import ast
 import hashlib
 import importlib.util
 import inspect
+import linecache
 import os
 import sys
 import textwrap
@@ -30,8 +31,24 @@ _importing = Lock()  # threads may want the same loop at once
 
 JIT = "@njit(_nrt=False, error_model='numpy')\n"
 JIT_CACHED = "@njit(_nrt=False, error_model='numpy', cache=True, nogil=True)\n"
-HEADER = "from numba import njit\nfrom tiersim.sim.pointers import pointer\n"
-PLAIN_HEADER = "def pointer(array):\n    return array\n"
+HEADER = "from numba import njit\nfrom tiersim.sim.pointers import find, inline, pointer, prefetch\n"
+PLAIN_HEADER = """
+def inline(function):
+    return function
+
+def pointer(array):
+    return array
+
+def prefetch(address, index):
+    return
+
+def find(tags, base, ways, x):
+    for way in range(ways):
+        if tags[base + way] | 1 == x << 1 | 1:
+            return way
+    return -1
+
+"""
 
 
 class Borrowed:
@@ -155,9 +172,12 @@ def load_module(text: str, *, compiled: bool, about: str = "") -> ModuleType:
     Python.
     """
     if not compiled:
-        module = ModuleType("tiersim_plain_loop")
         plain = PLAIN_HEADER + text.replace("@jit_cached\n", "").replace("@jit\n", "")
-        exec(compile(plain, "<plain loop>", "exec"), module.__dict__)
+        module = ModuleType("tiersim_plain_loop")
+        module.__file__ = f"<plain loop {hashlib.sha256(plain.encode()).hexdigest()[:20]}>"
+        # for debuggers and messages, which ask here for the lines of a file
+        linecache.cache[module.__file__] = (len(plain), None, plain.splitlines(keepends=True), module.__file__)
+        exec(compile(plain, module.__file__, "exec"), module.__dict__)
         return module
     body = f'"""{about}"""\n' + HEADER + text.replace("@jit_cached\n", JIT_CACHED).replace("@jit\n", JIT)
     digest = hashlib.sha256((body + _parts()).encode()).hexdigest()[:20]

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from tiersim._base.errors import AuditError, PolicyError
 from tiersim._base.registry import build
-from tiersim.sim import kernels
-from tiersim.sim.cache_loop import COUNTERS, Level, make_loop
+from tiersim.sim import cache_loop, kernels
+from tiersim.sim.cache_loop import COUNTERS, FIRST_COUNTER, Level, make_loop
 from tiersim.sim.events import Counts, counts_of, events_from, prefix, prepare
 from tiersim.sim.replay import replay
 
@@ -186,15 +186,42 @@ def test_belady_refuses_a_stream_that_it_would_change() -> None:
 
 def test_an_unbalanced_run_fails_loudly() -> None:
     class Liar(Slow):
-        """Names a way outside the set, so that lines of another set are lost."""
+        """Writes where the engine counts fills."""
 
         @staticmethod
-        def victim(s: Any, at: int, ways: int) -> int:
-            return ways
+        def fill(s: Any, at: int) -> None:
+            s[18] += 1
 
     events = events_from(np.arange(64, dtype=np.uint64) * np.uint64(64), np.zeros(64, np.uint8), 64)
-    with pytest.raises((AuditError, IndexError)):
+    assert FIRST_COUNTER + COUNTERS.index("fills") == 18
+    with pytest.raises(AuditError, match="fills"):
         replay([Level("only", 2, Liar(), None, PROGRAM)], [4], events)
+
+
+@pytest.mark.parametrize("policy", ["lru", "srrip"])
+def test_looking_ahead_changes_nothing(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks in which almost all references miss, and blocks in which few do, ending in the middle of a block."""
+    rng = np.random.default_rng(4)
+    rare, often = rng.integers(0, 1 << 20, 10_000), rng.integers(0, 8, 10_000)
+    lines = np.concatenate([rare, often, rare[:5_000]]).astype(np.uint64)
+    events = events_from(lines * np.uint64(64), rng.integers(0, 2, len(lines)).astype(np.uint8), 64)
+    ahead = replay(chain(policy), [2, 4, 8], events, contents=True)
+    monkeypatch.setattr(cache_loop, "WORTH_IT", 0)  # never worth it
+    never = replay(chain(policy), [2, 4, 8], events, contents=True)
+    assert ahead.counters() == never.counters()
+    assert ahead.contents == never.contents
+
+
+def test_a_store_that_goes_by_is_no_fetch() -> None:
+    """A fetch misses, then a store that its cache does not take: memory is read for both, and fetched from once."""
+    levels = [
+        Level("l1i", 1, build("way-replacement", "lru"), 2, frozenset({"instructions"})),
+        Level("l1d", 1, build("way-replacement", "lru"), 2, frozenset({"data"}), write_allocate=False),
+        Level("l2", 2, build("way-replacement", "lru"), None),
+    ]
+    events = events_from(np.array([0, 64], np.uint64), np.array([3, 1], np.uint8), 64)
+    for compiled in (True, False):
+        assert replay(levels, [1, 1, 4], events, compiled=compiled).memory() == {"reads": 2, "writes": 0, "fetches": 1}
 
 
 @settings(deadline=None, max_examples=100)
