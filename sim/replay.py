@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tiersim._base.errors import AuditError, PolicyError
 from tiersim.sim import cache_loop, kernels
+from tiersim.sim.blame import blame, check_ways
 from tiersim.sim.cache_loop import COUNTERS, FIRST_COUNTER, HEADER, MEMORY_COUNTERS, Level
 from tiersim.sim.events import Events
 
@@ -60,30 +61,19 @@ class _State:
         front = (len(levels) + 1) * HEADER
         blocks = [np.zeros(front, np.int64)]
         tags_at, words_at, shadow_at = 0, front, 0
-        tags = []
-        shadows = []
         for k, (level, count) in enumerate(zip(levels, sets, strict=True)):
-            words = np.ascontiguousarray(level.policy.state(count, level.ways, seed + k), np.int64)
-            if words.ndim != 2 or len(words) != count:
-                raise PolicyError(
-                    f"{type(level.policy).__name__}.state({count}, {level.ways}, seed) must have the shape "
-                    f"({count}, words)"
-                )
-            rows = np.full(count * level.ways, EMPTY, np.int32)
-            tags.append(rows)
+            words = _words(level, count, seed + k)
             header = blocks[0][k * HEADER :]
             header[:6] = count, tags_at, words_at, words.shape[1], shadow_at, count * level.ways
-            tags_at += rows.size
+            tags_at += count * level.ways
             words_at += words.size
+            shadow_at += 2 * (distinct + 1) if level.classify else 0
             blocks.append(words.reshape(-1))
-            if level.classify:
-                shadow = np.full(2 * (distinct + 1), -2, np.int32)
-                shadow[:2] = 0
-                shadows.append(shadow)
-                shadow_at += shadow.size
         self.words = np.concatenate(blocks)
-        self.tags = np.concatenate(tags)
-        self.shadow = np.concatenate(shadows) if shadows else np.zeros(2, np.int32)
+        self.tags = np.full(tags_at, EMPTY, np.int32)
+        self.shadow = np.full(max(shadow_at, 2), -2, np.int32)
+        for begin in range(0, shadow_at, 2 * (distinct + 1)):
+            self.shadow[begin : begin + 2] = 0
 
     def counters(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         rows = self.words[: (len(self.levels) + 1) * HEADER].reshape(-1, HEADER)
@@ -103,6 +93,20 @@ class _State:
         tags = self.tags[begin : begin + self.sets[k] * self.levels[k].ways]
         kept: NDArray[np.int32] = tags[tags != EMPTY]
         return kept
+
+
+def _words(level: Level, sets: int, seed: int) -> NDArray[np.int64]:
+    """The policy's words before the first access, shape (sets, words a set)."""
+    who = f"{type(level.policy).__name__}.state({sets}, {level.ways}, {seed}) in {level.name}"
+    try:
+        words = np.ascontiguousarray(level.policy.state(sets, level.ways, seed), np.int64)
+    except (PolicyError, MemoryError):
+        raise
+    except Exception as error:
+        raise PolicyError(f"{who} fails: {type(error).__name__}: {error}") from None
+    if words.ndim != 2 or len(words) != sets:
+        raise PolicyError(f"{who} must have the shape ({sets}, words), not {words.shape}")
+    return words
 
 
 def warm(levels: Sequence[Level]) -> None:
@@ -132,8 +136,8 @@ def replay(
 
     `sets` gives each cache's number of sets; `cuts` are event positions at which counters are read (the end always
     is). `compiled=False` runs the same functions as plain Python. `progress` is called with the number of events that
-    were added since its last call. Raises PolicyError when a policy cannot be compiled, AuditError when the counters
-    contradict each other.
+    were added since its last call. Raises PolicyError when a policy cannot be compiled, fails, or chooses a way that
+    its set does not have; AuditError when the counters contradict each other.
     """
     compiled = compiled and all(getattr(level.policy, "compiled", True) for level in levels)
     futures: dict[int, NDArray[np.int64]] = {}
@@ -175,16 +179,14 @@ def _call(
 ) -> None:
     try:
         loop.run(chunk, len(chunk), state.tags, state.words, events.lines, state.shadow, *extra)
-    except Exception as error:
-        if type(error).__module__.startswith("numba"):
-            names = ", ".join(sorted({type(level.policy).__name__ for level in levels}))
-            reason = str(error).strip().splitlines()
-            raise PolicyError(
-                f"a policy among {names} cannot be compiled: {next((r for r in reason if r.strip()), '')}",
-                None,
-                "keep its verbs to numbers, loops and the array s, or set `compiled = False` in the class",
-            ) from None
+    except MemoryError:
         raise
+    except Exception as error:
+        fault = blame(error, levels, loop)
+        if fault is error:
+            raise
+        raise fault from None
+    check_ways(levels, state.words)
 
 
 def _top_down(levels: Sequence[Level]) -> list[int]:
