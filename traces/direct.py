@@ -65,7 +65,10 @@ class DirectTrace:
         What is skipped is read. Raises TraceError where the file departs from its format, and when it has changed since
         it was opened.
         """
-        now = self.path.stat()
+        try:
+            now = self.path.stat()
+        except OSError as error:
+            raise TraceError(f"{self.path} cannot be read: {error.strerror}", None, "put it back") from None
         if (now.st_size, now.st_mtime_ns) != (self.provenance["bytes"], self.provenance["mtime_ns"]):
             raise TraceError(f"{self.path} has changed since it was opened", None, "open it again")
         made = self._found.records(self._progress)

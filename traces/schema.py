@@ -67,7 +67,7 @@ class Column:
             return ""
         if self.positive and not (float(values.min()) > 0 and float(values.max()) < math.inf):  # so is no NaN
             return f"must be a finite number above 0, and is {values[~((values > 0) & (values < math.inf))][0]}"
-        if not self.positive and values.min() < self.least:
+        if not self.positive and (self.least or values.dtype.kind != "u") and values.min() < self.least:
             return f"must be at least {self.least}, and is {values.min()}"
         if self.most is not None and int(values.max()) > self.most:
             return f"must be at most {self.most}, and is {values.max()}"

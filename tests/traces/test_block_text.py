@@ -21,7 +21,7 @@ from tiersim.traces.readers.text import is_number, table
 def read(use: str, raw: bytes) -> list[int]:
     chunks = list(build("reader", use).read(io.BytesIO(raw), "t.txt"))
     assert all(list(chunk) == ["id"] and chunk["id"].dtype == np.uint64 for chunk in chunks)
-    return np.concatenate([chunk["id"] for chunk in chunks]).tolist()
+    return [key for chunk in chunks for key in chunk["id"].tolist()]
 
 
 numbers = (

@@ -94,3 +94,38 @@ def test_damage(tmp_path: Path, name: str) -> None:
 def test_a_file_that_cannot_be_opened(tmp_path: Path) -> None:
     with pytest.raises(TraceError, match="cannot be read"):
         ByteFile(tmp_path / "absent")
+
+
+def test_a_plain_file_delivers_what_comes_before_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "trace"
+    path.write_bytes(RAW)
+
+    class Failing:
+        """A disk with a bad block at half a megabyte."""
+
+        def __init__(self) -> None:
+            self.at = 0
+
+        def seek(self, to: int) -> None:
+            self.at = to
+
+        def read(self, size: int) -> bytes:
+            if self.at + size > 1 << 19:
+                self.at += 4096
+                raise OSError(5, "Input/output error")
+            self.at += size
+            return RAW[self.at - size : self.at]
+
+        read1 = read
+
+        def close(self) -> None:
+            pass
+
+    with ByteFile(path) as file:
+        file._raw.close()
+        monkeypatch.setattr(file, "_raw", Failing())
+        monkeypatch.setattr(file, "_file", file._raw)
+        assert file.read(1000) == RAW[:1000]
+        assert file.read(1 << 20) == RAW[1000 : 1000 + (1 << 18)]
+        with pytest.raises(BrokenStreamError, match=r"trace: the file is damaged \(.*\) at byte 263,144"):
+            file.read(1 << 20)

@@ -80,8 +80,8 @@ def test_columns_by_number() -> None:
     assert read(b"id,key,size\n1,2,3\n", id_column=2) == {"id": [2], "size": [3]}
     assert read(b"id,size\n1,3\n", id_column=1, header=False)["id"] == [key_of(b"id"), 1]
     assert read(b"5\n\n6\n", id_column=1)["id"] == [5, 6]
-    assert read(b"3|5\n4|6\n", id_column=2, time_column=1, delimiter="|") == {"id": [5, 6], "time": [0, 10**9]}
-    assert read(b"3\t5\n", id_column=2, tenant_column=1, delimiter="\t") == {"id": [5], "tenant": [3]}
+    assert read(b"3|5\n4|6\n", id_column=2, time_column=1, delimiter="bar") == {"id": [5, 6], "time": [0, 10**9]}
+    assert read(b"3\t5\n", id_column=2, tenant_column=1, delimiter="tab") == {"id": [5], "tenant": [3]}
 
 
 @pytest.mark.parametrize(("unit", "ns"), [("s", 10**9), ("ms", 10**6), ("us", 10**3), ("ns", 1)])
@@ -175,6 +175,13 @@ def test_a_line_of_another_width(bad: bytes, block: int, monkeypatch: pytest.Mon
         read(before + bad + b"\n" + GOOD)
 
 
+@pytest.mark.parametrize("bad", [b"5,a\r1", b"5,a\r5,b", b'5,"a\rb"', b"\r\r"])
+def test_a_carriage_return_inside_a_line(bad: bytes) -> None:
+    with pytest.raises(TraceError, match=r"t\.csv: line 3 \(byte 12\) has a carriage return inside"):
+        read(b"id,size\n5,1\n" + bad + b"\n6,1\n")
+    assert read(b"id,size\r\n5,1\r\n\r\n6,1\r\n")["id"] == [5, 6]
+
+
 def test_a_file_that_ends_inside_a_line() -> None:
     with pytest.raises(TraceError, match=r"line 5 \(byte \d+\) has 3 columns.*; the file ends inside this line"):
         read(HEAD + GOOD * 1 + GOOD[:-1] + b"5,a,1")
@@ -200,7 +207,7 @@ def test_columns_that_are_not_there(raw: bytes, options: dict[str, Any], message
     assert caught.value.remedy
 
 
-@pytest.mark.parametrize("options", [{"id_column": 0}, {"delimiter": "::"}, {"time_unit": "min"}, {"column": 1}])
+@pytest.mark.parametrize("options", [{"id_column": 0}, {"delimiter": ";"}, {"time_unit": "min"}, {"column": 1}])
 def test_wrong_options(options: dict[str, Any]) -> None:
     with pytest.raises(StudyError):
         read(b"id\n1\n", **options)

@@ -32,7 +32,7 @@ def test_there_are_two() -> None:
 @settings(deadline=None, max_examples=15)
 @given(cut=st.integers(1, 5000), skip=st.integers(0, 4999), limit=st.none() | st.integers(1, 5000))
 def test_cuts_change_nothing(name: str, cut: int, skip: int, limit: int | None) -> None:
-    more = {"phase": 300, "loop": 70} if name == "loop-objects" else {}
+    more: dict[str, Any] = {"phase": 300, "loop": 70} if name == "loop-objects" else {}
     trace = load_trace(f"generated/{name}", requests=5000, seed=5, **EVERYTHING, **more)
     whole = {key: values.tolist() for key, values in next(trace.chunks()).items()}
     end = 5000 if limit is None else min(5000, skip + limit)

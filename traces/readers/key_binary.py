@@ -116,17 +116,24 @@ def _found_out(head: bytes, bits: Bits | None, order: Order | None) -> np.dtype[
 
 
 def _alike(head: bytes, bits: Bits) -> bool:
-    """Whether words come again, and as often at each place of any short period: records of several fields do not."""
+    """Whether words are alike at each place of any short period, as the fields of a record are not.
+
+    At each place they come again as often, and are as large in either order of bytes.
+    """
     words = np.frombuffer(head, _type(bits, "little"), len(head) // (bits // 8))
     if len(words) < FEWEST:
         return False
     _, word = np.unique(words, return_inverse=True)
+    sizes = [np.log2(order.astype(np.float64) + 1) for order in (words, words.byteswap())]
     for period in range(2, 9):
         place = np.arange(len(word)) % period
+        count = np.bincount(place)
         held = np.zeros((period, int(word.max()) + 1), bool)
         held[place, word] = True
         elsewhere = held.sum(axis=0)[word] > 1  # at its own place, and at another
-        share = np.bincount(place, elsewhere) / np.bincount(place)
+        share = np.bincount(place, elsewhere) / count
         if share.min() < max(0.1, 0.75 * share.max()):
+            return False
+        if any(np.ptp(np.bincount(place, size) / count) > 1 for size in sizes):  # bits
             return False
     return True

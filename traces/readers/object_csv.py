@@ -42,6 +42,7 @@ OPS_BY_NAME: Final = {
     b"unpin": UNPIN,
 }
 BLANK: Final = " \t\r"
+DELIMITERS: Final = {"comma": ",", "semicolon": ";", "tab": "\t", "space": " ", "bar": "|"}
 DIGITS: Final = {"s": 9, "ms": 6, "us": 3, "ns": 0}  # of a unit's fraction that nanoseconds show
 EXPECTED: Final = {
     "id": "a key",
@@ -85,7 +86,9 @@ class ObjectCsv:
     header: Annotated[
         bool | None, Param("whether line 1 names the columns; when not given, if it has a known name")
     ] = None
-    delimiter: Annotated[Literal[",", ";", "\t", "|", " "], Param("what stands between columns")] = ","
+    delimiter: Annotated[Literal["comma", "semicolon", "tab", "space", "bar"], Param("what is between columns")] = (
+        "comma"
+    )
     time_unit: Annotated[Literal["s", "ms", "us", "ns"], Param("unit of times and ttls")] = "s"
 
     @staticmethod
@@ -116,12 +119,14 @@ class ObjectCsv:
                     part = Block(text, 1, len(block.text) - len(text), block.cut and bool(text))
             if not part.text.strip():
                 continue
-            chunk, first = _Rows(part, layout, self.delimiter, source).records(DIGITS[self.time_unit], first)
+            chunk, first = _Rows(part, layout, DELIMITERS[self.delimiter], source).records(
+                DIGITS[self.time_unit], first
+            )
             yield chunk
         return 0
 
     def _layout(self, line: bytes, source: str) -> Layout:
-        names = _names(line, self.delimiter)
+        names = _names(line, DELIMITERS[self.delimiter])
         header = any(name in ROLE for name in names) if self.header is None else self.header
         places: dict[str, int] = {}
         for role in NAMES:
@@ -193,6 +198,9 @@ class _Rows:
         return chunk, first
 
     def _columns(self) -> dict[str, Any]:
+        text = self.block.text.removesuffix(b"\r")
+        if text.count(b"\r") != text.count(b"\r\n"):
+            self._malformed("")
         names = [str(place) for place in range(self.layout.width)]
         wanted = {role: str(place) for role, place in self.layout.places.items()}
         try:
@@ -205,24 +213,30 @@ class _Rows:
                 ),
             )
         except pa.ArrowInvalid as error:
-            self._widths(str(error))
+            self._malformed(str(error))
         made = {role: found[name].combine_chunks() for role, name in wanted.items()}
         return {role: _trimmed(values) for role, values in made.items()}
 
-    def _widths(self, said: str) -> NoReturn:
-        """Raise for the first line that has another number of columns."""
-        number, offset, line = self.block.lines, self.block.offset, b""
-        for line in self.block.text.splitlines(keepends=True):
-            number += 1
+    def _malformed(self, said: str) -> NoReturn:
+        """Raise for the first line that is no row of the table, or else for the block."""
+        number, offset = self.block.lines + 1, self.block.offset
+        lines = self.block.text.removesuffix(b"\n").split(b"\n")
+        wrong, inside = lines[0], False
+        for count, line in enumerate(lines):
             has = len(_row(line, self.delimiter))
-            if has not in (0, self.layout.width):
-                said = f"has {has} columns, and line 1 has {self.layout.width}"
+            if has not in (0, self.layout.width) or b"\r" in line[:-1]:
+                stray = "has a carriage return inside"  # to pyarrow another line, and then no number of a line is right
+                said = stray if b"\r" in line[:-1] else f"has {has} columns, and line 1 has {self.layout.width}"
+                number += count
+                wrong, inside = line, self.block.cut and count == len(lines) - 1
                 break
-            offset += len(line)
+            offset += len(line) + 1
+        else:
+            offset = self.block.offset
+            said = f"or one of {len(lines) - 1:,} after it is no row of a table ({said.splitlines()[0]})"
         raise TraceError(
-            f"{self.source}: line {number:,} (byte {offset:,}) {said}: "
-            f"{shown(line.rstrip())}"
-            + ("; the file ends inside this line" if self.block.cut and not line.endswith(b"\n") else ""),
+            f"{self.source}: line {number:,} (byte {offset:,}) {said}: {shown(wrong.rstrip())}"
+            + ("; the file ends inside this line" if inside else ""),
             None,
             "expected as many columns in each line, with quotes around a text that holds the delimiter; cut the file "
             "before this line, or give delimiter=",

@@ -1,0 +1,138 @@
+"""Which reader a file needs: each knows its own and no other."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tiersim._base.errors import TraceError
+from tiersim._base.registry import index, load
+from tiersim.traces import load_trace, stream_trace
+from tiersim.traces.chunks import length
+from tiersim.traces.foreign import Foreign
+from tiersim.traces.readers.contract import HEAD, schema_of
+from tiersim.traces.schema import ACCESS
+
+READERS = sorted({entry.name for entry in index("reader").values()})
+KEYS = np.random.default_rng(0).zipf(1.3, 20_000).astype(np.uint64) % np.uint64(50_000)
+
+SAMPLES: dict[str, bytes] = {
+    "lackey": b"I  00001000,4\n L 00001000,8\n" * 9,
+    "oracle-general": b"".join(struct.pack("<IQIq", i // 3, i % 5, 9, i + 5 if i < 95 else -1) for i in range(100)),
+    "object-csv": b"time,id,size\n1,a,3\n2,b,4\n",
+    "arc": b"1 3 0 0\n7 1 0 1\n",
+    "lirs": b"1\n2\n1\n",
+    "key-binary": KEYS.astype(">u4").tobytes(),
+    "mooncake": json.dumps({"timestamp": 1, "input_length": 2, "output_length": 3, "hash_ids": [4]}).encode() + b"\n",
+}
+
+
+def test_there_is_a_sample_of_each() -> None:
+    assert sorted(SAMPLES) == READERS
+
+
+@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("packing", ["plain", "gzip"])
+def test_each_knows_its_own_and_no_other(name: str, packing: str, tmp_path: Path) -> None:
+    assert [other for other in READERS if load("reader", other).recognise(SAMPLES[name][:HEAD], "trace")] == [name]
+    path = tmp_path / "trace"
+    path.write_bytes(gzip.compress(SAMPLES[name]) if packing == "gzip" else SAMPLES[name])
+    found = Foreign(path, None, {})
+    assert found.chosen == name
+    schema = schema_of(found.reader)
+    assert (schema is ACCESS) == (name == "lackey")
+    for chunk in found.records():
+        assert schema.check(chunk, name).keys() == chunk.keys()
+        assert all(chunk[column.name].dtype == column.dtype for column in schema.present(chunk))
+
+
+def outcome(path: Path, name: str, **options: Any) -> TraceError | int:
+    """The error, or how many records there are."""
+    schema = schema_of(load("reader", name))
+    try:
+        return sum(length(schema.check(chunk, name)) for chunk in stream_trace(path, format=name, **options).chunks())
+    except TraceError as error:
+        return error
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_every_other_reader_refuses(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "trace"
+    for of, sample in SAMPLES.items():
+        path.write_bytes(sample)
+        made = outcome(path, name)
+        if of == name:
+            assert isinstance(made, int)
+        else:
+            assert isinstance(made, TraceError)
+            assert made.message.startswith("trace")
+            assert made.remedy
+
+
+@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("seed", range(6))
+def test_garbage_is_one_error(name: str, seed: int, tmp_path: Path) -> None:
+    draw = random.Random(seed)
+    sample = SAMPLES[name] * 3
+    raw = [
+        draw.randbytes(5000),
+        bytes(5000),
+        bytes(draw.choices(b'0123456789 ,\n*{}[]":', k=5000)),
+        sample[: draw.randrange(1, len(sample))],
+        b"\n" * 50,
+        bytes(byte ^ (draw.random() < 0.01) * draw.randrange(256) for byte in sample),
+    ][seed]
+    path = tmp_path / "garbage"
+    path.write_bytes(raw)
+    options: dict[str, Any] = {"bits": 64, "order": "big"} if name == "key-binary" else {}
+    made = outcome(path, name, **options)
+    if isinstance(made, TraceError):
+        assert made.message.startswith("garbage")
+        assert made.remedy
+    else:  # a file of keys has no wrong ones, and a change may leave what is right
+        assert made > 0
+        assert name == "key-binary" or seed in (3, 5)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_empty(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "nothing"
+    path.write_bytes(b"")
+    for load_it in (load_trace, stream_trace):
+        with pytest.raises(TraceError, match="is empty: not one byte"):
+            load_it(path, format=name)
+
+
+@pytest.mark.parametrize(
+    ("name", "raw"),
+    [
+        ("arc", b"\n\n"),
+        ("lirs", b"*\n"),
+        ("object-csv", b"id,size\n"),
+        ("mooncake", SAMPLES["mooncake"].replace(b"4", b"")),
+    ],
+)
+def test_nothing_but_the_form(name: str, raw: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "bare"
+    path.write_bytes(raw)
+    with pytest.raises(
+        TraceError, match=f"bare reads as {name} and holds not one request in {len(raw)} bytes"
+    ) as caught:
+        list(stream_trace(path, format=name).chunks())
+    assert caught.value.remedy
+
+
+def test_two_that_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "t"
+    path.write_bytes(SAMPLES["lirs"])
+    monkeypatch.setattr(load("reader", "arc"), "recognise", lambda head, name: True)
+    with pytest.raises(TraceError, match="t could be arc or lirs") as caught:
+        load_trace(path)
+    assert "format='arc'" in caught.value.remedy
