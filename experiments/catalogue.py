@@ -12,7 +12,7 @@ from tiersim._base.params import Param, default, dump, forms, params
 from tiersim._base.registry import Entry, families, index, load, nearest
 from tiersim.experiments import presets
 from tiersim.experiments.plan import ReportSpec
-from tiersim.experiments.scenarios.memory_hierarchy import CACHE_METRICS, METRICS
+from tiersim.experiments.scenario import Metric
 from tiersim.traces.catalogue import bundled
 
 __all__ = ["Answer", "Key", "explain", "keys_of", "kinds", "listing", "schema"]
@@ -81,10 +81,9 @@ def listing(kind: str) -> list[dict[str, Any]]:
         ]
         return rows + [{"name": f"generated/{row['name']}", "about": row["about"]} for row in _entries("generator")]
     if kind in ("metrics", "metric"):
-        rows = [{"name": name, "unit": unit, "about": doc} for name, (unit, doc, _) in METRICS.items()]
-        return rows + [
-            {"name": f"caches.NAME.{name}", "unit": unit, "about": doc}
-            for name, (unit, doc, _) in CACHE_METRICS.items()
+        return [
+            {"name": found.name, "unit": found.unit, "about": found.doc, "scenario": scenario}
+            for scenario, found in _metrics()
         ]
     for family in families():
         if kind in (family, plural(family)):
@@ -149,13 +148,26 @@ def _form(hint: Any, param: Param | None) -> str:
     return " | ".join(forms(hint))
 
 
-def explain(word: str, scenario: str = "memory-hierarchy") -> Answer:
-    """What a key, policy, scenario, preset, trace or metric is. Raises StudyError with the nearest right spelling."""
-    cls = load("scenario", scenario)
+def _scenarios() -> list[str]:
+    return [row["name"] for row in _entries("scenario")]
+
+
+def _metrics() -> list[tuple[str, Metric]]:
+    """Every metric with the scenario that gives it."""
+    return [(name, found) for name in _scenarios() for found in load("scenario", name).metrics()]
+
+
+def explain(word: str) -> Answer:
+    """What a key, policy, scenario, preset, trace or metric is.
+
+    A name that several families have is the first one's, and says so; ``FAMILY/NAME`` names one. Raises StudyError with
+    the nearest right spelling.
+    """
     if word in STUDY_KEYS:
         keys = keys_of(ReportSpec, "report") if word == "report" else []
         return Answer(word, STUDY_KEYS[word], keys=keys)
-    everything = keys_of(cls) + keys_of(ReportSpec, "report")
+    held = [key for name in _scenarios() for key in keys_of(load("scenario", name))]
+    everything = [*{key.key: key for key in reversed(held)}.values()][::-1] + keys_of(ReportSpec, "report")
     generic = _generic(word, everything)
     exact = [key for key in everything if key.key == generic]
     inside = [key for key in everything if key.key.startswith(f"{generic}.")]
@@ -171,11 +183,16 @@ def explain(word: str, scenario: str = "memory-hierarchy") -> Answer:
             keys=exact + inside,
             presets={name: held for name, held in values.items() if held},
         )
-    for family in families():
-        if word in index(family):
-            item = index(family)[word]
-            made = load(family, word)
-            return Answer(f"{item.name} ({family})", getdoc(made) or "", item.paper, keys_of(made))
+    named, _, rest = word.partition("/")
+    owners = [family for family in families() if word in index(family)] or [
+        family for family in families() if family == named and rest in index(family)
+    ]
+    if owners:
+        name = word if word in index(owners[0]) else rest
+        item = index(owners[0])[name]
+        made = load(owners[0], name)
+        also = "".join(f"\n\nThere is another of this name: {other}/{name}." for other in owners[1:])
+        return Answer(f"{item.name} ({owners[0]})", (getdoc(made) or "") + also, item.paper, keys_of(made))
     if word.startswith("generated/") and word.removeprefix("generated/") in index("generator"):
         made = load("generator", word.removeprefix("generated/"))
         return Answer(word, getdoc(made) or "", keys=keys_of(made))
@@ -187,11 +204,16 @@ def explain(word: str, scenario: str = "memory-hierarchy") -> Answer:
     if word in bundled():
         item_ = bundled()[word]
         return Answer(word, f"{item_.about}\n{item_.records:,} records. Made by: {item_.recipe}. {item_.licence}.")
-    metric = METRICS.get(word) or CACHE_METRICS.get(word.split(".")[-1]) if word else None
-    if metric:
-        return Answer(word, metric[1], keys=[Key(word, metric[1], metric[0])])
+    for scenario, metric in _metrics() if word else []:
+        if word == metric.name or ("." in metric.name and word.split(".")[-1] == metric.name.split(".")[-1]):
+            return Answer(word, f"{metric.doc} (scenario {scenario})", keys=[Key(word, metric.doc, metric.unit)])
     known = [key.key for key in everything] + [name for family in families() for name in index(family)]
-    known += [*STUDY_KEYS, *METRICS, *bundled(), *(path.stem for path in presets.FOLDER.glob("*.yaml"))]
+    known += [
+        *STUDY_KEYS,
+        *(found.name for _, found in _metrics()),
+        *bundled(),
+        *(path.stem for path in presets.FOLDER.glob("*.yaml")),
+    ]
     hint = nearest(word, known) or "see `tiersim list policies`, `list presets`, `list metrics`, `list traces`"
     raise StudyError(f"nothing is called {word!r}; {hint}")
 

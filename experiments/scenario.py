@@ -89,6 +89,10 @@ class Scenario(Protocol):
     def shown(self) -> list[str]:
         """The metrics of a table when the study names none."""
 
+    @staticmethod
+    def metrics() -> list[Metric]:
+        """Every metric of the scenario, whatever the config; NAME stands for a user's own name."""
+
     def metric_names(self) -> list[str]:
         """Every metric that this config can give."""
 

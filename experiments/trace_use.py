@@ -116,6 +116,7 @@ class TraceParam(Param):
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
         part = {key: {"type": ["string", "number"]} for key in ("skip", "limit", "warm_up")}
+        part["format"] = {"type": ["string"]}
         known = {"type": "object", "properties": {"use": {"type": "string"}, **part}, "required": ["use"]}
         return {"anyOf": [{"type": "string"}, known], "description": self.doc}
 

@@ -44,6 +44,10 @@ class QuotasParam(Param):
             raise StudyError("the quotas are more than the whole cache")
         return made
 
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        shares = {"type": "object", "additionalProperties": {"type": ["string", "number"]}}
+        return {"anyOf": [{"enum": ["equal", None]}, shares], "description": self.doc}
+
 
 @config
 class ObjectCache:
@@ -56,7 +60,7 @@ class ObjectCache:
         Literal["trace", "one"],
         Param("`one` takes every object as equally large, as a capacity in objects does"),
     ] = "trace"
-    quotas: Annotated[Any, QuotasParam(QUOTAS, reads_all=True)] = None
+    quotas: Annotated[dict[str, Quantity] | Literal["equal"] | None, QuotasParam(QUOTAS, reads_all=True)] = None
 
 
 def unit_sizes(cache: ObjectCache) -> bool:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -153,6 +154,17 @@ class _Numbering:
         return ids
 
 
+class _Scratch:
+    """A folder that goes when nobody holds it any more."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="scratch-", dir=cache_folder("requests")))
+        self._end = weakref.finalize(self, shutil.rmtree, self.path, True)
+
+    def remove(self) -> None:
+        self._end()
+
+
 class _Collector:
     """Columns as they come: in memory until they are too large, in files from then on."""
 
@@ -162,13 +174,13 @@ class _Collector:
         self.held: dict[str, list[NDArray[Any]]] = {}
         self.length: dict[str, int] = {}
         self.files: dict[str, IO[bytes]] = {}
-        self.folder: tempfile.TemporaryDirectory[str] | None = None
+        self.folder: _Scratch | None = None
 
     def add(self, name: str, values: NDArray[Any]) -> None:
         self.length[name] = self.length.get(name, 0) + len(values)
         self.bytes += values.nbytes
         if self.folder is None and self.bytes > self.most:
-            self.folder = tempfile.TemporaryDirectory(prefix="requests-", dir=cache_folder("requests"))
+            self.folder = _Scratch()
             for other, parts in self.held.items():
                 for part in parts:
                     part.tofile(self._file(other))
@@ -181,7 +193,7 @@ class _Collector:
     def _file(self, name: str) -> IO[bytes]:
         assert self.folder is not None
         if name not in self.files:
-            self.files[name] = (Path(self.folder.name) / name).open("wb")
+            self.files[name] = (self.folder.path / name).open("wb")
         return self.files[name]
 
     def columns(self) -> dict[str, Any]:
@@ -189,7 +201,7 @@ class _Collector:
             file.close()
         if self.folder is None:
             return {name: parts[0] if len(parts) == 1 else np.concatenate(parts) for name, parts in self.held.items()}
-        folder = Path(self.folder.name)
+        folder = self.folder.path
         return {name: _FileColumn(folder / name, COLUMNS[name], length) for name, length in self.length.items()}
 
 
@@ -268,19 +280,19 @@ def prepare_requests(
 
 def _keep(trace: Source, skip: int, limit: int | None, folder: Path, progress: Callable[[int], None] | None) -> None:
     made = number_requests(trace.chunks(1 << 20, skip, limit), progress, in_memory=0)
-    made.keys.tofile(Path(made.folder.name) / "keys")
+    made.keys.tofile(made.folder.path / "keys")
     lengths = {name: len(getattr(made, name)) for name in (*COLUMNS, "keys") if getattr(made, name) is not None}
-    (Path(made.folder.name) / "about.json").write_text(json.dumps(lengths))
+    (made.folder.path / "about.json").write_text(json.dumps(lengths))
     draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix="draft-"))
     try:
-        Path(made.folder.name).replace(draft)
+        made.folder.path.replace(draft)
         draft.rename(folder)
     except OSError:  # another process was first: its files are the same
         if not (folder / "about.json").exists():
             raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-        made.folder.cleanup()
+        made.folder.remove()
 
 
 def scattered(key: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:

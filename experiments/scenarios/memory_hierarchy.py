@@ -217,6 +217,11 @@ class MemoryHierarchy:
         lowest = list(self.system.caches)[-1]
         return [f"caches.{lowest}.miss_ratio", "average_access_time", "cycles_per_instruction"]
 
+    @staticmethod
+    def metrics() -> list[Metric]:
+        own = [Metric(name, *said) for name, said in METRICS.items()]
+        return own + [Metric(f"caches.NAME.{name}", *said) for name, said in CACHE_METRICS.items()]
+
     def describe(self, name: str) -> Metric | None:
         if name in METRICS:
             return Metric(name, *METRICS[name])

@@ -153,6 +153,11 @@ class ObjectCacheScenario:
     def shown(self) -> list[str]:
         return ["miss_ratio", *(["byte_miss_ratio"] if _has(self.trace.open(), "size") else [])]
 
+    @staticmethod
+    def metrics() -> list[Metric]:
+        own = [Metric(name, *said) for name, said in METRICS.items()]
+        return own + [Metric(f"tenants.NAME.{name}", *METRICS[name]) for name in ("requests", "miss_ratio")]
+
     def describe(self, name: str) -> Metric | None:
         if name in METRICS:
             return Metric(name, *METRICS[name])

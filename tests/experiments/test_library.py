@@ -11,6 +11,7 @@ import tiersim
 from tiersim.experiments.catalogue import keys_of, schema
 from tiersim.experiments.plan import make_plan
 from tiersim.experiments.scenarios.memory_hierarchy import MemoryHierarchy
+from tiersim.experiments.scenarios.object_cache import ObjectCacheScenario
 from tiersim.experiments.yaml_tree import load, plain
 
 LIBRARY = Path(tiersim.__file__).parent / "experiments" / "library"
@@ -67,13 +68,15 @@ def fits(value: Any, rule: Any, whole: dict[str, Any]) -> str:
 
 
 @cache
-def the_schema() -> dict[str, Any]:
-    return schema()
+def the_schema(scenario: str = "memory-hierarchy") -> dict[str, Any]:
+    return schema(scenario)
 
 
 @pytest.mark.parametrize("file", [*(LIBRARY / name for name in STUDIES), *TEMPLATES], ids=lambda path: path.name)
 def test_the_schema_accepts_it(file: Path) -> None:
-    assert fits(plain(load(file)), the_schema(), the_schema()) == ""
+    study = plain(load(file))
+    rule = the_schema(study["scenario"])
+    assert fits(study, rule, rule) == ""
 
 
 @pytest.mark.parametrize(
@@ -116,9 +119,10 @@ def test_the_schema_refuses(edit: dict[str, Any], where: str) -> None:
     assert where in fits(study | edit, the_schema(), the_schema())
 
 
-def test_the_schema_says_what_explain_says() -> None:
-    text = str(the_schema())
-    for key in keys_of(MemoryHierarchy):
+@pytest.mark.parametrize("scenario", [MemoryHierarchy, ObjectCacheScenario])
+def test_the_schema_says_what_explain_says(scenario: Any) -> None:
+    text = str(the_schema(scenario.registered.name))
+    for key in keys_of(scenario):
         assert key.doc, key.key
         if not key.key.startswith("trace."):
             assert key.doc.replace("'", "\\'") in text or key.doc in text, key.key
@@ -151,6 +155,15 @@ def test_bigger_l2_runs() -> None:
         assert row.metrics["caches.l2.misses"] == first.metrics["caches.l2.misses"]  # latency moves no line
     cycles = [row.metrics["cycles_per_instruction"] for row in result.rows[:3]]
     assert cycles == sorted(cycles)
+
+
+def test_object_policies_runs() -> None:
+    result = tiersim.run(LIBRARY / "object-policies.yaml", ["trace.requests=60k"], keep=False)
+    assert {row.status for row in result.rows} == {"done"}
+    assert result.skipped == []
+    ratio = {(row.factors["what_if"], row.factors["cache.capacity"]): row.metrics["miss_ratio"] for row in result.rows}
+    for (variant, size), found in ratio.items():
+        assert ratio["Belady, who knows the future", size] <= found, (variant, size)
 
 
 @pytest.mark.slow
