@@ -76,14 +76,16 @@ class S3Fifo:
     def victim(
         queue: Words, ends: Words, spot: Words, mark: Words, n: Words, sizes: Words, capacity: int, move_at: int
     ) -> int:
-        while n[MAIN_BYTES] <= capacity - n[SMALL_MOST] and n[SMALL_BYTES] > 0:
+        if n[MAIN_BYTES] <= capacity - n[SMALL_MOST]:
             x = oldest(queue, ends, spot, SMALL_QUEUE)
-            if mark[x] & 3 < move_at:
-                return x
-            n[SMALL_BYTES] -= sizes[x]
-            n[MAIN_BYTES] += sizes[x]
-            move(queue, ends, spot, MAIN_QUEUE, x)
-            mark[x] = MAIN
+            while x >= 0:
+                if mark[x] & 3 < move_at:
+                    return x
+                n[SMALL_BYTES] -= sizes[x]
+                n[MAIN_BYTES] += sizes[x]
+                move(queue, ends, spot, MAIN_QUEUE, x)
+                mark[x] = MAIN
+                x = oldest(queue, ends, spot, SMALL_QUEUE)
         x = oldest(queue, ends, spot, MAIN_QUEUE)
         while mark[x] & 3:
             mark[x] -= 1

@@ -1,0 +1,92 @@
+"""Miss counts equal libCacheSim's, exactly, on real traces of different character and on one that tells policies apart.
+
+Every policy that both have in the same definition is here; where definitions differ, the policy's page says how. The
+other simulator reads the same keys from a file in its own format.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.oracles.object_requests import scans_and_favourites
+from tiersim._base.registry import build
+from tiersim.sim.object_replay import replay_objects
+from tiersim.sim.requests import Requests, number_requests, requests_from
+from tiersim.traces import stream_trace
+
+peer = pytest.importorskip("libcachesim", reason="the other simulator: pip install libcachesim")
+
+# ours, theirs, and their parameters where their defaults are not the published ones
+SAME: dict[str, tuple[str, dict[str, Any]]] = {
+    "lru": ("LRU", {}),
+    "fifo": ("FIFO", {}),
+    "clock": ("Clock", {}),
+    "sieve": ("Sieve", {}),
+    "s3-fifo": ("S3FIFO", {}),
+}
+# there a queue of one object takes none (its share of the cache must be larger than the object)
+SMALLEST = {"s3-fifo": 20}
+REAL = {
+    "cloudphysics_io.csv.gz": {},
+    "cloudphysics_w106.bin.xz": {"format": "key-binary", "bits": 32, "order": "little"},
+    "arc_oltp.lis.xz": {},
+    "lirs_multi1.txt.gz": {},
+    "lirs_2_pools.txt.gz": {},
+    "cache2k_web07.bin.xz": {"format": "key-binary", "bits": 32, "order": "big"},
+    "mooncake_conversation.jsonl.gz": {},
+}
+SHARES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.5)
+RECORD = np.dtype([("time", "<u4"), ("id", "<u8"), ("size", "<u4"), ("next", "<i8")])
+MOST = 1_000_000  # requests of one trace: the other side keeps up
+
+
+@cache
+def requests_of(name: str) -> Requests:
+    if name == "scans and favourites":
+        return requests_from(scans_and_favourites(60_000, 11, objects=2000))
+    mirror = os.environ.get("TIERSIM_TRACE_MIRROR", "")
+    if not mirror or not (Path(mirror) / name).exists():
+        pytest.skip(f"needs {name} in the folder that TIERSIM_TRACE_MIRROR names")
+    trace = stream_trace(name, **REAL[name])
+    return number_requests(trace.chunks(limit=MOST)).without_sizes()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("oracle-general")
+
+
+def their_file(name: str, folder: Path) -> Path:
+    path = folder / f"{name}.oracleGeneral.bin"
+    if not path.exists():
+        requests = requests_of(name)
+        rows = np.zeros(len(requests), RECORD)
+        rows["id"] = requests.ids
+        rows["size"] = 1
+        rows["next"] = np.where(requests.next_use < len(requests), requests.next_use, -1)
+        rows.tofile(path)
+    return path
+
+
+@pytest.mark.parametrize("trace", ["scans and favourites", *REAL])
+@pytest.mark.parametrize("name", SAME)
+def test_misses_equal(name: str, trace: str, folder: Path) -> None:
+    requests = requests_of(trace)
+    theirs, given = SAME[name]
+    found, expected = {}, {}
+    for share in SHARES:
+        capacity = max(2, int(share * requests.objects), SMALLEST.get(name, 0))
+        reader = peer.TraceReader(
+            str(their_file(trace, folder)), peer.TraceType.ORACLE_GENERAL_TRACE, peer.ReaderInitParam()
+        )
+        cache_ = getattr(peer, theirs)(cache_size=capacity, hashpower=16, **given)
+        ratio, _ = cache_.process_trace(reader)
+        expected[capacity] = round(ratio * len(requests))
+        found[capacity] = replay_objects(build("object-replacement", name), capacity, requests).totals.misses
+    assert found == expected
