@@ -196,11 +196,8 @@ def _largest(requests: Requests) -> int:
 
 def _ratios(misses: NDArray[np.int64], asked: int, expected: float) -> NDArray[np.float64]:
     """Misses by requests; of a sample, requests that it has too few or too many count as hits (SHARDS-adj)."""
-    whole = expected or float(asked)
-    if not whole:
-        return np.zeros(np.shape(misses))
-    hits = asked - misses + (whole - asked)
-    made: NDArray[np.float64] = np.clip(1.0 - hits / whole, 0.0, 1.0)
+    # hits are asked - misses + (expected - asked), and misses the rest of what was expected
+    made: NDArray[np.float64] = np.clip(misses / (expected or max(asked, 1)), 0.0, 1.0)
     return made
 
 

@@ -15,6 +15,7 @@ from tiersim._base.registry import build
 from tiersim._base.units import Quantity, parse
 from tiersim.experiments.progress import Bar
 from tiersim.models.object_cache import ObjectCache, QuotasParam, capacity_of, refuses, simulate_objects, unit_sizes
+from tiersim.sim.object_loop import asked_by
 from tiersim.sim.object_replay import Life, Outcome, Totals, replay_objects
 from tiersim.sim.requests import Requests, number_requests
 from tiersim.traces import stream_trace
@@ -35,6 +36,7 @@ __all__ = [
     "value_of",
 ]
 
+CHUNK = 1 << 16  # requests read at a time: what is numbered next lies in the processor's cache
 RANDOM_SEED = 0
 REFERENCE = "belady"
 
@@ -158,10 +160,14 @@ def read_requests(
     share: float = 1.0,
     seed: int = 0,
     limit: int | None = None,
+    times: bool = True,
     quiet: bool = True,
     **options: Any,
 ) -> tuple[str, Requests]:
-    """The name of a trace, and its requests with objects numbered. Raises TraceError when it is none of objects."""
+    """The name of a trace, and its requests with objects numbered; `times` says whether a policy looks at the clock.
+
+    Raises TraceError when it is no trace of objects.
+    """
     found = stream_trace(trace, format=format, **options)
     if found.schema != OBJECT.name:
         raise TraceError(
@@ -169,9 +175,11 @@ def read_requests(
             None,
             "`tiersim run` replays memory accesses through caches" if found.schema == "access" else "",
         )
-    total = found.records or 0
-    with Bar("reading the trace", min(total, limit or total), "requests", quiet=quiet) as bar:
-        requests = number_requests(found.chunks(limit=limit), bar.add, share=share, seed=seed)
+    total = min(found.records or 0, limit or (1 << 62))
+    with Bar("reading the trace", total, "requests", quiet=quiet) as bar:
+        requests = number_requests(
+            found.chunks(CHUNK, limit=limit), bar.add, share=share, seed=seed, times=times, expected=total
+        )
     return found.name, requests
 
 
@@ -213,7 +221,7 @@ def replay(
         name, requests = "requests", trace
     else:
         name, requests = read_requests(
-            trace, format=format, share=share, seed=seed, limit=limit, quiet=quiet, **options
+            trace, format=format, share=share, seed=seed, limit=limit, times=_times(chosen), quiet=quiet, **options
         )
     result = ReplayResult(name)
     if requests.share < 1:
@@ -225,6 +233,10 @@ def replay(
     done = _run(jobs, requests, _warm_up(warm_up, len(requests)), windows, workers, quiet)
     _rows(done, result, requests, windows)
     return result
+
+
+def _times(chosen: list[tuple[str, Any, Any]]) -> bool:
+    return any("time" in asked_by(part) for _, *parts in chosen for part in parts if part is not None)
 
 
 @dataclass

@@ -40,6 +40,7 @@ class Scenario(Protocol):
     """
 
     registered: Any
+    records: str  # the schema of the traces that it replays
 
     def check(self) -> None:
         """Raise StudyError with a ``path`` inside the config where values do not fit together."""

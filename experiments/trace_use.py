@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from tiersim._base.errors import StudyError, TraceError
 from tiersim._base.params import Param, config
-from tiersim._base.registry import load, validate
+from tiersim._base.registry import index, load, validate
 from tiersim._base.units import Quantity
 from tiersim.traces import Trace, load_trace
 
@@ -47,6 +47,19 @@ class TraceUse:
         except TraceError as error:
             error.path = ("trace", "use")
             raise
+
+    def demand(self, schema: str) -> None:
+        """Raise StudyError unless the trace has the records that a scenario replays."""
+        found = self.open()
+        if found.schema != schema:
+            fitting = [name for name in index("scenario") if load("scenario", name).records == found.schema]
+            error = StudyError(
+                f"{found.name} is a trace of {found.schema} records, and this scenario replays {schema} records",
+                None,
+                f"use `scenario: {fitting[0]}`" if fitting else "",
+            )
+            error.path = ("trace", "use")
+            raise error
 
     def length(self) -> int:
         """Records that are replayed. Raises StudyError when none would be left, or none to measure."""
@@ -87,8 +100,6 @@ class TraceParam(Param):
 
     What is not of `TraceUse` goes to the generator or the reader.
     """
-
-    schema: str = "access"
 
     def read(self, value: Any) -> Any:
         given = {"use": value} if isinstance(value, str) else value

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass, fields
+from inspect import getattr_static, signature
 from types import ModuleType
 from typing import Any
 
 from tiersim.sim.source import borrow, load_module
 
-__all__ = ["COLUMNS", "HEADER", "HIT", "LOG", "MISS", "OTHER", "Loop", "Shape", "make_loop"]
+__all__ = ["COLUMNS", "HEADER", "HIT", "LOG", "MISS", "OTHER", "Loop", "Shape", "asked_by", "make_loop"]
 
 # what the engine knows and counts: bytes and objects in the cache, how they came and went, a victim that was none
 HEADER = ("used", "held", "pinned", "inserted", "evicted", "expired", "removed", "too_large", "rejected", "wrong")
@@ -50,6 +51,14 @@ class Loop:
     columns: tuple[str, ...]
     arrays: tuple[str, ...]
     admission_arrays: tuple[str, ...]
+
+
+def asked_by(maker: Any) -> set[str]:
+    """What the verbs of a policy or an admission ask for by name."""
+    cls = type(maker)
+    verbs = [getattr_static(cls, verb, None) for group in (*REPLACEMENT, *ADMISSION) for verb in group]
+    held = [verb.__func__ for verb in verbs if isinstance(verb, staticmethod)]
+    return {name for function in held for name in signature(function).parameters}
 
 
 class _Part:

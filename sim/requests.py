@@ -33,6 +33,7 @@ COLUMNS: dict[str, Any] = {
     "tenant": np.uint32,
     "cost": np.float64,
 }
+DEFAULTS: dict[str, Any] = {"size": 1, "time": -1, "op": 0, "ttl": 0, "tenant": 0, "cost": 1.0}
 MOST_OBJECTS = 1 << 30
 
 
@@ -135,8 +136,7 @@ class _Numbering:
         self.keys = np.empty(1 << 12, np.uint64)
         self.places = np.full(1 << 13, -1, np.int32)
 
-    def turn(self, key: NDArray[np.uint64]) -> NDArray[np.int32]:
-        ids = np.empty(len(key), np.int32)
+    def turn(self, key: NDArray[np.uint64], ids: NDArray[np.int32]) -> None:
         done = 0
         while done < len(key):
             # in pieces, so that a few objects asked for often do not make a dictionary for as many objects as requests
@@ -151,7 +151,6 @@ class _Numbering:
             done += len(part)
         if self.known > MOST_OBJECTS:
             raise TraceError(f"the trace has more than {MOST_OBJECTS:,} different objects", None, "sample it")
-        return ids
 
 
 class _Scratch:
@@ -166,43 +165,74 @@ class _Scratch:
 
 
 class _Collector:
-    """Columns as they come: in memory until they are too large, in files from then on."""
+    """Columns as they come: in memory until they are too large, in files from then on.
 
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.bytes = 0
-        self.held: dict[str, list[NDArray[Any]]] = {}
-        self.length: dict[str, int] = {}
+    A column is kept from its first value on that is not the default, because one of defaults alone says nothing.
+    """
+
+    def __init__(self, most: int, expected: int) -> None:
+        self.most, self.expected = most, expected
+        self.length = 0
+        self.held: dict[str, NDArray[Any]] = {}  # each with room for more than was written
         self.files: dict[str, IO[bytes]] = {}
         self.folder: _Scratch | None = None
 
-    def add(self, name: str, values: NDArray[Any]) -> None:
-        self.length[name] = self.length.get(name, 0) + len(values)
-        self.bytes += values.nbytes
-        if self.folder is None and self.bytes > self.most:
-            self.folder = _Scratch()
-            for other, parts in self.held.items():
-                for part in parts:
-                    part.tofile(self._file(other))
-            self.held = {}
+    def room(self, more: int) -> NDArray[np.int32]:
+        """Where the numbers of so many further requests go."""
+        if self.folder is not None:
+            return np.empty(more, np.int32)
+        return self._column("ids", more)[self.length : self.length + more]
+
+    def _column(self, name: str, more: int) -> NDArray[Any]:
+        held = self.held.get(name)
+        if held is None or len(held) < self.length + more:
+            grown = np.empty(max(self.expected, 2 * self.length, self.length + more), COLUMNS[name])
+            if held is not None:
+                grown[: self.length] = held[: self.length]
+            elif name != "ids":
+                grown[: self.length] = DEFAULTS[name]
+            self.held[name] = grown
+        return self.held[name]
+
+    def add(self, ids: NDArray[np.int32], columns: dict[str, NDArray[Any]]) -> None:
+        """Take the numbers that were written to `room`, and the columns of the same requests."""
+        count, end = len(ids), self.length + len(ids)
+        known = self.held if self.folder is None else self.files
+        for name in list(columns):
+            if name not in known and bool((columns[name] == DEFAULTS[name]).all()):
+                del columns[name]
         if self.folder is None:
-            self.held.setdefault(name, []).append(values)
+            for name, values in columns.items():
+                self._column(name, count)[self.length : end] = values
+            for name in known.keys() - columns.keys() - {"ids"}:
+                self._column(name, count)[self.length : end] = DEFAULTS[name]
         else:
-            values.tofile(self._file(name))
+            for name, values in {"ids": ids, **columns}.items():
+                np.ascontiguousarray(values, COLUMNS[name]).tofile(self._file(name))
+            for name in known.keys() - columns.keys() - {"ids"}:
+                np.full(count, DEFAULTS[name], COLUMNS[name]).tofile(self._file(name))
+        self.length = end
+        if self.folder is None and sum(held.itemsize for held in self.held.values()) * end > self.most:
+            self.folder = _Scratch()
+            for name, held in self.held.items():
+                held[:end].tofile(self._file(name))
+            self.held = {}
 
     def _file(self, name: str) -> IO[bytes]:
         assert self.folder is not None
         if name not in self.files:
-            self.files[name] = (self.folder.path / name).open("wb")
+            file = self.files[name] = (self.folder.path / name).open("wb")
+            if name != "ids" and not self.held:  # it begins here
+                for at in range(0, self.length, 1 << 20):
+                    np.full(min(1 << 20, self.length - at), DEFAULTS[name], COLUMNS[name]).tofile(file)
         return self.files[name]
 
     def columns(self) -> dict[str, Any]:
         for file in self.files.values():
             file.close()
         if self.folder is None:
-            return {name: parts[0] if len(parts) == 1 else np.concatenate(parts) for name, parts in self.held.items()}
-        folder = self.folder.path
-        return {name: _FileColumn(folder / name, COLUMNS[name], length) for name, length in self.length.items()}
+            return {name: held[: self.length] for name, held in self.held.items()}
+        return {name: _FileColumn(self.folder.path / name, COLUMNS[name], self.length) for name in self.files}
 
 
 def number_requests(
@@ -211,32 +241,36 @@ def number_requests(
     *,
     share: float = 1.0,
     seed: int = 0,
+    times: bool = True,
+    expected: int = 0,
     in_memory: int = IN_MEMORY,
 ) -> Requests:
-    """Number the objects of a trace: four bytes a request, and the columns that there are.
+    """Number the objects of a trace: four bytes a request, and the columns that say something.
 
     With a `share` below one only the requests for that share of all objects are kept, drawn by a hash of the key
-    (Waldspurger et al., FAST 2015); `seed` draws others. Columns of more than `in_memory` bytes rest in files that are
+    (Waldspurger et al., FAST 2015); `seed` draws others. Without `times` the column ``time`` is kept only where there
+    are times to live. `expected` requests save growing. Columns of more than `in_memory` bytes rest in files that are
     removed with the result. Raises TraceError when there is no request.
     """
-    numbering, collector, asked = _Numbering(), _Collector(in_memory), 0
+    numbering, collector, asked = _Numbering(), _Collector(in_memory, expected if share == 1 else 0), 0
     for chunk in chunks:
         key = np.ascontiguousarray(chunk["id"], np.uint64)
         asked += len(key)
-        kept = None
+        columns = {name: chunk[name] for name in COLUMNS if name in chunk}
+        if not times and "ttl" not in columns:
+            columns.pop("time", None)
         if share < 1:
             kept = scattered(key, seed) < np.uint64(int(share * 2.0**64))
             key = key[kept]
-        collector.add("ids", numbering.turn(key))
-        for name, dtype in COLUMNS.items():
-            if name in chunk:
-                values = chunk[name] if kept is None else chunk[name][kept]
-                collector.add(name, np.ascontiguousarray(values, dtype))
+            columns = {name: values[kept] for name, values in columns.items()}
+        ids = collector.room(len(key))
+        numbering.turn(key, ids)
+        collector.add(ids, columns)
         if progress:
             progress(len(chunk["id"]))
     if not asked:
         raise TraceError("the trace has not one request to replay")
-    if not collector.length["ids"]:
+    if not collector.length:
         raise TraceError(f"not one of {asked:,} requests is for a sampled object", None, "sample more, or not at all")
     return Requests(
         **collector.columns(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -63,13 +63,15 @@ class Simulated:
 class MemoryHierarchy:
     """How a program's memory accesses fare in a hierarchy of caches: misses, write-backs, access time."""
 
-    trace: Annotated[TraceUse, TraceParam("the accesses to replay", reads_all=True, schema="access")]
+    trace: Annotated[TraceUse, TraceParam("the accesses to replay", reads_all=True)]
     system: Annotated[System, Param("the machine: a preset's name, or caches, memory and core")]
     timing: Annotated[
         Literal["additive", "queued"],
         Param("`additive` adds fixed latencies; `queued` runs contention and comes with the event engine"),
     ] = "additive"
     miss_kinds: Annotated[bool, Param("tell cold, capacity and conflict misses apart (about a third more time)")] = True
+
+    records: ClassVar[str] = "access"
 
     def check(self) -> None:
         if self.timing == "queued":
@@ -80,6 +82,7 @@ class MemoryHierarchy:
             )
             error.path = ("timing",)
             raise error
+        self.trace.demand(self.records)
         try:
             levels_of(self.system)
         except StudyError as error:

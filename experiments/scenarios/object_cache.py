@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
@@ -43,18 +43,15 @@ COUNTED = ("inserted", "evicted", "expired", "rejected", "too_large")  # over th
 class ObjectCacheScenario:
     """How requests for objects fare in one cache: misses and bytes missed, by policy, size, admission and quota."""
 
-    trace: Annotated[TraceUse, TraceParam("the requests to replay", reads_all=True, schema="object")]
+    trace: Annotated[TraceUse, TraceParam("the requests to replay", reads_all=True)]
     cache: Annotated[ObjectCache, Param("how large, and who stays")]
     regret: Annotated[bool, Param("also run Belady's policy, and give the metric `regret`")] = False
 
+    records: ClassVar[str] = OBJECT.name
+
     def check(self) -> None:
+        self.trace.demand(self.records)
         found = self.trace.open()
-        if found.schema != OBJECT.name:
-            raise _at(
-                StudyError(f"{found.name} is a trace of {found.schema} records, and this scenario needs requests"),
-                "trace",
-                "use",
-            )
         if self.cache.capacity.dimension == "bytes" and self.cache.sizes == "trace" and not _has(found, "size"):
             raise _at(
                 StudyError(f"a capacity of {self.cache.capacity} needs object sizes, which {found.name} does not have"),
@@ -103,7 +100,8 @@ class ObjectCacheScenario:
 
     def _columns(self) -> dict[str, Any]:
         """One request that has the columns of the trace, so that its loop is the trace's."""
-        return {name: [1] for name in ("size", "time", "op", "ttl", "cost", "tenant") if _has(self.trace.open(), name)}
+        names = ("size", "time", "op", "ttl", "cost", "tenant")
+        return {name: [int(name in ("size", "cost")) + 1] for name in names if _has(self.trace.open(), name)}
 
     def loop(self) -> str:
         return f"{self.cache.policy} {self.cache.admission} {sorted(self._columns())} {unit_sizes(self.cache)}"

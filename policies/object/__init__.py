@@ -42,6 +42,6 @@ Class attributes declare what the engine may rely on:
 ``stack``         an LRU-like stack algorithm: a larger cache holds all that a smaller one does (unit sizes)
 ``compiled``      False runs the verbs as plain Python: slow but right, and not bound to the compilable subset
 
-A class with one method ``on_access(self, x, size)``, true for a hit, and a constructor that takes the capacity is a
-policy too: slow, trusted to keep to its capacity, and the easiest to write.
+A class with one method ``on_access(self, x, size)``, true for a hit, and ``start(self, capacity)`` is a policy too:
+slow, trusted to keep to its capacity, and the easiest to write.
 """

@@ -202,6 +202,11 @@ def _from_file(family: str, name: str) -> type[Any]:
     if attribute not in classes:
         raise StudyError(f"{file} has no class {attribute!r}; {nearest(attribute, classes)}".rstrip("; "))
     cls: type[Any] = getattr(module, attribute)
+    if hasattr(cls, "on_access") and "__init__" in vars(cls) and "registered" not in vars(cls):
+        raise StudyError(
+            f"{name} has a constructor of its own; what is set at the start belongs into start(self, capacity), and "
+            "parameters are fields of the class, as in `share: float = 0.1`"
+        )
     return _named(cls, name, family)
 
 
