@@ -23,7 +23,7 @@ from tiersim.sim import kernels
 __all__ = ["NEVER", "Requests", "Source", "number_requests", "prepare_requests", "requests_from", "scattered"]
 
 NEVER = (1 << 62) - 1  # as tiersim.policies.object.contract.NEVER
-IN_MEMORY = 3 << 30  # bytes of columns; what is more goes to files
+IN_MEMORY = 1 << 30  # bytes of columns; what is more goes to files
 COLUMNS: dict[str, Any] = {
     "ids": np.int32,
     "size": np.int64,
@@ -175,7 +175,7 @@ class _Collector:
         self.length = 0
         self.held: dict[str, NDArray[Any]] = {}  # each with room for more than was written
         self.files: dict[str, IO[bytes]] = {}
-        self.folder: _Scratch | None = None
+        self.folder: _Scratch | None = _Scratch() if 4 * expected > most else None
 
     def room(self, more: int) -> NDArray[np.int32]:
         """Where the numbers of so many further requests go."""
