@@ -22,9 +22,9 @@ from tiersim.sim.source import borrow, load_module
 __all__ = ["COUNTERS", "FIRST_COUNTER", "HEADER", "WRONG", "WRONG_WAY", "Level", "identifier", "make_loop", "prefixes"]
 
 HEADER = 32  # 64-bit words a cache has at the front of the state, memory after the last one
-SETS, TAGS, WORDS, STRIDE, SHADOW, LINES, SHADOW_LINES, CURSOR, WRONG, WRONG_WAY = range(10)
+SETS, TAGS, WORDS, STRIDE, SHADOW, LINES, ROOMY, SHADOW_LINES, CURSOR, WRONG, WRONG_WAY = range(11)
 MEMORY_COUNTERS = ("reads", "writes", "fetches")  # memory's header holds them first, then whether a fetch is under way
-FIRST_COUNTER = 10
+FIRST_COUNTER = 11
 COUNTERS = (
     "reads",
     "read_misses",
@@ -661,7 +661,10 @@ def refuse(S, c, way):
 
 
 @inline
-def shadow_remove(H, base, x):
+def shadow_remove(S, H, x, c):
+    if S[c + {ROOMY}]:  # nothing ever leaves for want of room, so the order does not matter
+        return
+    base = S[c + {SHADOW}]
     before = H[base + 2 * x]
     after = H[base + 2 * x + 1]
     H[base + 2 * before + 1] = after
@@ -669,9 +672,12 @@ def shadow_remove(H, base, x):
 
 
 @inline
-def shadow_front(H, base, x):
-    first = H[base + 1]
+def shadow_front(S, H, x, c):
+    base = S[c + {SHADOW}]
     H[base + 2 * x] = 0
+    if S[c + {ROOMY}]:
+        return
+    first = H[base + 1]
     H[base + 2 * x + 1] = first
     H[base + 2 * first] = x
     H[base + 1] = x
@@ -682,11 +688,11 @@ def shadow_enter(S, H, x, c):
     base = S[c + {SHADOW}]
     if S[c + {SHADOW_LINES}] == S[c + {LINES}]:
         last = H[base]
-        shadow_remove(H, base, last)
+        shadow_remove(S, H, last, c)
         H[base + 2 * last] = -1
     else:
         S[c + {SHADOW_LINES}] += 1
-    shadow_front(H, base, x)
+    shadow_front(S, H, x, c)
     return 0
 
 
@@ -698,8 +704,8 @@ def shadow_touch(S, H, x, c):
         return 2
     before = H[base + 2 * x]
     if before >= 0:
-        shadow_remove(H, base, x)
-        shadow_front(H, base, x)
+        shadow_remove(S, H, x, c)
+        shadow_front(S, H, x, c)
         return 2
     shadow_enter(S, H, x, c)
     return 2 + before
@@ -711,8 +717,8 @@ def shadow_pass(S, H, x, c):
     x += 1
     before = H[base + 2 * x]
     if before >= 0:
-        shadow_remove(H, base, x)
-        shadow_front(H, base, x)
+        shadow_remove(S, H, x, c)
+        shadow_front(S, H, x, c)
         return 2
     H[base + 2 * x] = -1
     return 2 + before
@@ -739,7 +745,7 @@ def shadow_take(S, H, x, c):
     x += 1
     before = H[base + 2 * x]
     if before >= 0:
-        shadow_remove(H, base, x)
+        shadow_remove(S, H, x, c)
         H[base + 2 * x] = -1
         S[c + {SHADOW_LINES}] -= 1
         return 2
@@ -752,8 +758,8 @@ def shadow_put(S, H, x, c):
     base = S[c + {SHADOW}]
     x += 1
     if H[base + 2 * x] >= 0:
-        shadow_remove(H, base, x)
-        shadow_front(H, base, x)
+        shadow_remove(S, H, x, c)
+        shadow_front(S, H, x, c)
     else:
         shadow_enter(S, H, x, c)
     return 0

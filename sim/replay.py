@@ -64,8 +64,9 @@ class _State:
         for k, (level, count) in enumerate(zip(levels, sets, strict=True)):
             words = _words(level, count, seed + k)
             header = blocks[0][k * HEADER :]
-            header[:6] = count, tags_at, words_at, words.shape[1], shadow_at, count * level.ways
-            tags_at += count * level.ways
+            lines = count * level.ways
+            header[:7] = count, tags_at, words_at, words.shape[1], shadow_at, lines, lines >= distinct
+            tags_at += lines
             words_at += words.size
             shadow_at += 2 * (distinct + 1) if level.classify else 0
             blocks.append(words.reshape(-1))

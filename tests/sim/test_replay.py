@@ -23,6 +23,7 @@ from tiersim.sim.events import Counts, counts_of, events_from, prefix, prepare
 from tiersim.sim.replay import replay
 
 PROGRAM = frozenset({"data", "instructions"})
+FILLS = FIRST_COUNTER + COUNTERS.index("fills")  # of the first cache, in the state
 
 
 def chain(policy: Any = "lru", **more: Any) -> list[Level]:
@@ -190,10 +191,9 @@ def test_an_unbalanced_run_fails_loudly() -> None:
 
         @staticmethod
         def fill(s: Any, at: int) -> None:
-            s[18] += 1
+            s[FILLS] += 1
 
     events = events_from(np.arange(64, dtype=np.uint64) * np.uint64(64), np.zeros(64, np.uint8), 64)
-    assert FIRST_COUNTER + COUNTERS.index("fills") == 18
     with pytest.raises(AuditError, match="fills"):
         replay([Level("only", 2, Liar(), None, PROGRAM)], [4], events)
 
