@@ -25,7 +25,6 @@ def plain_outcomes(
     policy: Any,
     capacity: int,
     requests: Requests,
-    begin: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> NDArray[np.uint8]:
     """The outcome of every request: what ``on_access(x, size)`` said, asked of a fresh copy of the policy.

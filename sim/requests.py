@@ -95,6 +95,16 @@ class Requests:
         return int(first.sum())
 
     @property
+    def least(self) -> int:
+        """The smallest size of any request; 1 where no size is known."""
+        if self.size is None:
+            return 1
+        if "least" not in self.kept:
+            steps = range(0, len(self), 1 << 20)
+            self.kept["least"] = min(int(self.size[at : at + (1 << 20)].min()) for at in steps)
+        return int(self.kept["least"])
+
+    @property
     def next_use(self) -> NDArray[np.int64]:
         """For each request the number of the next one for the same object, or NEVER."""
         if "next_use" not in self.kept:
