@@ -266,7 +266,7 @@ def test_list(tiersim: Call, kind: str) -> None:
     assert status == 0
     rows = json.loads(tiersim("list", kind, "--json")[1])
     assert rows
-    names = [row["name"] for row in rows]
+    names = [(row["name"], row.get("family"), row.get("scenario")) for row in rows]
     assert len(set(names)) == len(names)
     for row in rows:
         assert row["about"]
