@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any
 
 from tiersim._base.errors import StudyError, TraceError
@@ -43,7 +45,7 @@ class TraceUse:
     def open(self) -> Trace:
         """The trace. Raises TraceError when it is missing or damaged."""
         try:
-            return _open(self.use, self.format, tuple(sorted(self.options.items())))
+            return _open(self.use, self.format, tuple(sorted(self.options.items())), _stamp(self.use))
         except TraceError as error:
             error.path = ("trace", "use")
             raise
@@ -89,8 +91,18 @@ def _nothing_left(key: str, message: str) -> StudyError:
     return error
 
 
+def _stamp(use: str) -> str:
+    """What tells a file from another of its name: where it is looked for, and when it was changed."""
+    path = Path(use).absolute()
+    try:
+        about = path.stat()
+    except OSError:
+        return f"{os.environ.get('TIERSIM_TRACE_MIRROR')}"
+    return f"{path} {about.st_size} {about.st_mtime_ns}"
+
+
 @cache
-def _open(use: str, format: str | None, options: tuple[tuple[str, Any], ...]) -> Trace:
+def _open(use: str, format: str | None, options: tuple[tuple[str, Any], ...], stamp: str) -> Trace:
     return load_trace(use, format=format, **dict(options))
 
 

@@ -101,5 +101,5 @@ def stream_trace(
     For a replay or two of a large file, and where the cache folder has no room. Raises as `load_trace` does, except
     that a fault further on in a file shows only when it is read.
     """
-    found = located(name_or_path, options)
+    found = located(name_or_path, options, format)
     return DirectTrace(found, format, options, progress) if isinstance(found, Path) else found

@@ -38,16 +38,18 @@ def load_trace(
     TIERSIM_TRACE_MIRROR names. Raises TraceError when there is no such trace, or it is empty, damaged or of no known
     format, and StudyError for options that are not known.
     """
-    found = located(name_or_path, options)
+    found = located(name_or_path, options, format)
     return _ingest(found, format, options, progress) if isinstance(found, Path) else found
 
 
-def located(name_or_path: str | Path, options: dict[str, Any]) -> Trace | Path:
+def located(name_or_path: str | Path, options: dict[str, Any], format: str | None = None) -> Trace | Path:
     """The trace of a name or of our own Parquet, or the path of a file in someone else's format.
 
     Raises as `load_trace` does when there is no such trace.
     """
     name = str(name_or_path)
+    if format is not None and (name in bundled() or name.startswith(GENERATED)):
+        raise StudyError(f"{name} is no file that a reader could read, and takes no format")
     if name in bundled():
         _no_options(name, options)
         return StoredTrace(bundled()[name].path, name=name)
@@ -55,6 +57,8 @@ def located(name_or_path: str | Path, options: dict[str, Any]) -> Trace | Path:
         return _generated(name, options)
     path = _find(name)
     if _starts(path) == MAGIC:
+        if format is not None:
+            raise StudyError(f"{name} is tiersim's own Parquet, and takes no format")
         _no_options(name, options)
         return StoredTrace(path)
     return path
@@ -111,7 +115,8 @@ def _ingest(path: Path, format: str | None, options: dict[str, Any], progress: P
         json.dumps([said, found.schema.name, found.schema.version], sort_keys=True).encode()
     ).hexdigest()
     kept = cache_folder("traces") / f"{key}.parquet"
-    about: dict[str, Any] = {"name": path.name, "fingerprint": raw}
+    # another reader, or another reading, of the same bytes is another trace
+    about: dict[str, Any] = {"name": path.name, "fingerprint": key if format or options else raw}
     if kept.exists():
         try:
             return StoredTrace(kept, **about)

@@ -72,7 +72,9 @@ TURNS: dict[str, dict[str, Any]] = {
     "miss_kinds": {"miss_kinds": False},
 }
 GROUPS = {"trace", "system", "system.caches", "system.memory", "system.core"}
-REFUSED = {"timing"}  # its other value is refused aloud: see tests/experiments/test_plan.py
+# the other value of `timing` is refused aloud (tests/experiments/test_plan.py); formats are told apart by what they
+# hold (test_object_knobs.py)
+REFUSED = {"timing", "trace.format"}
 
 
 def write_trace(path: Path, seed: int) -> None:
