@@ -1,4 +1,7 @@
-"""Which code a result depends on: a hash over the modules that a run uses and all that they import of tiersim."""
+"""Which code a result depends on: a hash over the modules that a run uses and all that they import.
+
+What comes with Python or from an installed package is left out: versions of numpy are not part of a result's name.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from sysconfig import get_path
 
 __all__ = ["code_hash"]
 
@@ -35,11 +39,30 @@ def _imports(module: str) -> frozenset[str]:
             found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
-    return frozenset(name for name in found if name.startswith("tiersim.") and _source(name) is not None)
+    return frozenset(name for name in found if _counts(name) and _source(name) is not None)
+
+
+INSTALLED = tuple({str(Path(get_path(kind)).resolve()) for kind in ("stdlib", "platstdlib", "purelib", "platlib")})
+
+
+@cache
+def _counts(module: str) -> bool:
+    """Whether a module is tiersim's, or a helper beside a user's own file."""
+    if module.startswith("tiersim."):
+        return True
+    if module.partition(".")[0] in sys.stdlib_module_names:
+        return False
+    try:
+        spec = find_spec(module)
+    except (ImportError, ValueError):  # a name inside a module, or a module without a spec
+        return False
+    if spec is None or spec.origin is None:
+        return False
+    return not str(Path(spec.origin).resolve()).startswith(INSTALLED)
 
 
 def code_hash(modules: Iterable[str]) -> str:
-    """A short sha256 over the sources of these modules and of every tiersim module they import, in any order."""
+    """A short sha256 over the sources of these modules and of all that they import and that counts, in any order."""
     seen: set[str] = set()
     waiting = list(modules)
     while waiting:
