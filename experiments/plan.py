@@ -213,11 +213,11 @@ def _report(study: Study, node: Node, runs: list[Planned]) -> ReportSpec:
         raise wrong(("baseline",), f"no variant is called {report.baseline!r}; {hint}")
     known = [name for run in runs for name in run.scenario.metric_names()]
     for place, name in enumerate(report.metrics or ()):
-        if told := _unknown_metric(name, known):
+        if told := _unknown_metric(name, known, runs):
             raise wrong(("metrics", place), told)
     factors = ["what_if", "time", *{key for run in runs for key in run.factors}]
     for place, figure in enumerate(report.figures or ()):
-        if told := _unknown_metric(figure.y, known):
+        if told := _unknown_metric(figure.y, known, runs):
             raise wrong(("figures", place, "y"), told)
         for key in ("x", "by"):
             said = getattr(figure, key)
@@ -227,8 +227,8 @@ def _report(study: Study, node: Node, runs: list[Planned]) -> ReportSpec:
     return report
 
 
-def _unknown_metric(name: str, known: list[str]) -> str:
-    if name in known:
+def _unknown_metric(name: str, known: list[str], runs: list[Planned]) -> str:
+    if name in known or any(run.scenario.describe(name) for run in runs):  # such as of a tenant that the trace has
         return ""
     return f"there is no metric {name!r}; {nearest(name, known) or 'see `tiersim list metrics`'}"
 

@@ -47,6 +47,7 @@ class Estimate:
     simulations: int
     stored: int
     steps: int
+    of: str
     seconds: float
     measured: bool
     bytes: int
@@ -83,7 +84,7 @@ def run(
         _prepare(jobs, quiet)
         ready = time.time()
         workers = max(1, min(workers, len(jobs)))
-        with Bar(f"{plan.study.name}: {len(jobs)} simulations", steps, "accesses", quiet=quiet) as bar:
+        with Bar(f"{plan.study.name}: {len(jobs)} simulations", steps, jobs[0].scenario.steps, quiet=quiet) as bar:
             if workers == 1:
                 for job in _once_each(jobs):
                     job.scenario.warm(bar.note)
@@ -112,6 +113,7 @@ def estimate(source: str | Path | dict[str, Any], sets: Sequence[str] = (), out:
         len(jobs),
         len(rows) - sum(len(job.members) for job in jobs),
         steps,
+        plan.runs[0].scenario.steps,
         steps / (rate or GUESS),
         rate is not None,
         needed,

@@ -41,6 +41,7 @@ class Scenario(Protocol):
 
     registered: Any
     records: str  # the schema of the traces that it replays
+    steps: str  # what one simulation is counted in, as in "accesses"
 
     def check(self) -> None:
         """Raise StudyError with a ``path`` inside the config where values do not fit together."""

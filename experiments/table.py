@@ -100,7 +100,7 @@ def show_estimate(cost: Any) -> str:
     how = "measured on this machine" if cost.measured else "a guess until something has run here"
     lines = [
         f"{cost.study}: {cost.runs} runs, {cost.stored} of them stored already; {cost.simulations} simulations left",
-        f"about {cost.steps:,} accesses, {_span(cost.seconds)} on one core ({how})",
+        f"about {cost.steps:,} {cost.of}, {_span(cost.seconds)} on one core ({how})",
         f"about {cost.bytes / 1e6:,.0f} MB of memory for each worker",
     ]
     lines += [f"skipped: {item['what']}: {item['why']}" for item in cost.skipped]

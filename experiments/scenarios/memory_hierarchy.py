@@ -72,6 +72,7 @@ class MemoryHierarchy:
     miss_kinds: Annotated[bool, Param("tell cold, capacity and conflict misses apart (about a third more time)")] = True
 
     records: ClassVar[str] = "access"
+    steps: ClassVar[str] = "accesses"
 
     def check(self) -> None:
         if self.timing == "queued":

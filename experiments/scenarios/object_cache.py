@@ -48,6 +48,7 @@ class ObjectCacheScenario:
     regret: Annotated[bool, Param("also run Belady's policy, and give the metric `regret`")] = False
 
     records: ClassVar[str] = OBJECT.name
+    steps: ClassVar[str] = "requests"
 
     def check(self) -> None:
         self.trace.demand(self.records)

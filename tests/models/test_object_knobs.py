@@ -91,6 +91,15 @@ def test_a_turned_knob_moves_a_metric(knob: str, folder: Path, monkeypatch: pyte
     assert metrics(folder, monkeypatch, **TURNS[knob]) != metrics(folder, monkeypatch)
 
 
+def test_metrics_of_tenants_can_be_asked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    study = {"study": "s", "scenario": "object-cache", "trace": "one.parquet", "cache": {"capacity": "5 %"}}
+    result = tiersim.run(study | {"report": {"metrics": ["tenants.1.miss_ratio"]}}, keep=False)
+    assert 0 < result.rows[0].metrics["tenants.1.miss_ratio"] < 1
+    with pytest.raises(StudyError, match="there is no metric"):
+        tiersim.run(study | {"report": {"metrics": ["tenants.1.miss_ration"]}}, keep=False)
+
+
 def test_a_format_and_its_options_decide_what_a_file_holds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def read(bits: int, order: str) -> int:
         trace = {"use": "keys.bin", "format": "key-binary", "bits": bits, "order": order}
