@@ -2,8 +2,8 @@
 
 An object has one counter in each row, its count is the least of the four, and only counters with that value are raised
 (conservative update). They stop at 15. When as many requests were counted as `SAMPLE` times the objects that the cache
-can hold, all are halved, and so is the count of requests; a cache holds its capacity over the mean size of the requests
-so far. With a doorkeeper, a Bloom filter that ageing empties, the first request for an object goes there and no further.
+can hold, all are halved, and so is the count of requests; a cache holds its capacity over the mean size of requests so
+far. With a doorkeeper, a Bloom filter that ageing empties, the first request for an object goes there and no further.
 
 The four counters lie in one block of 64 bytes. ``sketch`` has a byte for each counter; ``sketch_n`` holds the mask of
 block numbers, the requests counted since the ageing, all requests and their bytes; ``door`` is the doorkeeper.

@@ -49,8 +49,8 @@ class WTinyLfu:
         n = np.zeros(6, np.int64)
         n[WINDOW_MOST] = capacity - main
         n[PROTECTED_MOST] = main * self.protected // 10**9
-        places = {"place": np.zeros(objects, np.uint8), "n": n}
-        return queues(4, most, objects) | sketch(most, self.doorkeeper) | places
+        state: State = {"place": np.zeros(objects, np.uint8), "n": n}
+        return queues(4, most, objects) | sketch(most, self.doorkeeper) | state
 
     @staticmethod
     def lookup(place: Words, x: int) -> int:
