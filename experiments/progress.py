@@ -4,15 +4,50 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-__all__ = ["Bar"]
+__all__ = ["Bar", "aloud", "reading"]
 
 EVERY = 2.0  # seconds between plain lines
+
+
+_aloud: ContextVar[bool] = ContextVar("aloud", default=False)
+
+
+@contextmanager
+def aloud(yes: bool) -> Iterator[None]:
+    """Let what reads a trace deep inside show its progress, where the command that asked for it does."""
+    token = _aloud.set(yes)
+    try:
+        yield
+    finally:
+        _aloud.reset(token)
+
+
+@contextmanager
+def reading(name: str) -> Iterator[Callable[[int, int | None, str], None]]:
+    """Progress of a file that is read, called with what is done, of what, in which unit; silent before the first."""
+    bar: Bar | None = None
+
+    def step(done: int, total: int | None, unit: str) -> None:
+        nonlocal bar
+        if bar is None:
+            bar = Bar(f"reading {name}", total or 0, unit, quiet=not _aloud.get())
+            bar.__enter__()
+        bar.update(done)
+
+    try:
+        yield step
+    finally:
+        if bar is not None:
+            bar.__exit__(*sys.exc_info())
 
 
 class Bar:

@@ -20,7 +20,7 @@ from tiersim._base.params import dump
 from tiersim._base.paths import cache_folder
 from tiersim.experiments.code import code_hash
 from tiersim.experiments.plan import Plan, make_plan
-from tiersim.experiments.progress import Bar
+from tiersim.experiments.progress import Bar, aloud
 from tiersim.experiments.results import Row, StudyResult, as_lists, read_row, write_bytes, write_row
 from tiersim.experiments.scenario import Measured, Scenario
 
@@ -73,7 +73,8 @@ def run(
     ``results/STUDY``); finished runs in it are not run again unless `fresh`. `keep=False` writes nothing. Raises
     StudyError, TraceError and PolicyError before anything is written.
     """
-    plan = make_plan(source, sets)
+    with aloud(not quiet):
+        plan = make_plan(source, sets)
     folder = (Path(out) if out is not None else Path("results") / plan.study.name) if keep else None
     rows, jobs, steps = _jobs(plan, folder, fresh)
     begun = time.time()

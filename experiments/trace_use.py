@@ -12,6 +12,7 @@ from tiersim._base.errors import StudyError, TraceError
 from tiersim._base.params import Param, config
 from tiersim._base.registry import index, load, validate
 from tiersim._base.units import Quantity
+from tiersim.experiments.progress import reading
 from tiersim.traces import Trace, load_trace
 
 __all__ = ["TraceParam", "TraceUse"]
@@ -103,7 +104,8 @@ def _stamp(use: str) -> str:
 
 @cache
 def _open(use: str, format: str | None, options: tuple[tuple[str, Any], ...], stamp: str) -> Trace:
-    return load_trace(use, format=format, **dict(options))
+    with reading(Path(use).name) as progress:
+        return load_trace(use, format=format, progress=progress, **dict(options))
 
 
 @dataclass(frozen=True)

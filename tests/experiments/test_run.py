@@ -431,3 +431,16 @@ def test_a_row_knows_its_baseline() -> None:
     assert [result.base_of(row) for row in result.rows] == [None, None, base, slow]
     assert isinstance(twice, Row)
     assert twice_slow.factors["what_if"] == "twice"
+
+
+def test_a_file_of_someone_else_is_read_with_progress(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "blocks.lis").write_text("".join(f"{at % 7} 1 0 {at}\n" for at in range(50)))
+    study = {"study": "s", "scenario": "object-cache", "trace": "blocks.lis", "cache": {"capacity": "3 objects"}}
+    tiersim.run(study, keep=False)
+    assert capsys.readouterr().err == ""
+    (tmp_path / "blocks.lis").write_text("".join(f"{at % 5} 1 0 {at}\n" for at in range(50)))
+    tiersim.run(study, keep=False, quiet=False)
+    assert "reading blocks.lis: done" in capsys.readouterr().err
