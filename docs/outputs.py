@@ -27,7 +27,11 @@ EXAMPLES = DOCS / "examples"
 LIBRARY = DOCS.parent / "experiments" / "library"
 COLUMNS = "100"
 QUOTE = re.compile(r"(<!-- quote: (?P<file>\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
-LANGUAGE = {".txt": "text", ".yaml": "yaml", ".py": "python"}
+LANGUAGE = {".txt": "text", ".csv": "text", ".yaml": "yaml", ".py": "python"}
+
+LOOPS = "generated/loop-objects"
+ALIKE = "plain_lazy.py:PlainLazy,slow_lazy.py:SlowLazy,lazy.py:Lazy,lazy.py:Lazy(every=1)"
+SIZED = "--option size=1KiB --option largest=1MiB"
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,38 @@ ALL = [
     Output("slower-memory", ("tiersim run slower-memory.yaml",), keep="results/slower-memory/figures/*.svg"),
     Output("long-list", ("tiersim run long-list.yaml",)),
     Output("victim-cache", ("tiersim run victim-cache.yaml",)),
+    Output("why", ("tiersim replay requests.csv --policy lru --size 1500B --why 7001",)),
+    Output("replay", (f"tiersim replay {LOOPS} --policy lru,sieve,s3-fifo --size 1%,10%",)),
+    Output(
+        "replay-sizes",
+        (f"tiersim replay {LOOPS} {SIZED} --policy lru,s3-fifo,gdsf --size 1%,256MiB,1000obj",),
+    ),
+    Output("replay-no-sizes", (f"tiersim replay {LOOPS} --size 256MiB --quiet",), "quick", 2),
+    Output(
+        "replay-admission",
+        (f"tiersim replay {LOOPS} --policy 'lru,tinylfu+lru,s3-fifo,s3-fifo(small=20%)' --size 1% --no-regret",),
+    ),
+    Output("replay-windows", (f"tiersim replay {LOOPS} --limit 150000 --policy lru,sieve --size 1% --windows 3",)),
+    Output("replay-tenants", (f"tiersim replay {LOOPS} --option tenants=3 --size 1% --quota 0=50%,1=20%",)),
+    Output("mrc", ("tiersim mrc generated/zipf-objects --size 0.1%,1%,3%,10%,30%",)),
+    Output("mrc-sample", ("tiersim mrc generated/zipf-objects --size 0.1%,1%,3%,10%,30% --sample 5%",)),
+    Output("popular-files", ("tiersim run popular-files.yaml",)),
+    Output(
+        "own-plain", (f"tiersim replay {LOOPS} --policy plain_lazy.py:PlainLazy,lru,fifo --size 1%,10% --no-regret",)
+    ),
+    Output(
+        "own-same",
+        (f"tiersim replay {LOOPS} --limit 20000 --policy '{ALIKE},lru' --size 1%,10% --no-regret",),
+    ),
+    Output(
+        "own-leak",
+        (
+            "sed 's/leave(spot, x)/pass/' lazy.py > leaky.py",
+            f"tiersim replay {LOOPS} --limit 20000 --policy leaky.py:Lazy --size 1% --quiet",
+        ),
+        status=2,
+    ),
+    Output("how-fast", ("python how_fast.py",), "measured"),
     Output("new", ("tiersim new memory-hierarchy", "cat memory-hierarchy.yaml"), "quick"),
     Output("mistake", ("sed -i s/capacity/capcity/ hot-rows.yaml", "tiersim run hot-rows.yaml"), "quick", 2),
     Output("no-unit", ("tiersim run hot-rows.yaml --set system.caches.l2.capacity=512",), "quick", 2),

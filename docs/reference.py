@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from tiersim.experiments.plan import ReportSpec
 from tiersim.experiments.results import Row, StudyResult
 from tiersim.traces import Trace, Writer, load_trace
 from tiersim.traces.catalogue import bundled
-from tiersim.traces.schema import ACCESS, KINDS
+from tiersim.traces.readers.contract import schema_of
+from tiersim.traces.schema import ACCESS, KINDS, OBJECT, OPS, Schema
 
 FOLDER = Path(__file__).parent / "reference"
 DOI = re.compile(r"doi:(10\.\d+/\S+)")
@@ -34,6 +36,16 @@ def main() -> None:
     for name, page in PAGES.items():
         (FOLDER / f"{name}.md").write_text(MADE + page().strip() + "\n", encoding="utf-8")
 
+
+SPECIFIED = {  # scenario -> the page that specifies it, and its title
+    "memory-hierarchy": ("hierarchy", "What the hierarchy does"),
+    "object-cache": ("object-caches", "What an object cache does"),
+}
+NAMES_IN_METRICS = {
+    "memory-hierarchy": "NAME is a cache of the study. Metrics over instructions are absent where the trace has none.",
+    "object-cache": "NAME is a tenant, by its number. Tenants are absent where the trace has none.",
+}
+RECORDS = {"access": "memory accesses", "object": "requests for objects"}
 
 EVERY_COMMAND = """Every command has `--help`. The exit status is 0; 2 with one message on standard error when what was
 asked for cannot be done; 130 when interrupted. Progress goes to standard error, results to standard output, and with
@@ -98,7 +110,7 @@ def entries(family: str) -> list[Entry]:
 
 
 def described(family: str, depth: str = "##", prefix: str = "") -> str:
-    """A section for everything of a family: docstring, publication, parameters."""
+    """A section for everything of a family: docstring, what it declares, publication, parameters."""
     parts = []
     for item in entries(family):
         cls = load(family, item.name)
@@ -106,12 +118,40 @@ def described(family: str, depth: str = "##", prefix: str = "") -> str:
         if item.aliases:
             parts.append(f"Also called {', '.join(map(code, item.aliases))}.\n")
         parts.append(doc(cls) + "\n")
+        if said := declared(family, cls):
+            parts.append(said + "\n")
         if item.paper:
             parts.append(f"Source: {paper(item.paper)}\n")
         own = keys_of(cls)
         if own:
             parts.append(keys(own))
     return "\n".join(parts)
+
+
+def declared(family: str, cls: Any) -> str:
+    """What users need to know of the attributes of a class."""
+    if family in ("reader", "generator"):
+        return f"Gives {RECORDS[schema_of(cls).name]}."
+    said = []
+    if hasattr(cls, "unit_only"):
+        said.append(f"Takes objects of one size only: {cls.unit_only}.")
+    if getattr(cls, "random", False):
+        said.append("Draws random numbers: the seed matters.")
+    if hasattr(cls, "places"):
+        said.append(f"Places that `--why` tells: {', '.join(map(code, cls.places))}.")
+    return " ".join(said)
+
+
+def in_short(family: str) -> str:
+    """A table of everything of a family with a line about each."""
+    rows = [(f"[`{item.name}`](#{item.name})", item.summary) for item in entries(family)]
+    return table(("name", "in short"), rows)
+
+
+def columns(schema: Schema) -> str:
+    """A table of the columns of a schema."""
+    heads = ("column", "type", "unit", "meaning")
+    return table(heads, [(code(column.name), column.dtype, column.unit, column.doc) for column in schema.columns])
 
 
 # the pages
@@ -124,7 +164,7 @@ def study() -> str:
 A study is a YAML file. The comment on top is the question, and the title of its report. These keys are of every study:
 
 {table(("key", "meaning"), rows)}
-All others are of its scenario: [memory-hierarchy](memory-hierarchy.md).
+All others are of its scenario: {", ".join(f"[{name}]({name}.md)" for name in SPECIFIED)}.
 
 ## What goes before what
 
@@ -147,35 +187,57 @@ unit is refused.
 """
 
 
-def scenario() -> str:
-    cls = load("scenario", "memory-hierarchy")
-    return f"""# Scenario memory-hierarchy
+def scenario(name: str) -> str:
+    cls = load("scenario", name)
+    own = " NAME stands for a name of your own, such as `l2`." if any("NAME" in key.key for key in keys_of(cls)) else ""
+    return f"""# Scenario {name}
 
 {doc(cls)}
 
-[What the hierarchy does](../explanation/hierarchy.md) specifies it. NAME stands for a name of your own, such as `l2`.
+[{SPECIFIED[name][1]}](../explanation/{SPECIFIED[name][0]}.md) specifies it.{own}
 
 {keys(keys_of(cls))}"""
 
 
 def metrics() -> str:
-    rows = [(code(row["name"]), row["unit"], row["about"]) for row in listing("metrics")]
-    return f"""# Metrics
-
-NAME stands for a cache of the study. In JSON, CSV and Python these are the names; ratios are shares, shown as per cent
-in tables. Metrics over instructions are absent where the trace does not count them.
-
-{table(("metric", "unit", "meaning"), rows)}"""
+    parts = [
+        "# Metrics\n",
+        "In JSON, CSV and Python these are the names; ratios are shares, shown as per cent in tables.\n",
+    ]
+    rows = listing("metrics")
+    for name in SPECIFIED:
+        own = [(code(row["name"]), row["unit"], row["about"]) for row in rows if row["scenario"] == name]
+        parts += [f"## {name}\n", NAMES_IN_METRICS[name] + "\n", table(("metric", "unit", "meaning"), own)]
+    return "\n".join(parts)
 
 
 def policies() -> str:
-    rows = [(f"[`{item.name}`](#{item.name})", item.summary) for item in entries("way-replacement")]
     return f"""# Way policies
 
 Which line of a set gives up its place. [How to write one](../how-to/own-policy.md).
 
-{table(("policy", "in short"), rows)}
+{in_short("way-replacement")}
 {described("way-replacement")}"""
+
+
+def object_policies() -> str:
+    return f"""# Object policies
+
+Which object of a cache makes room for another. [How to use them](../how-to/replay-objects.md), and
+[how to write one](../how-to/own-object-policy.md).
+
+{in_short("object-replacement")}
+{described("object-replacement")}"""
+
+
+def admissions() -> str:
+    return f"""# Admissions
+
+Whether an object that was missed may enter, in front of any object policy: `tinylfu+lru` on the command line,
+`cache.admission` in a study.
+
+{in_short("admission")}
+{described("admission")}"""
 
 
 def preset_pages() -> str:
@@ -196,26 +258,32 @@ def traces() -> str:
         (code(item.name), item.records, item.instructions, item.about, item.recipe, item.licence)
         for item in bundled().values()
     ]
-    columns = [(code(column.name), column.dtype, column.unit, column.doc) for column in ACCESS.columns]
-    kinds = ", ".join(f"{number} {name}" for number, name in enumerate(KINDS))
+    kinds, ops = ("; ".join(f"{number} {name}" for number, name in enumerate(names)) for names in (KINDS, OPS))
     return f"""# Traces
 
-[How to make one](../how-to/own-trace.md).
+How to make one [of memory accesses](../how-to/own-trace.md), and how to use one
+[of requests for objects](../how-to/replay-objects.md).
 
 ## Bundled captures
 
 {table(("name", "records", "instructions", "what", "recipe", "licence"), captures)}
-## Columns
+## Columns of accesses
 
-Kinds are {kinds}.
+{ACCESS.doc} Kinds are {kinds}.
 
-{table(("column", "type", "unit", "meaning"), columns)}
+{columns(ACCESS)}
+## Columns of requests for objects
+
+{OBJECT.doc} Operations are {ops}. Only `id` must be there.
+
+{columns(OBJECT)}
 ## Generators
 
 {described("generator", "###", "generated/")}
 ## Readers
 
-Recognised by content, packed or not.
+Recognised by content, packed (gzip, bzip2, xz, zstd) or not; `--format` and `format:` name one, and its options stand
+beside it.
 
 {described("reader", "###")}"""
 
@@ -239,7 +307,9 @@ def command_line() -> str:
 
 
 def python() -> str:
+    from tiersim.experiments import miss_ratio_curve, replays
     from tiersim.experiments.runner import run
+    from tiersim.sim import requests
 
     parts = [
         "# Python\n",
@@ -248,8 +318,16 @@ def python() -> str:
     shown: list[tuple[str, Any]] = [
         ("tiersim.run", run),
         ("tiersim.load_trace", load_trace),
+        ("tiersim.replay", replays.replay),
+        ("tiersim.miss_ratio_curve", miss_ratio_curve.miss_ratio_curve),
         ("StudyResult", StudyResult),
         ("Row", Row),
+        ("ReplayResult", replays.ReplayResult),
+        ("Row of a ReplayResult", replays.Row),
+        ("Curve", miss_ratio_curve.Curve),
+        ("tiersim.experiments.replays.read_requests", replays.read_requests),
+        ("tiersim.sim.requests.requests_from", requests.requests_from),
+        ("Requests", requests.Requests),
         ("tiersim.Trace", Trace),
         ("tiersim.traces.Writer", Writer),
         ("tiersim.TiersimError", TiersimError),
@@ -260,9 +338,14 @@ def python() -> str:
             parts.append(f"```python\n{_signature(name, thing)}\n```\n")
         parts.append(doc(thing) + "\n")
         if dataclasses.is_dataclass(thing):
-            rows = [(code(item.name), code(item.type)) for item in dataclasses.fields(thing)]
+            rows = [(code(item.name), code(item.type)) for item in dataclasses.fields(thing) if item.repr]
             parts.append(table(("attribute", "type"), rows))
         if inspect.isclass(thing):
+            parts += [
+                f"- `{name}`: {' '.join(doc(held).split())}\n"
+                for name, held in vars(thing).items()
+                if not name.startswith("_") and isinstance(held, property | cached_property) and doc(held)
+            ]
             parts += [
                 f"- `{verb}{_arguments(held)}`: {' '.join(doc(held).split())}\n"
                 for verb, held in vars(thing).items()
@@ -281,16 +364,19 @@ def _signature(name: str, function: Callable[..., Any]) -> str:
         if parameter.kind is parameter.KEYWORD_ONLY and not starred:
             lines.append("    *,")
             starred = True
-        lines.append(f"    {parameter},".replace("'", ""))
+        lines.append(f"    {_parameter(parameter)},")
     returns = inspect.signature(function).return_annotation
     return "\n".join([f"{name}(", *lines, f") -> {returns}"])
 
 
 def _arguments(function: Callable[..., Any]) -> str:
-    found = [
-        str(item).replace("'", "") for name, item in inspect.signature(function).parameters.items() if name != "self"
-    ]
+    found = [_parameter(item) for name, item in inspect.signature(function).parameters.items() if name != "self"]
     return f"({', '.join(found)})"
+
+
+def _parameter(parameter: inspect.Parameter) -> str:
+    """A parameter as it stands in the source; annotations are text there, which Python shows in quotes."""
+    return str(parameter).replace(repr(parameter.annotation), str(parameter.annotation))
 
 
 def _kinds(cls: type[TiersimError]) -> list[type[TiersimError]]:
@@ -301,9 +387,11 @@ def _kinds(cls: type[TiersimError]) -> list[type[TiersimError]]:
 
 PAGES: dict[str, Callable[[], str]] = {
     "study": study,
-    "memory-hierarchy": scenario,
+    **{item.name: partial(scenario, item.name) for item in entries("scenario")},
     "metrics": metrics,
     "policies": policies,
+    "object-policies": object_policies,
+    "admissions": admissions,
     "presets": preset_pages,
     "traces": traces,
     "command-line": command_line,

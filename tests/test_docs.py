@@ -17,10 +17,13 @@ import pytest
 
 import tiersim
 from tests.oracles.hierarchy import Reference
-from tiersim._base.registry import load
+from tests.oracles.object_requests import scans_and_favourites
+from tiersim._base.registry import build, load
 from tiersim.experiments.plan import make_plan
 from tiersim.models.caches import simulate_lines
-from tiersim.sim import cache_loop
+from tiersim.sim import cache_loop, object_loop
+from tiersim.sim.object_replay import replay_objects
+from tiersim.sim.requests import requests_from
 from tiersim.traces import Writer
 
 ROOT = Path(__file__).parents[1]
@@ -37,6 +40,13 @@ study: under-a-fragment
 scenario: memory-hierarchy
 trace: generated/stride
 """
+UNDER_OBJECTS = """
+study: under-a-fragment
+scenario: object-cache
+trace: generated/zipf-objects
+cache: {capacity: 1 %}
+"""
+OF_OBJECTS = re.compile(r"\bcache[:.]")
 
 
 def _module(name: str) -> Any:
@@ -82,7 +92,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("text", blocks("yaml"))
 def test_yaml_on_a_page_is_a_study_or_a_part_of_one(folder: Path, text: str) -> None:
     """A part is put over a study. Its keys, units, names, metrics and figures are all checked by planning it."""
-    if "study:" not in text:
+    if "study:" not in text and OF_OBJECTS.search(text):
+        (folder / "under.yaml").write_text(UNDER_OBJECTS)
+        text = f"extends: under.yaml\n{text}"
+    elif "study:" not in text:
         whole = "  memory:" in text  # a machine of its own; others are put over a preset
         (folder / "under.yaml").write_text(UNDER if whole and "use:" not in text else f"{UNDER}system: desktop-cpu\n")
         text = f"extends: under.yaml\n{text}"
@@ -93,17 +106,19 @@ def test_yaml_on_a_page_is_a_study_or_a_part_of_one(folder: Path, text: str) -> 
 @pytest.fixture
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """All loops in the interpreter: compiling them takes a minute, and the outputs are made with the compiled ones."""
-    monkeypatch.setattr(cache_loop, "make_loop", partial(_plain, cache_loop.make_loop))
+    for module in (cache_loop, object_loop):
+        monkeypatch.setattr(module, "make_loop", partial(_plain, module.make_loop))
 
 
-def _plain(make_loop: Any, levels: Any, *, compiled: bool) -> Any:
-    return make_loop(levels, compiled=False)
+def _plain(make_loop: Any, *given: Any, compiled: bool = True) -> Any:
+    return make_loop(*given, compiled=False)
 
 
 @pytest.mark.usefixtures("plain")
 @pytest.mark.parametrize("study", STUDIES)
 def test_every_example_runs(folder: Path, study: str) -> None:
-    result = tiersim.run(folder / study, ["trace.records=3k"], keep=False)
+    count = "requests" if "scenario: object-cache" in (folder / study).read_text() else "records"
+    result = tiersim.run(folder / study, [f"trace.{count}=3k"], keep=False)
     assert len(result.rows) > 1
     assert not result.skipped
     for row in result.rows:
@@ -111,11 +126,12 @@ def test_every_example_runs(folder: Path, study: str) -> None:
         assert all(row.metrics[name] > 0 for name in result.shown)
 
 
-def test_every_policy_on_a_page_is_in_an_example() -> None:
-    studies = "".join((EXAMPLES / study).read_text(encoding="utf-8") for study in STUDIES)
+def test_every_policy_on_a_page_is_in_an_example_or_a_command() -> None:
+    used = [(EXAMPLES / study).read_text(encoding="utf-8") for study in STUDIES]
+    used += [command for output in OUTPUTS.ALL for command in output.commands]
     files = [path.name for path in EXAMPLES.glob("*.py")]
     assert files
-    assert all(f"{file}:" in studies for file in files)
+    assert [name for name in files if not any(f"{name}:" in text or f"python {name}" in text for text in used)] == []
 
 
 def references(lines: tuple[int, ...]) -> list[Reference]:
@@ -151,6 +167,41 @@ def test_mru_on_paper(folder: Path) -> None:
     assert one_set("mru.py:Mru", 2, (1, 2, 3, 1, 2, 3, 1), "plain") == (5, {1, 2})
 
 
+LAZY = ("plain_lazy.py:PlainLazy", "slow_lazy.py:SlowLazy", "lazy.py:Lazy")
+
+
+def missed(policy: Any, capacity: int, requests: Any) -> list[int]:
+    """The numbers of the requests that miss, in the interpreter."""
+    held: list[Any] = []
+    made = build("object-replacement", policy)
+    replay_objects(made, capacity, requests, outcomes=held, compiled=False)
+    found: list[int] = np.flatnonzero(np.concatenate(held) == object_loop.MISS).tolist()
+    return found
+
+
+@pytest.mark.parametrize("policy", LAZY)
+def test_lazy_on_paper(folder: Path, policy: str) -> None:
+    """Room for two. 1 and 2 enter. 1 hits once and stays old: 3 replaces it. 2 hits twice and is moved.
+
+    So 1 replaces 3. 1 hits once, and 2, the older, once more: 3 replaces 2.
+    """
+    assert missed(policy, 2, requests_from([1, 2, 1, 3, 2, 2, 1, 1, 2, 3])) == [0, 1, 3, 6, 9]
+
+
+@pytest.mark.parametrize("sized", [False, True])
+@pytest.mark.parametrize("policy", LAZY[1:])
+def test_all_lazy_ones_decide_alike(folder: Path, policy: str, sized: bool) -> None:
+    ids = scans_and_favourites(3000, 5, objects=100)
+    requests = requests_from(ids, **({"size": (ids % np.uint64(7)).astype(np.int64)} if sized else {}))
+    assert missed(policy, 40, requests) == missed(LAZY[0], 40, requests)
+
+
+def test_lazy_that_moves_at_every_hit_is_lru(folder: Path) -> None:
+    requests = requests_from(scans_and_favourites(3000, 5, objects=100))
+    assert missed({"use": "lazy.py:Lazy", "every": 1}, 40, requests) == missed("lru", 40, requests)
+
+
+@pytest.mark.usefixtures("plain")
 @pytest.mark.parametrize("text", blocks("python"))
 def test_python_on_a_page_runs(folder: Path, text: str) -> None:
     """Studies on a page are only planned here, not run: `test_python_on_a_page_gives_results` does that."""
@@ -159,7 +210,7 @@ def test_python_on_a_page_runs(folder: Path, text: str) -> None:
         for study in re.findall(r'tiersim\.run\("([^"]+)"', text):
             assert make_plan(study).runs
     else:
-        assert run_page(folder, text)
+        assert run_page(folder, re.sub(r"requests=\d[\d_]+", "requests=3_000", text))
 
 
 def run_page(folder: Path, text: str) -> dict[str, Any]:
@@ -240,7 +291,8 @@ def test_reference_pages_hold_all_that_exists(tmp_path: Path, monkeypatch: pytes
     reference.main()
     text = "".join(path.read_text(encoding="utf-8") for path in (tmp_path / "reference").iterdir())
     assert len(list((tmp_path / "reference").iterdir())) == len(reference.PAGES)
-    for kind in ("way-replacement", "generators", "readers", "presets", "traces", "metrics"):
+    families = ("way-replacement", "object-replacement", "admissions", "generators", "readers")
+    for kind in (*families, "presets", "traces", "metrics"):
         for row in reference.listing(kind):
             assert f"{row['name']}`" in text, row["name"]
     assert all(f"tiersim {name}" in text for name in reference.COMMANDS)
