@@ -27,7 +27,9 @@ class Lirs:
     to the second; a queue orders the second by last entry, and its oldest is evicted.
 
     The paper puts no bound on the stack; here it tells of `stack` times the capacity at the most, and forgets first
-    what was evicted longest ago.
+    what was evicted longest ago. libCacheSim 0.3.5 does so too, but there a hit on an object that is in the queue only
+    sends the oldest of the first set to the second, though nothing comes in its place; up to the first such hit the
+    outcomes are equal, and this is the paper.
     """
 
     second: Annotated[int, Param("share of the second set", unit="ratio", ge=0, le=10**9, source="the paper")] = 10**7

@@ -60,7 +60,15 @@ def test_the_books(steps: list[tuple[int, bool]]) -> None:
         assert [y for y in range(10) if Random.lookup(state["spot"], y)] == sorted(held)
 
 
-def test_misses_as_often_as_libcachesim() -> None:
+def test_misses_as_often_as_fifo_where_requests_are_independent() -> None:
+    # Gelenbe, IEEE Transactions on Computers 22(6), 1973
+    ids = np.minimum(np.random.default_rng(2).zipf(1.3, 30_000), 2000)
+    fifo = outcomes("fifo", 100, ids).count(0)
+    found = [outcomes("random", 100, ids, compiled=True, seed=seed).count(0) for seed in range(10)]
+    assert abs(np.mean(found) - fifo) < 4 * np.std(found)
+
+
+def test_misses_about_as_often_as_libcachesim() -> None:
     ids = scans_and_favourites(12_000, 3)
     for capacity in (20, 200):
         found = [outcomes("random", capacity, ids, compiled=True, seed=seed).count(0) for seed in range(8)]
