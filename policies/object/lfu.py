@@ -24,8 +24,8 @@ class Lfu:
 
     A key is the count of uses above the number of the last one, and never falls. Objects wait in order of entry until
     the oldest is looked at for eviction: one that was used goes to the heap. A hit costs the same whatever the cache
-    holds; an eviction grows with the logarithm of the objects held. The two parts of a key share 63 bits: exact for traces of up
-    to 2**31 requests, and for longer ones while the uses of no object need more than the number of requests leaves.
+    holds; an eviction grows with the logarithm of the objects held. The two parts of a key share 63 bits: exact for
+    traces of up to 2**31 requests, and for longer ones while no object has more uses than the rest of the bits can say.
     """
 
     @staticmethod
