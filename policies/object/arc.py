@@ -76,9 +76,8 @@ class Arc:
         take_once = once > 0 and (once > target[0] or (once == target[0] and bytes[CAME_FROM] == GHOST_OFTEN))
         if full_of_once(bytes, capacity) and bytes[GHOST_ONCE] == 0:
             take_once = True
-        if take_once or bytes[OFTEN] == 0:
-            return oldest(queue, ends, spot, ONCE - 1)
-        return oldest(queue, ends, spot, OFTEN - 1)
+        x = oldest(queue, ends, spot, ONCE - 1 if take_once else OFTEN - 1)
+        return x if x >= 0 else oldest(queue, ends, spot, OFTEN - 1 if take_once else ONCE - 1)
 
     @staticmethod
     def evict(

@@ -54,17 +54,15 @@ class Car:
         queue: Words, ends: Words, spot: Words, place: Words, mark: Words, bytes: Words, target: Reals, sizes: Words
     ) -> int:
         while True:
-            if (bytes[ONCE] >= target[0] and bytes[ONCE] > 0) or bytes[OFTEN] == 0:
-                x = oldest(queue, ends, spot, ONCE - 1)
-                if not mark[x]:
-                    return x
-                bytes[ONCE] -= sizes[x]
-                bytes[OFTEN] += sizes[x]
-                place[x] = OFTEN
-            else:
-                x = oldest(queue, ends, spot, OFTEN - 1)
-                if not mark[x]:
-                    return x
+            first = bytes[ONCE] >= target[0] and bytes[ONCE] > 0
+            x = oldest(queue, ends, spot, ONCE - 1 if first else OFTEN - 1)
+            if x < 0:
+                x = oldest(queue, ends, spot, OFTEN - 1 if first else ONCE - 1)
+            if not mark[x]:
+                return x
+            bytes[place[x]] -= sizes[x]
+            bytes[OFTEN] += sizes[x]
+            place[x] = OFTEN
             mark[x] = 0
             move(queue, ends, spot, OFTEN - 1, x)
 

@@ -88,11 +88,12 @@ class Slru:
         place[x] = at + 1
 
     @staticmethod
-    def victim(queue: Words, ends: Words, spot: Words, n: Words, segments: int) -> int:
-        at = 0
-        while at < segments - 1 and n[at] == 0:
-            at += 1
-        return oldest(queue, ends, spot, at)
+    def victim(queue: Words, ends: Words, spot: Words, segments: int) -> int:
+        for at in range(segments):
+            x = oldest(queue, ends, spot, at)
+            if x >= 0:
+                return x
+        return -1
 
     @staticmethod
     def remove(spot: Words, place: Words, n: Words, sizes: Words, x: int) -> None:

@@ -64,9 +64,8 @@ class TwoQ:
 
     @staticmethod
     def victim(queue: Words, ends: Words, spot: Words, n: Words) -> int:
-        if n[IN] > n[IN_MOST] or n[MAIN] == 0:
-            return oldest(queue, ends, spot, IN - 1)
-        return oldest(queue, ends, spot, MAIN - 1)
+        x = oldest(queue, ends, spot, MAIN - 1) if n[IN] <= n[IN_MOST] else -1
+        return x if x >= 0 else oldest(queue, ends, spot, IN - 1)
 
     @staticmethod
     def evict(queue: Words, ends: Words, spot: Words, place: Words, n: Words, sizes: Words, x: int) -> None:

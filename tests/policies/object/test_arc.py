@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from tests.oracles.object_policies.against import SHARES, equals_oracle, equals_peer, outcomes, streams
 from tests.oracles.object_policies.arc import Arc
 from tiersim._base.registry import build
-from tiersim.sim.object_loop import DELETE, GET
+from tiersim.sim.object_loop import DELETE, GET, PIN
 from tiersim.sim.object_replay import replay_objects
 from tiersim.sim.requests import requests_from
 
@@ -48,6 +48,12 @@ def test_deleted_objects_make_room_and_are_not_remembered() -> None:
 
 def test_one_place_holds_what_was_asked_for_last() -> None:
     assert outcomes("arc", 1, [1, 1, 2, 2, 1]) == [0, 1, 0, 1, 0]
+
+
+def test_an_empty_object_goes_when_all_else_is_pinned() -> None:
+    # 1 fills the cache and is pinned; 2 has no bytes, is let in and goes for 3, which does not fit all the same
+    op = [GET, PIN, GET, GET, GET]
+    assert outcomes("arc", 3, [1, 1, 2, 3, 1], op=op, size=[3, 3, 0, 1, 3]) == [0, 2, 0, 0, 1]
 
 
 @settings(deadline=None, max_examples=200)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 
 from tests.oracles.object_policies.against import equals_oracle, outcomes, streams
 from tests.oracles.object_policies.car import Car
-from tiersim.sim.object_loop import DELETE, GET
+from tiersim.sim.object_loop import DELETE, GET, PIN
 
 
 def test_by_hand() -> None:
@@ -36,6 +36,12 @@ def test_deleted_objects_make_room_and_are_not_remembered() -> None:
 
 def test_one_place_holds_what_was_asked_for_last() -> None:
     assert outcomes("car", 1, [1, 1, 2, 2, 1]) == [0, 1, 0, 1, 0]
+
+
+def test_an_empty_object_goes_when_all_else_is_pinned() -> None:
+    # 1 fills the cache and is pinned; 2 has no bytes, is let in and goes for 3, which does not fit all the same
+    op = [GET, PIN, GET, GET, GET]
+    assert outcomes("car", 3, [1, 1, 2, 3, 1], op=op, size=[3, 3, 0, 1, 3]) == [0, 2, 0, 0, 1]
 
 
 @settings(deadline=None, max_examples=200)
