@@ -22,16 +22,24 @@ from tiersim.traces import stream_trace
 
 peer = pytest.importorskip("libcachesim", reason="the other simulator: pip install libcachesim")
 
-# ours, theirs, and their parameters where their defaults are not the published ones
-SAME: dict[str, tuple[str, dict[str, Any]]] = {
-    "lru": ("LRU", {}),
-    "fifo": ("FIFO", {}),
-    "clock": ("Clock", {}),
-    "sieve": ("Sieve", {}),
-    "s3-fifo": ("S3FIFO", {}),
+SAME: dict[str, tuple[Any, str]] = {
+    "lru": ("lru", "LRU"),
+    "fifo": ("fifo", "FIFO"),
+    "clock": ("clock", "Clock"),
+    "clock of 2 bits": ({"use": "clock", "bits": 2}, "Clock"),
+    "sieve": ("sieve", "Sieve"),
+    "s3-fifo": ("s3-fifo", "S3FIFO"),
+    "arc": ("arc", "ARC"),
+    "lfu": ("lfu", "LFU"),
+    "slru": ("slru", "SLRU"),
+    "2q": ("2q", "TwoQ"),
+    "lru-k": ({"use": "lru-k", "retained": 0}, "LRUK"),
+    "belady": ("belady", "Belady"),
 }
+THEIRS: dict[str, dict[str, Any]] = {"clock of 2 bits": {"n_bit_counter": 2}}
 # there a queue of one object takes none (its share of the cache must be larger than the object)
-SMALLEST = {"s3-fifo": 20}
+SMALLEST = {"s3-fifo": 20, "2q": 20, "slru": 8}
+MULTIPLE = {"slru": 4}  # of the number of lists, so that all shares are whole
 REAL = {
     "cloudphysics_io.csv.gz": {},
     "cloudphysics_w106.bin.xz": {"format": "key-binary", "bits": 32, "order": "little"},
@@ -78,15 +86,16 @@ def their_file(name: str, folder: Path) -> Path:
 @pytest.mark.parametrize("name", SAME)
 def test_misses_equal(name: str, trace: str, folder: Path) -> None:
     requests = requests_of(trace)
-    theirs, given = SAME[name]
+    ours, theirs = SAME[name]
     found, expected = {}, {}
     for share in SHARES:
         capacity = max(2, int(share * requests.objects), SMALLEST.get(name, 0))
+        capacity -= capacity % MULTIPLE.get(name, 1)
         reader = peer.TraceReader(
             str(their_file(trace, folder)), peer.TraceType.ORACLE_GENERAL_TRACE, peer.ReaderInitParam()
         )
-        cache_ = getattr(peer, theirs)(cache_size=capacity, hashpower=16, **given)
+        cache_ = getattr(peer, theirs)(cache_size=capacity, hashpower=16, **THEIRS.get(name, {}))
         ratio, _ = cache_.process_trace(reader)
         expected[capacity] = round(ratio * len(requests))
-        found[capacity] = replay_objects(build("object-replacement", name), capacity, requests).totals.misses
+        found[capacity] = replay_objects(build("object-replacement", ours), capacity, requests).totals.misses
     assert found == expected
