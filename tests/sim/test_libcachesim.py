@@ -7,6 +7,7 @@ other simulator reads the same keys from a file in its own format.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -58,11 +59,15 @@ MOST = 1_000_000  # requests of one trace: the other side keeps up
 def requests_of(name: str) -> Requests:
     if name == "scans and favourites":
         return requests_from(scans_and_favourites(60_000, 11, objects=2000))
-    mirror = os.environ.get("TIERSIM_TRACE_MIRROR", "")
-    if not mirror or not (Path(mirror) / name).exists():
-        pytest.skip(f"needs {name} in the folder that TIERSIM_TRACE_MIRROR names")
-    trace = stream_trace(name, **REAL[name])
+    trace = stream_trace(mirrored(name), **REAL[name])
     return number_requests(trace.chunks(limit=MOST)).without_sizes()
+
+
+def mirrored(name: str) -> Path:
+    path = Path(os.environ.get("TIERSIM_TRACE_MIRROR", "")) / name
+    if not path.is_file():
+        pytest.skip(f"needs {name} in the folder that TIERSIM_TRACE_MIRROR names")
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +104,32 @@ def test_misses_equal(name: str, trace: str, folder: Path) -> None:
         expected[capacity] = round(ratio * len(requests))
         found[capacity] = replay_objects(build("object-replacement", ours), capacity, requests).totals.misses
     assert found == expected
+
+
+SIZED = ("lru", "fifo", "clock", "sieve", "s3-fifo", "arc", "lfu", "2q", "belady")
+
+
+@pytest.mark.parametrize("name", SIZED)
+def test_bytes_missed_equal_where_sizes_differ(name: str, folder: Path) -> None:
+    """A disk trace, whose blocks are even asked for in different sizes: an object has the size of its entry."""
+    requests = requests_with_sizes("cloudphysics_io.csv.gz")
+    path = folder / "sized.oracleGeneral.bin"
+    if not path.exists():
+        rows = np.zeros(len(requests), RECORD)
+        rows["id"], rows["size"] = requests.ids, requests.size
+        rows["next"] = np.where(requests.next_use < len(requests), requests.next_use, -1)
+        rows.tofile(path)
+    for share in (0.001, 0.01, 0.1, 0.3):
+        capacity = int(share * requests.footprint)
+        reader = peer.TraceReader(str(path), peer.TraceType.ORACLE_GENERAL_TRACE, peer.ReaderInitParam())
+        ratio, of_bytes = getattr(peer, SAME[name][1])(cache_size=capacity, hashpower=16).process_trace(reader)
+        found = replay_objects(build("object-replacement", name), capacity, requests).totals
+        assert found.misses == round(ratio * found.requests)
+        assert found.byte_misses == round(of_bytes * found.bytes)
+
+
+@cache
+def requests_with_sizes(name: str) -> Requests:
+    trace = stream_trace(mirrored(name))
+    made = number_requests(trace.chunks(), times=False)
+    return replace(made, op=None)  # there a write is a read
