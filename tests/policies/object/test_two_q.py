@@ -44,9 +44,10 @@ def test_one_place_holds_what_was_asked_for_last() -> None:
 
 
 def test_an_empty_object_goes_when_all_else_is_pinned() -> None:
-    # 1 fills the cache and is pinned; 2 has no bytes, is let in and goes for 3, which does not fit all the same
-    op = [GET, PIN, GET, GET, GET]
-    assert outcomes("2q", 3, [1, 1, 2, 3, 1], op=op, size=[3, 3, 0, 1, 3]) == [0, 2, 0, 0, 1]
+    # 2, without bytes, goes to A1out for 3, and comes back into Am; 3 is pinned: 2 goes for 4, which does not fit
+    op = [GET, GET, GET, GET, PIN, GET, GET]
+    ids, sizes = [2, 1, 3, 2, 3, 4, 3], [0, 4, 4, 0, 4, 1, 4]
+    assert outcomes("2q", 4, ids, op=op, size=sizes) == [0, 0, 0, 0, 2, 0, 1]
 
 
 @settings(deadline=None, max_examples=200)
