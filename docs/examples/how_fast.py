@@ -5,7 +5,7 @@ from time import perf_counter
 import tiersim
 from tiersim.experiments.replays import read_requests
 
-_, requests = read_requests("generated/loop-objects", requests=2_000_000)
+requests = read_requests("generated/loop-objects", requests=2_000_000)[1]
 for policy in ("plain_lazy.py:PlainLazy", "lazy.py:Lazy"):
     for _ in range(2):  # the first round compiles
         begin = perf_counter()
