@@ -22,8 +22,9 @@ what it needs by the names of its arguments: any of those arrays, any field of t
 ``objects``     how many different objects the trace has
 ``capacity``    bytes the cache may hold, or objects where all sizes are one
 ``used``        bytes (or objects) that it holds at the moment
-``size``        bytes of x (1 where all sizes are one)
-``sizes``       ``sizes[v]`` is the size of an object v that is in the cache, or that it had when it was there last
+``size``        bytes of the object that is asked for (1 where all sizes are one), in `victim` and `evict` too
+``sizes``       ``sizes[v]`` is the size of an object v that is in the cache, or that it had when it was there last; in
+                `insert` already the new size of x, so that what a ghost weighed must be noted in `miss`
 ``cost``        what missing x costs (1.0 where the trace does not say)
 ``now``         the number of the request, from 0
 ``time``        the time of the request in nanoseconds (``now`` where the trace has no times)

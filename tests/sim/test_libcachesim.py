@@ -34,6 +34,7 @@ SAME: dict[str, tuple[Any, str]] = {
     "lfu": ("lfu", "LFU"),
     "slru": ("slru", "SLRU"),
     "2q": ("2q", "TwoQ"),
+    "mq": ("mq", "MQ"),
     "lru-k": ({"use": "lru-k", "retained": 0}, "LRUK"),
     "belady": ("belady", "Belady"),
 }

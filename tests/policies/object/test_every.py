@@ -81,7 +81,8 @@ def test_the_seed_decides_only_where_it_may(name: str) -> None:
 def test_the_places_of_a_policy_have_names(name: str) -> None:
     policy = build("object-replacement", name)
     requests = requests_from(scans_and_favourites(3000, 3, objects=100))
-    life = replay_objects(policy, 40, requests, watch=0, compiled=False).life
+    often = int(np.bincount(requests.ids).argmax())
+    life = replay_objects(policy, 40, requests, watch=often, compiled=False).life
     places = getattr(policy, "places", ("out", "in"))
     assert {event.before for event in life} | {event.after for event in life} <= set(places)
     assert life[0].before == places[0]
