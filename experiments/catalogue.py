@@ -204,9 +204,12 @@ def explain(word: str) -> Answer:
     if word in bundled():
         item_ = bundled()[word]
         return Answer(word, f"{item_.about}\n{item_.records:,} records. Made by: {item_.recipe}. {item_.licence}.")
-    for scenario, metric in _metrics() if word else []:
-        if word == metric.name or ("." in metric.name and word.split(".")[-1] == metric.name.split(".")[-1]):
-            return Answer(word, f"{metric.doc} (scenario {scenario})", keys=[Key(word, metric.doc, metric.unit)])
+    found = [(scenario, metric) for scenario, metric in _metrics() if metric.name == _with_name(word)]
+    if not found and word:
+        found = [(scenario, metric) for scenario, metric in _metrics() if metric.name.split(".")[-1] == word]
+    if found:
+        text = "\n".join(f"{metric.doc} (scenario {scenario})" for scenario, metric in found)
+        return Answer(word, text, keys=[Key(metric.name, metric.doc, metric.unit) for _, metric in found])
     known = [key.key for key in everything] + [name for family in families() for name in index(family)]
     known += [
         *STUDY_KEYS,
@@ -216,6 +219,12 @@ def explain(word: str) -> Answer:
     ]
     hint = nearest(word, known) or "see `tiersim list policies`, `list presets`, `list metrics`, `list traces`"
     raise StudyError(f"nothing is called {word!r}; {hint}")
+
+
+def _with_name(word: str) -> str:
+    """A metric with a user's own name in the middle (caches.l2.misses) as it is listed (caches.NAME.misses)."""
+    first, *inside, last = word.split(".") if word.count(".") == 2 else (word, "")
+    return f"{first}.NAME.{last}" if inside else word
 
 
 def _generic(word: str, keys: list[Key]) -> str:

@@ -14,10 +14,19 @@ from numpy.typing import NDArray
 
 from tiersim._base.errors import DependencyError, PolicyError, StudyError
 from tiersim.experiments.progress import Bar
-from tiersim.experiments.replays import RANDOM_SEED, parse_policy, parse_size, read_requests
+from tiersim.experiments.replays import (
+    GROUPS,
+    RANDOM_SEED,
+    first_requests,
+    parse_policy,
+    parse_size,
+    read_requests,
+    refuse_reading,
+)
 from tiersim.models.object_cache import capacity_of, refuses
+from tiersim.sim.object_loop import SET
 from tiersim.sim.object_replay import replay_objects
-from tiersim.sim.requests import Requests, scattered
+from tiersim.sim.requests import Requests
 from tiersim.sim.stack_distance import has_distances, lru_curve
 
 if TYPE_CHECKING:
@@ -25,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Curve", "miss_ratio_curve"]
 
-GROUPS = 8  # parts of a sample whose spread tells its error
+FEW = 100  # objects of a sample: a cache of fewer is not what it would be like as a whole
 SMALLEST = 1000  # the first of the default sizes is the footprint by this
 
 
@@ -71,7 +80,7 @@ def miss_ratio_curve(
     share: float = 1.0,
     format: str | None = None,
     ignore_sizes: bool = False,
-    warm_up: int = 0,
+    warm_up: str | int = 0,
     seed: int = RANDOM_SEED,
     limit: int | None = None,
     workers: int = 1,
@@ -83,13 +92,14 @@ def miss_ratio_curve(
     LRU is exact for all sizes in one pass (`tiersim.sim.stack_distance`), any other policy runs once for each size.
     With a `share` below one the curve is estimated from that share of all objects: for LRU by SHARDS with its
     correction (Waldspurger et al., FAST 2015), for others by miniature simulation (ATC 2017); ``error`` is then the
-    standard error, from the spread over disjoint parts of the sample. Unless `sizes` are given (as in `tiersim
-    replay`), `points` of them are spaced evenly on a logarithmic scale up to all objects. Raises TraceError, StudyError
-    and PolicyError.
+    standard error, from the spread over disjoint parts of the sample. Unless `sizes` are given, `points` of them are
+    spaced evenly on a logarithmic scale up to all objects. `sizes` and `warm_up` are as for `replay`. Raises
+    TraceError, StudyError and PolicyError.
     """
     if points < 2:
         raise StudyError("a curve needs at least two points")
     if isinstance(trace, Requests):
+        refuse_reading(format, share, limit, options)
         name, requests = "requests", trace
     else:
         name, requests = read_requests(
@@ -100,6 +110,7 @@ def miss_ratio_curve(
         requests = requests.without_sizes()
     elif asked_sizes and requests.size is not None and any(size.dimension == "count" for size in asked_sizes):
         raise StudyError("a curve is in bytes or in objects: the sizes mix both")
+    warm = first_requests(str(warm_up), len(requests))
     _, chosen, admission = parse_policy(policy)
     if why := refuses(chosen, requests):
         raise PolicyError(f"{policy}: {why}")
@@ -124,9 +135,9 @@ def miss_ratio_curve(
     def measure(part: Requests, capacities: NDArray[np.int64], progress: Callable[[int], None]) -> NDArray[np.float64]:
         """Miss ratio and byte miss ratio, shape (2, sizes)."""
         out = np.empty((2, len(capacities)))
-        expected = part.asked * part.share if part.share < 1 else 0.0
+        expected = part.expected if part.share < 1 else 0.0
         if stack_from.any():
-            curve = lru_curve(part, capacities[stack_from], min(warm_up, len(part)), progress)
+            curve = lru_curve(part, capacities[stack_from], min(warm, len(part)), progress)
             out[:, stack_from] = [
                 _ratios(curve.misses, curve.requests, expected),
                 _ratios(curve.byte_misses, curve.bytes, 0.0 if part.size is not None else expected),
@@ -139,7 +150,7 @@ def miss_ratio_curve(
                 part,
                 admission=admission,
                 seed=seed,
-                warm_up=min(warm_up, len(part)),
+                warm_up=min(warm, len(part)),
                 progress=progress,
             ).totals
             out[0, place] = _ratios(np.array(done.misses), done.requests, expected)
@@ -170,10 +181,16 @@ def miss_ratio_curve(
             error = _error(requests, small, lambda part, caps: measure(part, caps, add), seed)
             if error is None:
                 notes.append("the sample is too small to tell its error")
+    asked = len(requests) if requests.op is None else int((requests.op[:] <= SET).sum())
     how = "stack distances" if stack_from.all() else "one replay a size" if not stack_from.any() else "both"
     if requests.share < 1:
         how = f"{'SHARDS' if stack_from.all() else 'miniature simulation'} of {100 * requests.share:g} % of the objects"
         notes.append(f"{len(requests):,} of {requests.asked:,} requests were replayed")
+        if (few := small < FEW * requests.footprint / requests.objects).any():
+            full = int(small[few].max() / requests.share)
+            notes.append(
+                f"up to {full:,} a cache holds so little of the sample that the errors are too small: sample more"
+            )
     full = small if requests.share == 1 else np.round(small / requests.share).astype(np.int64)
     return Curve(
         name,
@@ -184,7 +201,7 @@ def miss_ratio_curve(
         ratios[1].tolist(),
         error,
         how,
-        requests.asked or len(requests),
+        requests.asked if requests.share < 1 else asked,
         notes,
     )
 
@@ -208,16 +225,8 @@ def _error(
     seed: int,
 ) -> list[float] | None:
     """The standard error of each miss ratio, from disjoint parts of the sample, each a sample of its own."""
-    group = scattered(requests.keys, seed + 1) % np.uint64(GROUPS)
-    ids = requests.ids[:]
-    found = []
-    for one in range(GROUPS):
-        chosen = (group == one)[ids]
-        if not chosen.any():
-            return None
-        part = requests.where(chosen)
-        object.__setattr__(part, "asked", requests.asked)
-        object.__setattr__(part, "share", requests.share / GROUPS)
-        found.append(measure(part, np.maximum(1, capacities // GROUPS))[0])
+    found = [measure(part, np.maximum(1, capacities // GROUPS))[0] for part in requests.parts(GROUPS, seed)]
+    if not found:
+        return None
     made: list[float] = (np.std(found, axis=0, ddof=1) / np.sqrt(GROUPS)).tolist()
     return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,9 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from tiersim._base.errors import DependencyError, PolicyError, StudyError, TiersimError, TraceError
+import numpy as np
+
+from tiersim._base.errors import AuditError, DependencyError, PolicyError, StudyError, TiersimError, TraceError
 from tiersim._base.registry import build
 from tiersim._base.units import Quantity, parse
 from tiersim.experiments.progress import Bar
@@ -36,6 +39,8 @@ __all__ = [
     "value_of",
 ]
 
+GROUPS = 8  # parts of a sample whose spread tells its error
+BARE = re.compile(r"[0-9._]+\s*([kMGTP]i?)?")
 CHUNK = 1 << 16  # requests read at a time: what is numbered next lies in the processor's cache
 RANDOM_SEED = 0
 REFERENCE = "belady"
@@ -43,7 +48,11 @@ REFERENCE = "belady"
 
 @dataclass
 class Row:
-    """One policy at one size; ``tenant`` is set in rows of one tenant, ``window`` in rows of one window."""
+    """One policy at one size; ``tenant`` is set in rows of one tenant, ``window`` and ``end`` in rows of one window.
+
+    ``capacity`` is in bytes, or in objects where they all count as one. Of a sample the counts are those of the sample;
+    the ratios and the capacity are of the whole, and ``error`` is the standard error of the miss ratio.
+    """
 
     policy: str
     size: str
@@ -57,6 +66,7 @@ class Row:
     miss_ratio: float
     byte_miss_ratio: float
     regret: float | None = None
+    error: float | None = None
     seed: int | None = None
     tenant: int | None = None
     window: int | None = None
@@ -149,8 +159,18 @@ def value_of(text: str) -> Any:
 
 
 def parse_size(text: str) -> Quantity:
-    """A size: ``64MiB``, ``1000obj``, ``1%`` (of all different objects). Raises UnitError."""
-    return parse(text, "bytes", "count", "ratio")
+    """A size: ``64MiB``, ``1000obj``, ``1%`` (of all different objects). Raises UnitError, StudyError when it is 0."""
+    found = parse(text, "bytes", "count", "ratio")
+    if not found.amount:
+        raise StudyError(f"a cache of {text} has no room for anything")
+    return found
+
+
+def refuse_reading(format: str | None, share: float, limit: int | None, options: dict[str, Any]) -> None:
+    """Raise StudyError where requests that were read already are to be read in some way."""
+    asked = {"format": format, "share": share if share != 1 else None, "limit": limit, **options}
+    if said := [name for name, value in asked.items() if value is not None]:
+        raise StudyError(f"these requests have been read, and {said[0]!r} says how to read a trace")
 
 
 def read_requests(
@@ -206,18 +226,20 @@ def replay(
 
     `policies` are names as `parse_policy` reads them, `sizes` as `parse_size` does. `ignore_sizes` takes every object
     as equally large; `quotas` as in `tiersim.models.object_cache.ObjectCache`. With a `share` below one only so many of
-    the objects are kept and sizes are scaled (miniature simulation); what random policies draw follows from `seed`, and
-    they run `seeds` times. `warm_up` is a number of requests or a share of them that are not counted; `windows` cuts
-    the trace into as many parts. `regret` adds to each row how far its miss ratio lies above that of Belady's policy,
-    which knows the future. `options` are those of the reader. Raises TraceError and StudyError; a policy that cannot
-    honour the trace is listed as skipped.
+    the objects are kept and sizes are scaled (miniature simulation: Waldspurger et al., ATC 2017), and ratios are
+    corrected as SHARDS does; what random policies draw follows from `seed`, and they run `seeds` times. `warm_up` is a
+    number of requests or a share of them that are not counted; `windows` cuts what is counted into as many parts.
+    `regret` adds to each row how far its miss ratio lies above that of Belady's policy, which knows the future.
+    `options` are those of the reader. Raises TraceError and StudyError; a policy that cannot honour the trace is listed
+    as skipped.
     """
-    names = names_in(policies) if isinstance(policies, str) else list(policies)
+    names = list(dict.fromkeys(names_in(policies) if isinstance(policies, str) else policies))
     asked = {size: parse_size(size) for size in (names_in(sizes) if isinstance(sizes, str) else sizes)}
     if not names or not asked:
         raise StudyError("a replay needs a policy and a size")
     chosen = [parse_policy(name) for name in names]
     if isinstance(trace, Requests):
+        refuse_reading(format, share, limit, options)
         name, requests = "requests", trace
     else:
         name, requests = read_requests(
@@ -229,9 +251,17 @@ def replay(
             f"estimated from {len(requests):,} of {requests.asked:,} requests, for {requests.objects:,} objects drawn "
             f"as {100 * requests.share:g} % of all"
         )
+    if requests.size is not None and not ignore_sizes and (bare := [text for text in asked if BARE.fullmatch(text)]):
+        raise StudyError(f"{bare[0]} of what? The trace has sizes", None, f"write {bare[0]}B, or {bare[0]}obj")
     jobs = _jobs(chosen, asked, requests, ignore_sizes, quotas, seed, seeds, regret, result)
-    done = _run(jobs, requests, _warm_up(warm_up, len(requests)), windows, workers, quiet)
-    _rows(done, result, requests, windows)
+    warm = first_requests(warm_up, len(requests))
+    done = _run(jobs, requests, warm, windows, workers, quiet)
+    errors: dict[int, float] = {}
+    if requests.share < 1:
+        errors = _errors(jobs, requests, workers, quiet)
+        if not errors:
+            result.notes.append("the sample is too small to tell its error")
+    _rows(done, result, requests, warm, windows, errors)
     return result
 
 
@@ -283,7 +313,7 @@ def _jobs(
 
 
 def _run(jobs: list[_Job], requests: Requests, warm_up: int, windows: int, workers: int, quiet: bool) -> list[_Job]:
-    cuts = [len(requests) * step // windows for step in range(1, windows)]
+    cuts = [warm_up + (len(requests) - warm_up) * step // windows for step in range(1, windows)]
     lock = Lock()
     if any(job.cache.policy.registered.name == REFERENCE for job in jobs):
         _ = requests.next_use  # once, before threads share it
@@ -300,6 +330,8 @@ def _run(jobs: list[_Job], requests: Requests, warm_up: int, windows: int, worke
                 )
             except PolicyError as error:
                 job.outcome = error
+            except AuditError as error:
+                raise AuditError(f"{job.name} at {job.size}: {error.message}", error.place, error.remedy) from None
 
         if workers == 1 or len(jobs) == 1:
             for job in jobs:
@@ -310,7 +342,22 @@ def _run(jobs: list[_Job], requests: Requests, warm_up: int, windows: int, worke
     return jobs
 
 
-def _warm_up(text: str, requests: int) -> int:
+def _errors(jobs: list[_Job], requests: Requests, workers: int, quiet: bool) -> dict[int, float]:
+    """The standard error of each job's miss ratio, from disjoint parts of the sample, each a sample of its own."""
+    found: list[list[float]] = []
+    for part in requests.parts(GROUPS, 0):
+        again = [replace(job, outcome=None) for job in jobs if job.shown]
+        _run(again, part, 0, 1, workers, quiet)
+        found.append([_miss_ratio(job.outcome.totals, part) for job in again if isinstance(job.outcome, Outcome)])
+    if not found or len(set(map(len, found))) != 1:
+        return {}
+    spread = np.std(found, axis=0, ddof=1) / math.sqrt(GROUPS)
+    told = [place for place, job in enumerate(jobs) if job.shown and isinstance(job.outcome, Outcome)]
+    return dict(zip(told, spread.tolist(), strict=True)) if len(told) == len(spread) else {}
+
+
+def first_requests(text: str, requests: int) -> int:
+    """How many requests a warm-up takes, from a count or a share. Raises StudyError when nothing would be left."""
     found = parse(text, "count", "ratio")
     count = requests * int(found.amount) // 10**9 if found.dimension == "ratio" else int(found.amount)
     if count >= requests:
@@ -318,31 +365,36 @@ def _warm_up(text: str, requests: int) -> int:
     return count
 
 
-def _rows(jobs: list[_Job], result: ReplayResult, requests: Requests, windows: int) -> None:
+def _rows(
+    jobs: list[_Job], result: ReplayResult, requests: Requests, warm_up: int, windows: int, errors: dict[int, float]
+) -> None:
     best = {job.size: job.outcome.totals for job in jobs if job.name == REFERENCE and isinstance(job.outcome, Outcome)}
-    for job in jobs:
-        if not job.shown:
-            if isinstance(job.outcome, TiersimError):
-                result.skipped.append({"what": f"regret at {job.size}", "why": job.outcome.message})
-            continue
+    for place, job in enumerate(jobs):
         if isinstance(job.outcome, TiersimError):
-            result.skipped.append({"what": f"{job.name} at {job.size}", "why": str(job.outcome)})
+            what = job.name if job.shown else "regret"
+            result.skipped.append({"what": f"{what} at {job.size}", "why": str(job.outcome)})
+            continue
+        if not job.shown:
             continue
         assert job.outcome is not None
-        evicted = job.outcome.counters.get("evicted")
-        held = requests.without_sizes() if unit_sizes(job.cache) else requests
-        row = _row(job, job.outcome.totals, capacity_of(job.cache.capacity, held), evicted, requests.share)
+        row = _row(job, job.outcome.totals, requests)
+        row.evictions = job.outcome.counters.get("evicted")
+        row.error = errors.get(place)
         if job.size in best:
-            row.regret = row.miss_ratio - _ratio(best[job.size].misses, best[job.size].requests)
+            row.regret = row.miss_ratio - _miss_ratio(best[job.size], requests)
         result.rows.append(row)
         for tenant, totals in sorted(job.outcome.tenants.items()):
-            result.tenants.append(replace(_row(job, totals, row.capacity, None, requests.share), tenant=tenant))
-        for number, (end, totals) in enumerate(job.outcome.windows if windows > 1 else []):
-            found = _row(job, totals, row.capacity, None, requests.share)
-            result.windows.append(replace(found, window=number, end=end))
+            result.tenants.append(replace(_row(job, totals, requests), tenant=tenant))
+        counted = [(end, totals) for end, totals in job.outcome.windows if end > warm_up]
+        for number, (end, totals) in enumerate(counted if windows > 1 else []):
+            result.windows.append(replace(_row(job, totals, requests), window=number, end=end))
 
 
-def _row(job: _Job, totals: Totals, capacity: int, evicted: int | None, share: float) -> Row:
+def _row(job: _Job, totals: Totals, requests: Requests) -> Row:
+    held = requests.without_sizes() if unit_sizes(job.cache) else requests
+    capacity = capacity_of(job.cache.capacity, held)
+    if job.cache.capacity.dimension == "ratio":
+        capacity = round(capacity / requests.share)
     return Row(
         job.name,
         job.size,
@@ -352,11 +404,16 @@ def _row(job: _Job, totals: Totals, capacity: int, evicted: int | None, share: f
         totals.misses,
         totals.bytes,
         totals.byte_misses,
-        evicted,
-        _ratio(totals.misses, totals.requests),
-        _ratio(totals.byte_misses, totals.bytes),
+        None,
+        _miss_ratio(totals, requests),
+        _ratio(totals.byte_misses, totals.bytes) if requests.size is not None else _miss_ratio(totals, requests),
         seed=job.seed,
     )
+
+
+def _miss_ratio(totals: Totals, requests: Requests) -> float:
+    """Misses by requests; of a sample, by as many requests as it should have (SHARDS-adj: the others count as hits)."""
+    return min(1.0, _ratio(totals.misses, totals.requests) * len(requests) / requests.expected)
 
 
 def _ratio(part: int, whole: int) -> float:

@@ -126,6 +126,19 @@ class Requests:
         """The same requests where every object has the size one."""
         return replace(self, size=None)
 
+    @property
+    def expected(self) -> float:
+        """How many requests a sample of this share should have: it has more or fewer as it drew favourites or not."""
+        return self.asked * self.share if self.share < 1 else float(len(self))
+
+    def parts(self, count: int, seed: int) -> list[Requests]:
+        """A sample as so many disjoint samples of as large a part each; none where one would be empty."""
+        group = (scattered(self.keys, seed + 1) % np.uint64(count))[self.ids[:]]
+        chosen = [group == one for one in range(count)]
+        if not all(part.any() for part in chosen):
+            return []
+        return [replace(self.where(part), asked=self.asked, share=self.share / count) for part in chosen]
+
     def where(self, chosen: NDArray[np.bool_]) -> Requests:
         """The requests that are chosen, with objects numbered anew."""
         ids = self.ids[:][chosen]
@@ -266,24 +279,31 @@ def number_requests(
     for chunk in chunks:
         key = np.ascontiguousarray(chunk["id"], np.uint64)
         asked += len(key)
-        columns = {name: chunk[name] for name in COLUMNS if name in chunk}
-        if not times and "ttl" not in columns:
-            columns.pop("time", None)
+        given = {name: chunk[name] for name in COLUMNS if name in chunk}
+        if not times and "ttl" not in given:
+            given.pop("time", None)
         if share < 1:
             kept = scattered(key, seed) < np.uint64(int(share * 2.0**64))
             key = key[kept]
-            columns = {name: values[kept] for name, values in columns.items()}
+            given = {name: values[kept] for name, values in given.items()}
         ids = collector.room(len(key))
         numbering.turn(key, ids)
-        collector.add(ids, columns)
+        collector.add(ids, given)
         if progress:
             progress(len(chunk["id"]))
     if not asked:
         raise TraceError("the trace has not one request to replay")
     if not collector.length:
         raise TraceError(f"not one of {asked:,} requests is for a sampled object", None, "sample more, or not at all")
+    columns = collector.columns()
+    if "ttl" in columns and "time" not in columns:
+        raise TraceError(
+            "the trace has times to live and no times, so that nothing can tell when they are over",
+            None,
+            "name the column of the times, or leave out the times to live",
+        )
     return Requests(
-        **collector.columns(),
+        **columns,
         keys=numbering.keys[: numbering.known].copy(),
         asked=asked,
         share=share,

@@ -74,7 +74,7 @@ def borrow(cls: type, verbs: tuple[str, ...], prefix: str) -> Borrowed:
             raise PolicyError(
                 f"{cls.__name__} has no static function {verb!r}",
                 None,
-                f"write @staticmethod def {verb}(s, at, ...) in {inspect.getfile(cls)}",
+                f"write it in {inspect.getfile(cls)}, under @staticmethod; `tiersim.policies` says what it may ask for",
             )
         waiting.append((f"{cls.__name__}.{verb}", held.__func__))
         found.arguments[verb] = tuple(inspect.signature(held.__func__).parameters)

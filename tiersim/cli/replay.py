@@ -30,7 +30,7 @@ def _of_the_trace(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of the reader or generator."
             ),
-            click.option("--limit", type=click.IntRange(1), help="Use only so many requests."),
+            click.option("--limit", metavar="COUNT", help="Use only so many requests, e.g. 5M."),
             click.option("--sample", metavar="SHARE", help="Keep this share of the objects, e.g. 1%, and estimate."),
             click.option("--ignore-sizes", is_flag=True, help="Take every object as equally large."),
             click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of all that is random."),
@@ -60,7 +60,7 @@ def replay_command(
     trace: str,
     format_: str | None,
     options: tuple[str, ...],
-    limit: int | None,
+    limit: str | None,
     sample: str | None,
     ignore_sizes: bool,
     seed: int,
@@ -83,17 +83,20 @@ def replay_command(
     tinylfu+lru, or a class of your own path/to/file.py:Name. Sizes in % are shares of all different objects of the
     trace.
     """
+    from tiersim._base.errors import StudyError
     from tiersim.experiments import replays
 
     common: dict[str, Any] = {
         "format": format_,
         "ignore_sizes": ignore_sizes,
         "seed": seed,
-        "limit": limit,
+        "limit": _count(limit),
         "quiet": quiet,
         **_options(options),
     }
     if key is not None:
+        ignored = {"sample": sample, "quota": quotas, "windows": windows > 1, "plot": plot, "seeds": seeds > 1}
+        _no_others(ignored | {"warm-up": warm_up != "0"})
         _why(trace, replays.names_in(policies), replays.names_in(sizes), key, common, as_json)
         return
     result = replays.replay(
@@ -109,6 +112,10 @@ def replay_command(
         workers=workers or os.cpu_count() or 1,
         **common,
     )
+    if not result.rows:
+        raise StudyError(
+            "\n  ".join(["nothing was replayed", *(f"{no['what']}: {no['why']}" for no in result.skipped)])
+        )
     drawn = _drawn(plot, result)
     if as_json:
         print(json.dumps(result.to_dict(), indent=2))
@@ -123,13 +130,13 @@ def replay_command(
 @click.option("--policy", "policies", default="lru", show_default=True, metavar="A,B", help="Policies, as for replay.")
 @click.option("--points", type=click.IntRange(2), default=20, show_default=True, help="How many sizes.")
 @click.option("--size", "sizes", metavar="A,B", help="Sizes instead, as for replay.")
-@click.option("--warm-up", type=click.IntRange(0), default=0, help="First requests that are not counted.")
+@click.option("--warm-up", default="0", metavar="COUNT|SHARE", help="First requests that are not counted.")
 @click.option("--plot", "plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw it: .png, .svg or .pdf.")
 def mrc_command(
     trace: str,
     format_: str | None,
     options: tuple[str, ...],
-    limit: int | None,
+    limit: str | None,
     sample: str | None,
     ignore_sizes: bool,
     seed: int,
@@ -139,7 +146,7 @@ def mrc_command(
     policies: str,
     points: int,
     sizes: str | None,
-    warm_up: int,
+    warm_up: str,
     plot: Path | None,
 ) -> None:
     """Print the miss ratio of TRACE at many cache sizes.
@@ -151,7 +158,7 @@ def mrc_command(
     from tiersim.experiments.replays import names_in, read_requests
 
     name, requests = read_requests(
-        trace, format=format_, share=_share(sample), seed=seed, limit=limit, quiet=quiet, **_options(options)
+        trace, format=format_, share=_share(sample), seed=seed, limit=_count(limit), quiet=quiet, **_options(options)
     )
     curves = [
         miss_ratio_curve(
@@ -180,15 +187,13 @@ def mrc_command(
         return
     for curve in curves:
         click.secho(f"{curve.policy} on {curve.trace}: {curve.requests:,} requests, {curve.method}", bold=True)
-        columns = [
-            f"size ({curve.unit})",
-            "miss ratio",
-            "byte miss ratio",
-            *(["standard error"] if curve.error else []),
-        ]
+        sized = curve.unit == "bytes"
+        columns = [f"size ({curve.unit})", "miss ratio", *(["byte miss ratio"] if sized else [])]
+        columns += ["standard error"] if curve.error else []
         rows = []
         for at, size in enumerate(curve.sizes):
-            row = [f"{size:,}", _percent(curve.miss_ratio[at]), _percent(curve.byte_miss_ratio[at])]
+            row = [f"{size:,}", _percent(curve.miss_ratio[at])]
+            row += [_percent(curve.byte_miss_ratio[at])] if sized else []
             rows.append([*row, _percent(curve.error[at])] if curve.error else row)
         print_table(columns, rows, right=tuple(columns))
         for note in curve.notes:
@@ -209,6 +214,25 @@ def _options(given: tuple[str, ...]) -> dict[str, Any]:
 
         made[key] = value_of(value)
     return made
+
+
+def _no_others(given: dict[str, Any]) -> None:
+    from tiersim._base.errors import StudyError
+
+    if said := [name for name, value in given.items() if value]:
+        raise StudyError(f"--why tells the life of one object, and --{said[0]} means nothing to it")
+
+
+def _count(text: str | None) -> int | None:
+    from tiersim._base.errors import StudyError
+    from tiersim._base.units import parse
+
+    if text is None:
+        return None
+    amount = parse(text, "count").amount
+    if not amount:
+        raise StudyError("a limit of 0 leaves no request")
+    return amount
 
 
 def _share(text: str | None) -> float:
@@ -245,14 +269,17 @@ def _show(result: ReplayResult) -> None:
     seeded = any(row.seed is not None for row in result.rows)
     sized = any(row.bytes != row.requests for row in result.rows)
     columns = ["policy", "size", *(["seed"] if seeded else []), "requests", "misses", "miss ratio"]
-    columns += [*(["byte miss ratio"] if sized else []), "evictions", "above Belady"]
+    regret, error = (any(getattr(row, name) is not None for row in result.rows) for name in ("regret", "error"))
+    columns += [*(["standard error"] if error else []), *(["byte miss ratio"] if sized else []), "evictions"]
+    columns += ["above Belady"] if regret else []
     rows = []
     for row in result.rows:
         cells = [row.policy, row.size, *(["" if row.seed is None else str(row.seed)] if seeded else [])]
         cells += [f"{row.requests:,}", f"{row.misses:,}", _percent(row.miss_ratio)]
+        cells += [_percent(row.error or 0)] if error else []
         cells += [_percent(row.byte_miss_ratio)] if sized else []
         cells += ["" if row.evictions is None else f"{row.evictions:,}"]
-        rows.append([*cells, "" if row.regret is None else f"{100 * row.regret:.2f} points"])
+        rows.append([*cells, *([f"{100 * (row.regret or 0):.2f} points"] if regret else [])])
     click.secho(result.trace, bold=True)
     print_table(columns, rows, right=tuple(columns[2:]))
     _show_more("tenant", result.tenants)
@@ -311,7 +338,7 @@ def _why(trace: str, policies: list[str], sizes: list[str], key: str, common: di
     click.secho(f"object {key} under {policies[0]} at {sizes[0]}", bold=True)
     for event in life:
         asked = str(requests.keys[event.asked])
-        own = asked == key
+        own = event.asked == life[0].asked  # nothing moves an object before it was asked for
         what = f"{words[event.outcome] or 'no demand'}" if own else f"by a request for {asked}"
         moved = f"{event.before} -> {event.after}" if event.before != event.after else f"stays {event.after}"
         click.echo(f"request {event.request:>12,}  {moved:24} {what}")
