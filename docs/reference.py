@@ -301,7 +301,7 @@ def command_line() -> str:
         inner = command.commands.items() if isinstance(command, click.Group) else [(None, command)]
         for inside, one in inner:
             path = f"tiersim {name}" + (f" {inside}" if inside else "")
-            with click.Context(one, info_name=path) as context:
+            with click.Context(one, info_name=path, help_option_names=["-h", "--help"]) as context:
                 parts.append(f"```text\n{one.get_help(context)}\n```\n")
     return "\n".join(parts)
 
