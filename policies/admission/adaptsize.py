@@ -41,8 +41,7 @@ class AdaptSize:
 
     The paper leaves open how it begins: here c is the capacity, and the first tunings come after 1000 requests and then
     twice as many each time. Objects that have nearly the same size and rate, within a quarter octave, are taken
-    together with their means, so that a tuning takes as long as there are different kinds and not objects. libCacheSim
-    0.3.5 goes by an approximation of the model and searches by golden section; outcomes differ by chance anyway.
+    together with their means, so that a tuning takes as long as there are different kinds and not objects.
     """
 
     interval: Annotated[int, Param("requests between two tunings", ge=1, source=PAPER)] = 250_000

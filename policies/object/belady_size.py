@@ -30,8 +30,8 @@ class BeladySize:
     not used again leaves first, whatever was drawn. It is a rule of thumb and no bound: with sizes that differ the best
     is not known to be computable in reasonable time. With ``samples: 0`` all objects are looked at, slowly.
 
-    libCacheSim 0.3.5 draws in the same way, but does not let in what is not used again and drops an object at its last
-    use. Here what is missed enters, so that it has the room for one such object less.
+    libCacheSim draws in the same way (its sources of 2024), but does not let in what is not used again and drops an
+    object at its last use. Here what is missed enters, so that it has the room for one such object less.
     """
 
     samples: Annotated[int, Param("objects drawn; 0: all", ge=0, le=4096, source="libCacheSim 0.3.5")] = 128

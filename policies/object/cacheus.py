@@ -42,7 +42,8 @@ class Cacheus:
     Where the paper is silent, this is as in the program of its authors: probation begins with a hundredth of the cache,
     the first objects fill the reused list, the rate begins at sqrt(2 ln 2 / capacity), ratios are compared in
     thousandths, weights stay above 0.01. That program forgets to count the use that brings an object back; here it
-    counts. libCacheSim 0.3.5 begins with halves and a random rate, so that its misses are other ones.
+    counts. libCacheSim begins with halves and a random rate (its sources of 2024), so that the misses of its version
+    0.3.5 are other ones.
     """
 
     random: ClassVar[bool] = True

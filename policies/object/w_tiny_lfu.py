@@ -34,8 +34,8 @@ class WTinyLfu:
 
     The window is at least one object. An object larger than the window goes through it to the probationary segment, and
     what is larger than the protected segment is not lifted. The window keeps its size: its adaptation is another paper
-    (Einziger et al., Middleware 2018). libCacheSim 0.3.5 differs: its counters have no upper bound, raise all rows,
-    forget at 32 uses for each object and do not count hits in the window, but each pass through it.
+    (Einziger et al., Middleware 2018). libCacheSim differs (its sources of 2024): its counters have no upper bound,
+    raise all rows, forget at 32 uses for each object and do not count hits in the window, but each pass through it.
     """
 
     window: Annotated[int, Param("share of the window", unit="ratio", ge=1, le=10**9, source=PAPER)] = 10**7
