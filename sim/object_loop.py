@@ -74,6 +74,7 @@ class _Part:
         named = [name for arguments in found.arguments.values() for name in arguments]
         self.arrays = tuple(dict.fromkeys(name for name in named if name not in (*KNOWN, *given)))
         self.asks = set(named)
+        self.may_refuse = bool(getattr(cls, "may_refuse", False))
 
     def call(self, verb: str, **given: str) -> str:
         """A call of a verb with just the arguments that it names; nothing where the verb does not exist."""
@@ -259,6 +260,7 @@ class _Step:
         contest = gate.call("contest") if gate else ""
         room = [
             f"v = {own.call('victim')}",
+            *(["if v == x:", "    rejected += 1", "    room = 0", "    break"] if own.may_refuse else []),
             f"if v < 0 or v >= objects or not {own.call('lookup', x='v')}:",
             "    wrong = v << 1 | 1",
             "    room = 0",
@@ -298,7 +300,8 @@ class _Step:
     def other(self) -> list[str]:
         """A deletion, a pin or the end of one."""
         own = self.own
-        back = [own.call("miss"), own.call("insert", size="1" if self.shape.unit else "B[x]")]
+        weight = "1" if self.shape.unit else "B[x]"
+        back = [own.call("miss", size=weight), own.call("insert", size=weight)]
         return [
             f"if kind == {UNPIN}:",
             "    if P[x]:",

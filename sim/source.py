@@ -78,16 +78,24 @@ def borrow(cls: type, verbs: tuple[str, ...], prefix: str) -> Borrowed:
             )
         waiting.append((f"{cls.__name__}.{verb}", held.__func__))
         found.arguments[verb] = tuple(inspect.signature(held.__func__).parameters)
-    done: set[str] = set()
+    origins: dict[str, Any] = {}
     while waiting:
         name, function = waiting.pop()
-        if name in done:
+        new = _renamed(prefix, name, cls, function.__module__)
+        if new in origins:
+            if origins[new] is not function:
+                raise PolicyError(
+                    f"{cls.__name__} borrows two functions {function.__name__!r} from modules that are both called "
+                    f"{_tail(function.__module__)!r}",
+                    None,
+                    "give one of them another name",
+                )
             continue
-        done.add(name)
+        origins[new] = function
         renamer = _Renamer(cls, function, prefix)
         tree = ast.parse(textwrap.dedent(_source(function))).body[0]
         assert isinstance(tree, ast.FunctionDef)
-        tree.name = _renamed(prefix, name, cls)
+        tree.name = new
         tree.decorator_list = []
         tree.returns = None
         for argument in tree.args.args:
@@ -112,9 +120,15 @@ def _source(function: Callable[..., Any]) -> str:
         ) from None
 
 
-def _renamed(prefix: str, name: str, cls: type) -> str:
-    """The policy's own verbs are PREFIX_VERB; what it borrows from another class keeps that class's name."""
-    return f"{prefix}_{name.removeprefix(f'{cls.__name__}.').replace('.', '_').lower()}"
+def _renamed(prefix: str, name: str, cls: type, module: str) -> str:
+    """The policy's own verbs are PREFIX_VERB; what comes from elsewhere keeps its class's and its module's name."""
+    verb = name.removeprefix(f"{cls.__name__}.")
+    own = verb.replace(".", "_")
+    return f"{prefix}_{own}" if verb != name or module == cls.__module__ else f"{prefix}_{_tail(module)}_{own}"
+
+
+def _tail(module: str) -> str:
+    return module.rpartition(".")[2]
 
 
 class _Renamer(ast.NodeTransformer):
@@ -134,11 +148,11 @@ class _Renamer(ast.NodeTransformer):
         if isinstance(owner, type) and isinstance(held, staticmethod):
             name = f"{owner.__name__}.{node.attr}"
             self.functions.append((name, held.__func__))
-            return ast.copy_location(ast.Name(self.renamed(name), node.ctx), node)
+            return ast.copy_location(ast.Name(self.renamed(name, held.__func__), node.ctx), node)
         return self.generic_visit(node)
 
-    def renamed(self, name: str) -> str:
-        return _renamed(self.prefix, name, self.cls)
+    def renamed(self, name: str, function: Any) -> str:
+        return _renamed(self.prefix, name, self.cls, function.__module__)
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
         if node.id in self.local or node.id not in self.globals:
@@ -146,9 +160,11 @@ class _Renamer(ast.NodeTransformer):
         held = self.globals[node.id]
         if isinstance(held, FunctionType):
             self.functions.append((node.id, held))
-            name = self.renamed(node.id)
+            name = self.renamed(node.id, held)
         elif isinstance(held, bool | int | float):
-            name = f"{self.prefix}_{node.id}"
+            # two modules may give one name to different numbers
+            module = str(self.globals["__name__"])
+            name = _renamed(self.prefix, node.id, self.cls, module)
             self.constants[name] = repr(held)
         else:
             raise PolicyError(

@@ -41,6 +41,7 @@ Class attributes declare what the engine may rely on:
 ``needs_future``  wants ``next_use`` or ``stream``
 ``unit_only``     the reason, as text, why it cannot work with sizes that differ
 ``stack``         an LRU-like stack algorithm: a larger cache holds all that a smaller one does (unit sizes)
+``may_refuse``    `victim` may give x, the object that was missed: then x does not enter
 ``compiled``      False runs the verbs as plain Python: slow but right, and not bound to the compilable subset
 
 A class with one method ``on_access(self, x, size)``, true for a hit, and ``start(self, capacity)`` is a policy too:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from tiersim._base.registry import register
@@ -24,15 +26,18 @@ class Gdsf:
     entry. Of equal priorities the one that was set longest ago leaves; the paper does not say. The cost is that of the
     last request, and 1 where the trace has none.
 
-    In the paper a new object has its priority before any other leaves, and does not enter when it is the lowest itself.
-    Here what is missed enters, with the clock after the evictions. This is libCacheSim as of 2024, ties included, which
-    is why priorities are in millionths; its version 0.3.5 does as the paper does, and advances the clock to the
-    priority of an object that did not enter.
+    A new object has its priority before any other leaves, and does not enter when it is the lowest itself; the clock
+    then moves to its priority. It may find out after some smaller ones have left for it. All this is as in libCacheSim
+    0.3.5, whose misses are equal, ties included, which is why priorities are in millionths.
     """
+
+    may_refuse: ClassVar[bool] = True
 
     @staticmethod
     def state(objects: int, most: int) -> State:
-        return priorities(most, objects) | {"uses": np.zeros(objects, np.int64), "clock": np.zeros(1, np.float64)}
+        # asked: the priority of the object that was missed
+        clocks = {"clock": np.zeros(1, np.float64), "asked": np.zeros(1, np.float64)}
+        return priorities(most, objects) | {"uses": np.zeros(objects, np.int64)} | clocks
 
     @staticmethod
     def lookup(filed: Words, x: int) -> bool:
@@ -68,21 +73,35 @@ class Gdsf:
         heap_id: Words,
         heap_n: Words,
         uses: Words,
-        clock: Reals,
+        asked: Reals,
         x: int,
-        size: int,
-        cost: float,
         now: int,
     ) -> None:
         uses[x] = 1
-        value = clock[0] + SCALE * cost / max(size, 1)
-        enter(worth, since, filed, heap_worth, heap_since, heap_id, heap_n, x, value, now)
+        enter(worth, since, filed, heap_worth, heap_since, heap_id, heap_n, x, asked[0], now)
+
+    @staticmethod
+    def miss(clock: Reals, asked: Reals, size: int, cost: float) -> None:
+        asked[0] = clock[0] + SCALE * cost / max(size, 1)
 
     @staticmethod
     def victim(
-        worth: Reals, since: Words, filed: Words, heap_worth: Reals, heap_since: Words, heap_id: Words, heap_n: Words
+        worth: Reals,
+        since: Words,
+        filed: Words,
+        heap_worth: Reals,
+        heap_since: Words,
+        heap_id: Words,
+        heap_n: Words,
+        clock: Reals,
+        asked: Reals,
+        x: int,
     ) -> int:
-        return lowest(worth, since, filed, heap_worth, heap_since, heap_id, heap_n)
+        v = lowest(worth, since, filed, heap_worth, heap_since, heap_id, heap_n)
+        if worth[v] <= asked[0]:
+            return v
+        clock[0] = asked[0]
+        return x
 
     @staticmethod
     def evict(worth: Reals, since: Words, filed: Words, clock: Reals, x: int) -> None:

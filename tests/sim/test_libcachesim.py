@@ -36,6 +36,7 @@ SAME: dict[str, tuple[Any, str]] = {
     "2q": ("2q", "TwoQ"),
     "mq": ("mq", "MQ"),
     "lru-k": ({"use": "lru-k", "retained": 0}, "LRUK"),
+    "gdsf": ("gdsf", "GDSF"),
     "belady": ("belady", "Belady"),
 }
 THEIRS: dict[str, dict[str, Any]] = {"clock of 2 bits": {"n_bit_counter": 2}}
@@ -107,7 +108,7 @@ def test_misses_equal(name: str, trace: str, folder: Path) -> None:
     assert found == expected
 
 
-SIZED = ("lru", "fifo", "clock", "sieve", "s3-fifo", "arc", "lfu", "2q", "belady")
+SIZED = ("lru", "fifo", "clock", "sieve", "s3-fifo", "arc", "lfu", "2q", "gdsf", "belady")
 
 
 @pytest.mark.parametrize("name", SIZED)

@@ -14,16 +14,19 @@ class Gdsf:
         self.size: dict[int, int] = {}
 
     def on_access(self, x: int, size: int, cost: int = 1) -> bool:
-        hit = x in self.priority
-        if hit:
-            del self.priority[x]
-            self.uses[x] += 1
-        else:
+        if x not in self.priority:
             if size > self.capacity:
                 return False
+            own = self.clock + Fraction(cost, max(size, 1))
             while sum(self.size[y] for y in self.priority) + size > self.capacity:
                 least = min(self.priority, key=self.priority.__getitem__)  # the first of equals
+                if own < self.priority[least]:
+                    self.clock = own
+                    return False
                 self.clock = self.priority.pop(least)
-            self.uses[x], self.size[x] = 1, size
+            self.priority[x], self.uses[x], self.size[x] = own, 1, size
+            return False
+        del self.priority[x]
+        self.uses[x] += 1
         self.priority[x] = self.clock + Fraction(self.uses[x] * cost, max(self.size[x], 1))
-        return hit
+        return True

@@ -31,11 +31,11 @@ def test_by_hand() -> None:
         1,  # 1: 2
         1,  # 1: 3
         0,  # 2 enters with 1
-        0,  # 3: 2 goes, the clock is 1; 3 enters with 2
-        0,  # 2: 3 goes, the clock is 2; 2 enters with 3
-        0,  # 4: 1 and 2 have 3 and 1 has had it for longer: it goes, the clock is 3; 4 enters with 4
-        0,  # 5: 2 goes, the clock is 3; 5 enters with 4
-        0,  # 1 has left at request 6: its three uses were overtaken by the clock
+        0,  # 3 has 1, as has 2, which has had it for longer and goes: the clock is 1; 3 enters with 1
+        0,  # 2 has 2: 3 goes with 1, the clock is 1; 2 enters with 2
+        0,  # 4 has 2: 2 goes with 2, the clock is 2; 4 enters with 2
+        0,  # 5 has 3: 4 goes with 2; 5 enters with 3
+        1,  # 1 has been there all the time with 3, and gets 2 + 4
     ]
     assert outcomes(2, requests_from(ids), compiled=False) == hits
     assert outcomes(2, requests_from(ids)) == hits
@@ -47,9 +47,9 @@ def test_size_counts_against_uses() -> None:
     assert outcomes(5, requests, compiled=False) == [0, 1, 0, 0, 1, 0]
 
 
-def test_one_place_holds_what_was_asked_for_last() -> None:
-    # in the paper 2 would not enter
-    assert outcomes(1, requests_from([1, 1, 2, 2, 1]), compiled=False) == [0, 1, 0, 1, 0]
+def test_what_is_the_lowest_itself_does_not_enter() -> None:
+    # 1 has 2; 2 has 1 and does not enter, the clock is 1; then 2 has 2 and takes the place of 1
+    assert outcomes(1, requests_from([1, 1, 2, 2, 2, 1]), compiled=False) == [0, 1, 0, 0, 1, 0]
 
 
 def test_a_deleted_object_is_counted_anew() -> None:
