@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-import numpy as np
-
+from tiersim.traces.ragged import joined
 from tiersim.traces.schema import Chunk
 
 __all__ = ["length", "rechunk", "window"]
@@ -56,4 +55,4 @@ def window(pieces: Iterable[Chunk], skip: int, limit: int | None) -> Iterator[Ch
 def _joined(held: list[Chunk]) -> Chunk:
     if len(held) == 1:
         return held[0]
-    return {name: np.concatenate([piece[name] for piece in held]) for name in held[0]}
+    return {name: joined([piece[name] for piece in held]) for name in held[0]}

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiersim._base.errors import TraceError
+from tiersim.traces.ragged import Ragged
 
 __all__ = [
     "ACCESS",
@@ -45,12 +46,15 @@ PIN: Final = 3
 UNPIN: Final = 4
 OPS: Final = ("get", "set", "delete", "pin", "unpin")
 
-Chunk: TypeAlias = dict[str, NDArray[Any]]
+Chunk: TypeAlias = dict[str, Any]  # an array a column, or a `Ragged`
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: name, numpy type, unit, meaning, smallest and largest value allowed; or a finite one above zero."""
+    """One column: name, numpy type, unit, meaning, smallest and largest value allowed; or a finite one above zero.
+
+    A ``ragged`` one has a list of such values a record, which may be empty (`tiersim.traces.ragged.Ragged`).
+    """
 
     name: str
     dtype: str
@@ -60,6 +64,7 @@ class Column:
     most: int | None = None
     optional: bool = False
     positive: bool = False
+    ragged: bool = False
 
     def broken(self, values: NDArray[Any]) -> str:
         """What is wrong with these values, or nothing."""
@@ -85,6 +90,11 @@ class Schema:
     kind: str
     kinds: tuple[str, ...]
 
+    @property
+    def ragged(self) -> bool:
+        """Whether a record may be of any length."""
+        return any(column.ragged for column in self.columns)
+
     def present(self, names: Iterable[str]) -> tuple[Column, ...]:
         """The columns of a table that has these names: all the required ones, and each optional one among them."""
         held = set(names)
@@ -99,14 +109,21 @@ class Schema:
         for column in self.present(chunk):
             if column.name not in chunk:
                 raise TraceError(f"{source}: the column {column.name!r} of the {self.name} schema is missing")
-            values = np.asarray(chunk[column.name])
+            held = chunk[column.name]
+            if isinstance(held, Ragged) != column.ragged:
+                kind = "a Ragged" if column.ragged else "an array"
+                raise TraceError(f"{source}: {column.name} must be {kind} of {column.dtype}")
+            if column.ragged and held.broken:
+                raise TraceError(f"{source}: {column.name} {held.broken}")
+            values = held.values if column.ragged else np.asarray(held)
             if not np.can_cast(values.dtype, column.dtype, "safe"):
                 raise TraceError(f"{source}: {column.name} must be {column.dtype}, and is {values.dtype}")
-            if values.ndim != 1 or (made and len(values) != len(next(iter(made.values())))):
+            if values.ndim != 1 or (made and len(held) != len(next(iter(made.values())))):
                 raise TraceError(f"{source}: {column.name} is not as long as the columns before it")
             if wrong := column.broken(values):
                 raise TraceError(f"{source}: {column.name} {wrong}")
-            made[column.name] = values.astype(column.dtype, copy=False)
+            values = values.astype(column.dtype, copy=False)
+            made[column.name] = Ragged(values, held.offsets) if column.ragged else values
         return made
 
     def tally(self, chunk: Chunk) -> NDArray[np.int64]:

@@ -1,7 +1,8 @@
 """Traces at rest: Parquet files that say themselves what they hold.
 
 The entry ``tiersim`` of the file's metadata is JSON: schema, version, units, provenance, instructions, counts by kind.
-Equal records give equal bytes, however they were cut into chunks; every page has a checksum.
+A column with a list a record is a list column. Equal records give equal bytes, however they were cut into chunks; every
+page has a checksum.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ import pyarrow.parquet as pq
 
 from tiersim._base.errors import TraceError
 from tiersim.traces.chunks import length, rechunk, window
-from tiersim.traces.schema import ACCESS, SCHEMAS, Chunk, Schema
+from tiersim.traces.ragged import Ragged
+from tiersim.traces.schema import ACCESS, SCHEMAS, Chunk, Column, Schema
 from tiersim.traces.trace import CHUNK, Trace
 
 __all__ = ["MAGIC", "StoredTrace", "Trace", "Writer", "sha256_of"]
@@ -32,10 +34,11 @@ __all__ = ["MAGIC", "StoredTrace", "Trace", "Writer", "sha256_of"]
 MAGIC = b"PAR1"
 KEY = b"tiersim"
 ROW_GROUP = 1 << 20
+LISTED = 64  # numbers that a record with a list is reckoned to have: a row group is held in memory
 LEVEL = 9
 # Loops repeat whole addresses, which zstd finds in plain words: 1.6 bits a record of a SQLite query at level 9, against
 # 13 for DELTA_BINARY_PACKED and 6 for a dictionary; 9 against 21 and 12 for random updates of a table.
-PLAIN = ("address", "id")
+PLAIN = ("address", "id", "blocks")
 
 
 class Writer:
@@ -89,9 +92,10 @@ class Writer:
         if "gap" in made:
             self._gaps += int(made["gap"].sum(dtype=np.uint64))
         self._held.append(made)
-        if sum(map(length, self._held)) >= ROW_GROUP:
-            pieces = list(rechunk(self._held, ROW_GROUP))
-            self._held = [pieces.pop()] if length(pieces[-1]) < ROW_GROUP else []
+        rows = _rows_of(self.schema)
+        if sum(map(length, self._held)) >= rows:
+            pieces = list(rechunk(self._held, rows))
+            self._held = [pieces.pop()] if length(pieces[-1]) < rows else []
             for piece in pieces:
                 self._write(piece)
 
@@ -101,19 +105,21 @@ class Writer:
                 columns = self.schema.present(self._names)
                 self._file = pq.ParquetWriter(
                     self._part,
-                    pa.schema([pa.field(c.name, getattr(pa, c.dtype)(), nullable=False) for c in columns]),
+                    pa.schema([_field(column) for column in columns]),
                     compression="zstd",
                     compression_level=self._level,
                     use_dictionary=[c.name for c in columns if c.name not in PLAIN],
                     write_page_checksum=True,
                     store_schema=False,
                 )
-            self._file.write_table(pa.table(chunk, schema=self._file.schema), row_group_size=ROW_GROUP)
+            wanted = self._file.schema
+            table = pa.table([_array(chunk[name], wanted.field(name).type) for name in wanted.names], schema=wanted)
+            self._file.write_table(table, row_group_size=_rows_of(self.schema))
 
     def _finish(self) -> None:
         if not self.records:
             raise TraceError(f"{self.path.name}: not one record to write")
-        for piece in rechunk(self._held, ROW_GROUP):
+        for piece in rechunk(self._held, _rows_of(self.schema)):
             self._write(piece)
         assert self._file is not None  # there was a record, so there was a chunk
         with self._writing():
@@ -171,10 +177,7 @@ class StoredTrace(Trace):
         self._fingerprint = fingerprint
         self._columns = [c.name for c in SCHEMAS[self.schema].present(columns.names)]
         self._groups = [about.row_group(i).num_rows for i in range(about.num_row_groups)]
-        wanted = [
-            pa.field(c.name, getattr(pa, c.dtype)(), nullable=False)
-            for c in SCHEMAS[self.schema].present(columns.names)
-        ]
+        wanted = [_field(column) for column in SCHEMAS[self.schema].present(columns.names)]
         if list(columns) != wanted or sum(self.kinds.values()) != self.records:
             raise self._damaged("its columns are not those that its own description names")
 
@@ -204,7 +207,7 @@ class StoredTrace(Trace):
                 pq.ParquetFile(self.path, page_checksum_verification=True) as file,
             ):
                 for batch in file.iter_batches(min(records, ROW_GROUP), [group], self._columns):
-                    yield {name: batch.column(name).to_numpy() for name in self._columns}
+                    yield {name: _numbers(batch.column(name)) for name in self._columns}
 
     def _facts(self, metadata: dict[bytes, bytes]) -> dict[str, Any]:
         if KEY not in metadata:
@@ -235,6 +238,31 @@ class StoredTrace(Trace):
         return TraceError(
             f"{self.path} is damaged: {why}", None, "copy or make the file again; nothing in it can be trusted"
         )
+
+
+def _rows_of(schema: Schema) -> int:
+    """The records of a row group."""
+    return max(1, ROW_GROUP // LISTED) if schema.ragged else ROW_GROUP
+
+
+def _field(column: Column) -> pa.Field:
+    made = getattr(pa, column.dtype)()
+    if column.ragged:
+        made = pa.list_(pa.field("element", made, nullable=False))
+    return pa.field(column.name, made, nullable=False)
+
+
+def _array(held: Any, kind: Any) -> Any:
+    if not isinstance(held, Ragged):
+        return held
+    return pa.ListArray.from_arrays(held.offsets.astype(np.int32), pa.array(held.values), type=kind)
+
+
+def _numbers(held: Any) -> Any:
+    if not isinstance(held, pa.ListArray):
+        return held.to_numpy()
+    offsets = held.offsets.to_numpy().astype(np.int64)
+    return Ragged(held.flatten().to_numpy(), offsets - offsets[0])
 
 
 def sha256_of(path: Path) -> str:

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tiersim._base.errors import DependencyError
+from tiersim.traces.ragged import Ragged, joined
 from tiersim.traces.schema import Chunk
 
 if TYPE_CHECKING:
@@ -61,7 +60,10 @@ class Trace(ABC):
         except ImportError:
             raise DependencyError("a table needs pandas", None, "pip install pandas") from None
         pieces = list(self.chunks())
-        return pandas.DataFrame({name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]})
+        columns = {name: joined([piece[name] for piece in pieces]) for name in pieces[0]}
+        return pandas.DataFrame(
+            {name: list(held) if isinstance(held, Ragged) else held for name, held in columns.items()}
+        )
 
     def __repr__(self) -> str:
         return f"<{self.schema} trace {self.name}: {self.records:,} records>"

@@ -1,0 +1,97 @@
+"""Columns with a list of numbers a record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any, Self, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Ragged", "joined"]
+
+
+class Ragged:
+    """A list of numbers a record: those of record ``i`` are ``values[offsets[i] : offsets[i + 1]]``.
+
+    ``offsets`` begins with 0 and has one entry more than there are records. A loop gives the array of each record; a
+    slice is a Ragged that shares the values.
+    """
+
+    __slots__ = ("offsets", "values")
+
+    def __init__(self, values: NDArray[Any], offsets: NDArray[np.int64]) -> None:
+        self.values = values
+        self.offsets = offsets
+
+    @classmethod
+    def of(cls, lists: Sequence[Sequence[int]], dtype: str = "uint64") -> Self:
+        """The column of these lists."""
+        values = np.array([value for held in lists for value in held], dtype)
+        return cls.counted(values, np.array([len(held) for held in lists], np.int64))
+
+    @classmethod
+    def counted(cls, values: NDArray[Any], counts: NDArray[np.int64]) -> Self:
+        """The column of the values of all records one after another, of which each record has so many."""
+        offsets = np.zeros(len(counts) + 1, np.int64)
+        np.cumsum(counts, out=offsets[1:])
+        return cls(values, offsets)
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """How many numbers each record has."""
+        return np.diff(self.offsets)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of values and offsets."""
+        return self.values.nbytes + self.offsets.nbytes
+
+    @property
+    def broken(self) -> str:
+        """Why this is no ragged column, or nothing."""
+        at = self.offsets
+        if at.ndim != 1 or self.values.ndim != 1 or at.dtype != np.int64 or not len(at):
+            return "needs a row of values and int64 offsets, one more than there are records"
+        if at[0] or at[-1] != len(self.values) or (np.diff(at) < 0).any():
+            return "has offsets that do not run from 0 up to the number of values"
+        return ""
+
+    def copy(self) -> Self:
+        """The same, in arrays of its own."""
+        return type(self)(self.values.copy(), self.offsets.copy())
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @overload
+    def __getitem__(self, place: int) -> NDArray[Any]: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Self: ...
+
+    def __getitem__(self, place: int | slice) -> NDArray[Any] | Self:
+        if isinstance(place, slice):
+            start, stop, step = place.indices(len(self))
+            if step != 1:
+                raise ValueError("a ragged column is cut in steps of 1")
+            at = self.offsets[start : max(start, stop) + 1]
+            return type(self)(self.values[at[0] : at[-1]], at - at[0])
+        row = range(len(self))[place]
+        return self.values[self.offsets[row] : self.offsets[row + 1]]
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        ends = self.offsets.tolist()
+        return (self.values[start:end] for start, end in pairwise(ends))
+
+    def __repr__(self) -> str:
+        return f"<Ragged: {len(self):,} lists of {len(self.values):,} {self.values.dtype} in all>"
+
+
+def joined(parts: Sequence[Any]) -> Any:
+    """Pieces of one column, ragged or not, as one."""
+    if not isinstance(parts[0], Ragged):
+        return np.concatenate(parts)
+    counts = np.concatenate([part.counts for part in parts])
+    return Ragged.counted(np.concatenate([part.values for part in parts]), counts)
