@@ -17,6 +17,7 @@ COMMANDS = {
     "run": ("tiersim.cli.run", "Run a study from a YAML file."),
     "replay": ("tiersim.cli.replay", "Replay requests for objects under many policies and sizes."),
     "mrc": ("tiersim.cli.replay", "Miss ratio by cache size, of LRU for all sizes in one pass."),
+    "traces": ("tiersim.cli.traces", "Look up, fetch, check, describe and convert traces."),
     "capture": ("tiersim.cli.capture", "Make a trace of a program of your own."),
     "list": ("tiersim.cli.show", "List what exists: policies, presets, traces, metrics ..."),
     "explain": ("tiersim.cli.show", "Explain a key, policy, preset or metric: unit, default, source."),

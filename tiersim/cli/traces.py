@@ -1,0 +1,153 @@
+"""`tiersim traces`: what there is, whether it can be trusted, and what it is like."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tiersim.cli.tables import print_table
+
+if TYPE_CHECKING:
+    from tiersim.experiments.trace_doctor import Info
+
+__all__ = ["traces_command"]
+
+
+@click.group("traces", short_help="Look up, fetch, check, describe and convert traces.")
+def traces_command() -> None:
+    """Look up, fetch, check, describe and convert traces."""
+
+
+def _of_a_trace(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of all that read a trace."""
+    for option in reversed(
+        (
+            click.option("--format", "format_", metavar="NAME", help="Reader of the file. [default: found by content]"),
+            click.option(
+                "--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of the reader or generator."
+            ),
+            click.option("--quiet", is_flag=True, help="No progress on standard error."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def _options(given: tuple[str, ...]) -> dict[str, Any]:
+    from tiersim._base.errors import StudyError
+    from tiersim.experiments.replays import value_of
+
+    made: dict[str, Any] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise StudyError(f"--option {text!r} is no KEY=VALUE")
+        made[key] = value_of(value)
+    return made
+
+
+@traces_command.command("check", short_help="Read every record, and tell what is wrong and what is odd.")
+@click.argument("trace")
+@_of_a_trace
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def check_command(trace: str, format_: str | None, options: tuple[str, ...], quiet: bool, as_json: bool) -> int:
+    """Read every record of TRACE, a file or a catalogue name, and tell what is wrong and what is odd.
+
+    The exit status is 2 when the trace is damaged, missing or of no known format, and 0 with warnings only.
+    """
+    from tiersim.experiments.progress import aloud
+    from tiersim.experiments.trace_doctor import check_trace
+
+    with aloud(not quiet):
+        found = check_trace(trace, format=format_, quiet=quiet, **_options(options))
+    if as_json:
+        print(json.dumps(found.to_dict(), indent=2))
+        return 2 if found.errors else 0
+    click.secho(f"{trace}: {found.format or 'format not known'}, {found.records:,} records", bold=True)
+    for text in found.errors:
+        click.secho(f"error: {text}", fg="red", err=True)
+    for text in found.warnings:
+        click.secho(f"warning: {text}", fg="yellow")
+    if not found.errors and not found.warnings:
+        click.echo("nothing wrong, nothing odd")
+    return 2 if found.errors else 0
+
+
+@traces_command.command("info", short_help="What a trace is like: reuse, popularity, bursts, working set.")
+@click.argument("trace")
+@_of_a_trace
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw it: .png, .svg or .pdf.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def info_command(
+    trace: str, format_: str | None, options: tuple[str, ...], quiet: bool, plot: Path | None, as_json: bool
+) -> None:
+    """Tell what TRACE, a file or a catalogue name, is like.
+
+    A reuse distance counts the different objects asked for since the last request for the same one, itself included:
+    an LRU cache of as many objects hits. Memory accesses count as requests for lines of 64 bytes.
+    """
+    from tiersim.experiments.progress import aloud
+    from tiersim.experiments.trace_doctor import trace_info
+
+    with aloud(not quiet):
+        found = trace_info(trace, format=format_, quiet=quiet, **_options(options))
+    drawn = ""
+    if plot is not None:
+        from tiersim.experiments.curve_figures import saved
+        from tiersim.experiments.trace_figures import draw_info
+
+        drawn = saved(draw_info(found), plot)
+    if as_json:
+        print(json.dumps(found.to_dict(), indent=2))
+        return
+    _show(found)
+    if drawn:
+        click.echo(drawn)
+
+
+def _show(info: Info) -> None:
+    from tiersim.experiments.trace_doctor import duration
+
+    def percent(value: float) -> str:
+        return f"{100 * value:.2f} %"
+
+    rows = [
+        ["format", f"{info.format}, {info.schema} records"],
+        ["records", f"{info.records:,} ({', '.join(f'{count:,} {name}' for name, count in info.kinds.items())})"],
+        [info.unit, f"{info.objects:,}, asked for {info.requests / info.objects:,.2f} times each"],
+    ]
+    if info.footprint is not None:
+        rows.append(["footprint", f"{info.footprint:,} bytes"])
+    if info.span_ns is not None:
+        rows.append(["span", duration(info.span_ns)])
+    rows.append(["requests for what was asked for before", percent(info.reuse["share"])])
+    told = [f"{value:,} ({name} %)" for name, value in info.reuse["quantiles"].items() if value is not None]
+    rows += [["reuse distance, quantiles", ", ".join(told)]] if told else []
+    rows.append(["requests for the most popular 1 %", percent(info.popularity.top_share)])
+    slope = info.popularity.zipf_slope
+    rows.append(
+        [
+            "slope of Zipf's law",
+            "not told: too few are asked for five times"
+            if slope is None
+            else f"{slope:.3f}, over ranks {info.popularity.first:,} to {info.popularity.last:,}",
+        ]
+    )
+    if info.burstiness is not None:
+        bursts = info.burstiness
+        rows.append(
+            [
+                "index of dispersion",
+                f"{bursts.index:,.2f}, over {bursts.windows:,} windows of {duration(bursts.window_ns)}",
+            ]
+        )
+    held = [row["objects"] for row in info.working_set]
+    rows.append([f"{info.unit} in a {1 / len(held):.0%} of the trace", f"{min(held):,} to {max(held):,}"])
+    click.secho(info.trace, bold=True)
+    print_table(["what", "value"], rows)
+    for note in info.notes:
+        click.echo(f"note: {note}")
