@@ -43,6 +43,24 @@ OBJECTS: list[Facts] = [
 ]
 LACKEY = "csapp_long.lackey.xz"
 
+# file, reader, bytes of a line, loads, stores, fetches, instructions or cycles, distinct lines, distinct pages of 4 KiB
+AccessFacts = tuple[str, str, int, int, int, int, int, int, int | None]
+ACCESSES: list[AccessFacts] = [
+    ("dramsim2_mase_art.trc.gz", "dramsim", 64, 5_069, 33_009, 296, 14_712_444, 38_374, None),
+    ("mediabench_fractal.stl.xz", "dramsys", 32, 20_998, 12_897, 0, 64_184_934, 15_504, None),
+    ("mediabench_jpegdecode.stl.xz", "dramsys", 32, 26_962, 16_181, 0, 19_675_347, 24_689, None),
+    ("mediabench_mpeg2decode.stl.xz", "dramsys", 32, 55_095, 16_948, 0, 97_603_426, 14_568, None),
+    ("spec2000_gcc.trace.xz", "gap", 64, 318_197, 197_486, 0, 1_024_481, 3_367, 294),
+    ("spec2000_mcf.trace.xz", "gap", 64, 5_972, 721_258, 0, 286_478, 90_077, 1_442),
+    ("spec2000_swim.trace.xz", "gap", 64, 220_668, 82_525, 0, 873_009, 3_453, 135),
+    ("spec_403.gcc.cputrace.xz", "ramulator", 64, 45_675, 4_349, 0, 203_728_525, 43_198, 1_306),
+    ("spec_435.gromacs.cputrace.xz", "ramulator", 64, 218_625, 63_260, 0, 200_071_768, 99_429, 1_645),
+    ("spec_444.namd.cputrace.xz", "ramulator", 64, 21_403, 2_861, 0, 200_015_908, 17_509, 494),
+    ("spec_445.gobmk.cputrace.xz", "ramulator", 64, 107_852, 70_252, 0, 201_705_959, 65_486, 2_104),
+    ("spec_464.h264ref.cputrace.xz", "ramulator", 64, 252_571, 122_735, 0, 202_454_812, 27_160, 857),
+    ("spec_481.wrf.cputrace.xz", "ramulator", 64, 27_328, 16_333, 0, 199_833_533, 13_827, 504),
+]
+
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,6 +93,20 @@ def test_requests_and_keys(name: str, options: dict[str, Any], reader: str, requ
     assert (trace.records, len(found), len(np.unique(found))) == (requests, requests, keys)
 
 
+@pytest.mark.parametrize("facts", ACCESSES, ids=[facts[0] for facts in ACCESSES])
+def test_accesses(facts: AccessFacts) -> None:
+    name, reader, line, loads, stores, fetches, span, lines, pages = facts
+    timed = {"cycles": True} if reader in ("dramsim", "dramsys") else {}
+    trace = stream_trace(needs(name), **timed)
+    assert (trace.schema, trace.provenance["reader"]) == ("access", reader)
+    found = np.concatenate([chunk["address"] for chunk in trace.chunks()])
+    assert trace.records == len(found) == loads + stores + fetches
+    assert trace.kinds == {"load": loads, "store": stores, "modify": 0, "fetch": fetches}
+    assert (trace.instructions, len(np.unique(found // line))) == (span, lines)
+    assert pages is None or len(np.unique(found // 4096)) == pages
+    assert pages is not None or stream_trace(needs(name)).instructions == 0  # cycles are no instructions
+
+
 @pytest.mark.parametrize("name", ["cache2k_orm_busy.bin.xz", "corda_vaultservice.bin.xz"])
 def test_keys_that_do_not_tell(name: str) -> None:
     with pytest.raises(TraceError, match="is not a trace that tiersim can read") as caught:
@@ -105,7 +137,8 @@ def test_mooncake() -> None:
 
 def test_no_reader_takes_the_file_of_another() -> None:
     readers = sorted({entry.name for entry in index("reader").values()})
-    known = {name: [] if options else [reader] for name, options, reader, _, _ in OBJECTS} | {LACKEY: ["lackey"]}
+    known = {name: [] if options else [reader] for name, options, reader, _, _ in OBJECTS}
+    known |= {LACKEY: ["lackey"]} | {facts[0]: [facts[1]] for facts in ACCESSES}
     files = sorted(MIRROR.glob("*")) if MIRROR.is_dir() else []
     if not files:
         pytest.skip("TIERSIM_TRACE_MIRROR names no folder of traces")
