@@ -24,6 +24,7 @@ READERS = sorted({entry.name for entry in index("reader").values()})
 KEYS = np.random.default_rng(0).zipf(1.3, 20_000).astype(np.uint64) % np.uint64(50_000)
 
 SAMPLES: dict[str, bytes] = {
+    "champsim": struct.pack("<QBB6B2Q4Q", 0x40_0000, 1, 1, 1, 2, 3, 4, 5, 6, 0, 0x7FFE_0000_1000, 0x6000, 0, 0, 0) * 20,
     "dinero": b"2 4001f0\n0 7fffe8\n1 7ffff0 8\n" * 9,
     "dramsim": b"0x2000D5C0 IFETCH  30\n0x1FF96FC0 WRITE   160\n",
     "dramsys": b"31:\tread\t0x400140\n33:\twrite\t0x400160\n",
@@ -38,7 +39,7 @@ SAMPLES: dict[str, bytes] = {
     "mooncake": json.dumps({"timestamp": 1, "input_length": 2, "output_length": 3, "hash_ids": [4]}).encode() + b"\n",
 }
 
-ACCESSES = {"dinero", "dramsim", "dramsys", "gap", "lackey", "ramulator"}
+ACCESSES = {"champsim", "dinero", "dramsim", "dramsys", "gap", "lackey", "ramulator"}
 
 
 def test_there_is_a_sample_of_each() -> None:
