@@ -23,7 +23,7 @@ from tiersim.experiments.results import Row, StudyResult
 from tiersim.traces import Trace, Writer, load_trace
 from tiersim.traces.catalogue import bundled
 from tiersim.traces.readers.contract import schema_of
-from tiersim.traces.schema import ACCESS, KINDS, OBJECT, OPS, Schema
+from tiersim.traces.schema import ACCESS, KINDS, OBJECT, OPS, REQUEST, Schema
 
 FOLDER = Path(__file__).parent / "reference"
 DOI = re.compile(r"doi:(10\.\d+/\S+)")
@@ -45,7 +45,7 @@ NAMES_IN_METRICS = {
     "memory-hierarchy": "NAME is a cache of the study. Metrics over instructions are absent where the trace has none.",
     "object-cache": "NAME is a tenant, by its number. Tenants are absent where the trace has none.",
 }
-RECORDS = {"access": "memory accesses", "object": "requests for objects"}
+RECORDS = {"access": "memory accesses", "object": "requests for objects", "request": "requests to language models"}
 
 EVERY_COMMAND = """Every command has `--help`. The exit status is 0; 2 with one message on standard error when what was
 asked for cannot be done; 130 when interrupted. Progress goes to standard error, results to standard output, and with
@@ -277,6 +277,11 @@ How to make one [of memory accesses](../how-to/own-trace.md), and how to use one
 {OBJECT.doc} Operations are {ops}. Only `id` must be there.
 
 {columns(OBJECT)}
+## Columns of requests to language models
+
+{REQUEST.doc} Only `input` and `output` must be there.
+
+{columns(REQUEST)}
 ## Generators
 
 {described("generator", "###", "generated/")}

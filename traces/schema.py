@@ -16,6 +16,7 @@ from tiersim.traces.ragged import Ragged
 __all__ = [
     "ACCESS",
     "DELETE",
+    "FAILED",
     "FETCH",
     "GET",
     "KINDS",
@@ -24,8 +25,11 @@ __all__ = [
     "OBJECT",
     "OPS",
     "PIN",
+    "REQUEST",
     "SCHEMAS",
+    "SERVED",
     "SET",
+    "STATUSES",
     "STORE",
     "UNPIN",
     "Chunk",
@@ -45,6 +49,10 @@ DELETE: Final = 2
 PIN: Final = 3
 UNPIN: Final = 4
 OPS: Final = ("get", "set", "delete", "pin", "unpin")
+
+SERVED: Final = 0
+FAILED: Final = 1
+STATUSES: Final = ("served", "failed")
 
 Chunk: TypeAlias = dict[str, Any]  # an array a column, or a `Ragged`
 
@@ -168,4 +176,42 @@ OBJECT: Final = Schema(
     OPS,
 )
 
-SCHEMAS: Final = {schema.name: schema for schema in (ACCESS, OBJECT)}
+REQUEST: Final = Schema(
+    "request",
+    1,
+    "What was asked of a server of language models: when, and how long prompt and answer are.",
+    (
+        Column("input", "uint32", "tokens", "of the prompt"),
+        Column("output", "uint32", "tokens", "of the answer"),
+        Column(
+            "arrival",
+            "int64",
+            "ns",
+            "since the first request of the trace, or of its session where the reader says so; absent when not known",
+            optional=True,
+        ),
+        Column(
+            "blocks",
+            "uint64",
+            "1",
+            "a list: the blocks of the prompt in order; equal numbers are equal blocks after equal prompts, so that "
+            "each stands for all before it; absent when not known",
+            optional=True,
+            ragged=True,
+        ),
+        Column(
+            "session", "uint64", "1", "conversation; one that is no number is hashed; absent if unknown", 0, None, True
+        ),
+        Column(
+            "category", "uint64", "1", "kind of request, a name hashed as keys are; absent if unknown", 0, None, True
+        ),
+        Column(
+            "model", "uint64", "1", "of whom it is asked, a name hashed as keys are; absent if unknown", 0, None, True
+        ),
+        Column("status", "uint8", "1", "0 served, 1 failed; absent when all are 0", 0, FAILED, True),
+    ),
+    "status",
+    STATUSES,
+)
+
+SCHEMAS: Final = {schema.name: schema for schema in (ACCESS, OBJECT, REQUEST)}

@@ -1,0 +1,42 @@
+"""Public traces of requests to language models: their facts are those of the catalogue beside them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tiersim.traces import stream_trace
+from tiersim.traces.prefix import prefix_hits
+from tiersim.traces.ragged import joined
+
+MIRROR = Path(os.environ.get("TIERSIM_TRACE_MIRROR") or "/nonexistent")
+
+
+def columns(name: str, **options: Any) -> dict[str, Any]:
+    if not (MIRROR / name).exists():
+        pytest.skip("TIERSIM_TRACE_MIRROR names no folder with this trace")
+    trace = stream_trace(name, **options)
+    chunks = list(trace.chunks())
+    assert trace.schema == "request"
+    made = {column: joined([chunk[column] for chunk in chunks]) for column in chunks[0]}
+    assert {len(held) for held in made.values()} == {trace.records}
+    return made
+
+
+def test_mooncake() -> None:
+    found = columns("mooncake_conversation.jsonl.gz", format="mooncake-requests")
+    assert (len(found["input"]), len(found["blocks"].values)) == (12_031, 288_500)
+    assert len(np.unique(found["blocks"].values)) == 182_790
+    assert round(float(found["input"].mean()), 1) == 12_035.1
+    assert round(float(found["output"].mean()), 1) == 342.6
+    assert found["arrival"].max() // 10**9 == 3536
+    assert (found["blocks"].counts == -(-found["input"].astype(np.int64) // 512)).all()
+    hits = prefix_hits([found], 512)
+    assert (round(hits.by_blocks, 4), round(hits.by_tokens, 3)) == (0.3664, 0.374)
+    spread = columns("mooncake_conversation.jsonl.gz", format="mooncake-requests", clock="dequantised")
+    assert (np.diff(spread["arrival"]) >= 0).all()
+    assert len(np.unique(spread["arrival"])) > 3 * len(np.unique(found["arrival"]))
