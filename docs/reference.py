@@ -22,6 +22,7 @@ from tiersim.experiments.plan import ReportSpec
 from tiersim.experiments.results import Row, StudyResult
 from tiersim.traces import Trace, Writer, load_trace
 from tiersim.traces.catalogue import bundled
+from tiersim.traces.fetch import public
 from tiersim.traces.readers.contract import schema_of
 from tiersim.traces.schema import ACCESS, KINDS, OBJECT, OPS, REQUEST, Schema
 
@@ -258,6 +259,10 @@ def traces() -> str:
         (code(item.name), item.records, item.instructions, item.about, item.recipe, item.licence)
         for item in bundled().values()
     ]
+    published = [
+        (f"[`{item.name}`]({item.url})", item.kind, item.about, item.licence, item.citation)
+        for item in public().values()
+    ]
     kinds, ops = ("; ".join(f"{number} {name}" for number, name in enumerate(names)) for names in (KINDS, OPS))
     return f"""# Traces
 
@@ -267,6 +272,12 @@ How to make one [of memory accesses](../how-to/own-trace.md), and how to use one
 ## Bundled captures
 
 {table(("name", "records", "instructions", "what", "recipe", "licence"), captures)}
+## Public traces
+
+Made and published by others, each under its licence; `tiersim traces fetch NAME` brings one and checks it, and then it
+is known by its name.
+
+{table(("name", "of", "what", "licence", "cite"), published)}
 ## Columns of accesses
 
 {ACCESS.doc} Kinds are {kinds}.

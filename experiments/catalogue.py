@@ -14,6 +14,7 @@ from tiersim.experiments import presets
 from tiersim.experiments.plan import ReportSpec
 from tiersim.experiments.scenario import Metric
 from tiersim.traces.catalogue import bundled
+from tiersim.traces.fetch import public
 
 __all__ = ["Answer", "Key", "explain", "keys_of", "kinds", "listing", "schema"]
 
@@ -79,7 +80,8 @@ def listing(kind: str) -> list[dict[str, Any]]:
             {"name": item.name, "records": item.records, "instructions": item.instructions, "about": item.about}
             for item in bundled().values()
         ]
-        return rows + [{"name": f"generated/{row['name']}", "about": row["about"]} for row in _entries("generator")]
+        rows += [{"name": f"generated/{row['name']}", "about": row["about"]} for row in _entries("generator")]
+        return rows + [{"name": item.name, "about": item.about} for item in public().values()]
     if kind in ("metrics", "metric"):
         return [
             {"name": found.name, "unit": found.unit, "about": found.doc, "scenario": scenario}
@@ -204,6 +206,11 @@ def explain(word: str) -> Answer:
     if word in bundled():
         item_ = bundled()[word]
         return Answer(word, f"{item_.about}\n{item_.records:,} records. Made by: {item_.recipe}. {item_.licence}.")
+    if word in public():
+        given = public()[word]
+        made_by = f" Made from it: {given.recipe}." if given.recipe else ""
+        text = f"{given.about}.\nFrom {given.url}.{made_by}\nCite: {given.citation}. Licence: {given.licence}."
+        return Answer(word, text)
     found = [(scenario, metric) for scenario, metric in _metrics() if metric.name == _with_name(word)]
     if not found and word:
         found = [(scenario, metric) for scenario, metric in _metrics() if metric.name.split(".")[-1] == word]
@@ -215,6 +222,7 @@ def explain(word: str) -> Answer:
         *STUDY_KEYS,
         *(found.name for _, found in _metrics()),
         *bundled(),
+        *public(),
         *(path.stem for path in presets.FOLDER.glob("*.yaml")),
     ]
     hint = nearest(word, known) or "see `tiersim list policies`, `list presets`, `list metrics`, `list traces`"

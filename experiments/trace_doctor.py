@@ -22,7 +22,7 @@ from tiersim.traces.chunks import length
 from tiersim.traces.compression import ByteFile
 from tiersim.traces.foreign import Foreign
 from tiersim.traces.generated import GeneratedTrace
-from tiersim.traces.load import located
+from tiersim.traces.load import as_listed, located
 from tiersim.traces.readers.contract import HEAD
 from tiersim.traces.schema import SCHEMAS, Chunk, Schema
 from tiersim.traces.store import StoredTrace, sha256_of
@@ -74,6 +74,7 @@ def open_records(trace: str | Path, format: str | None = None, quiet: bool = Tru
 
     Raises TraceError when it is missing, damaged, a pickle, or of no known format; StudyError for unknown options.
     """
+    format, options = as_listed(trace, format, options)
     found = located(trace, options, format)
     if isinstance(found, Path):
         _refuse_pickles(found)

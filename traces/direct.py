@@ -13,7 +13,7 @@ from tiersim._base.params import dump
 from tiersim.traces.chunks import rechunk, window
 from tiersim.traces.code import code_hash
 from tiersim.traces.foreign import Foreign
-from tiersim.traces.load import located
+from tiersim.traces.load import as_listed, located
 from tiersim.traces.progress import Progress
 from tiersim.traces.readers.contract import width_of
 from tiersim.traces.schema import Chunk
@@ -101,5 +101,6 @@ def stream_trace(
     For a replay or two of a large file, and where the cache folder has no room. Raises as `load_trace` does, except
     that a fault further on in a file shows only when it is read.
     """
+    format, options = as_listed(name_or_path, format, options)
     found = located(name_or_path, options, format)
     return DirectTrace(found, format, options, progress) if isinstance(found, Path) else found

@@ -15,13 +15,14 @@ from tiersim._base.registry import index, nearest
 from tiersim.traces.catalogue import bundled, trace_names
 from tiersim.traces.code import code_hash
 from tiersim.traces.compression import ByteFile
+from tiersim.traces.fetch import PREFIX, fetched, find_public, public
 from tiersim.traces.foreign import Foreign, configured
 from tiersim.traces.generated import GeneratedTrace
 from tiersim.traces.progress import Progress
 from tiersim.traces.store import MAGIC, StoredTrace, Writer, sha256_of
 from tiersim.traces.trace import Trace
 
-__all__ = ["load_trace", "located"]
+__all__ = ["as_listed", "load_trace", "located"]
 
 GENERATED = "generated/"
 SEE = "`tiersim list traces` shows the catalogue"
@@ -34,12 +35,23 @@ def load_trace(
 
     A file is tiersim's own Parquet, or any format that a registered reader recognises by content, packed or not; it is
     read once into the cache folder and from there ever after. ``format`` names the reader instead; ``options`` are
-    those of the generator or reader. A plain file name is also looked for in the folder that the environment variable
-    TIERSIM_TRACE_MIRROR names. Raises TraceError when there is no such trace, or it is empty, damaged or of no known
-    format, and StudyError for options that are not known.
+    those of the generator or reader. ``public/NAME`` is a public trace that was fetched. A plain file name is also
+    looked for in the folder that the environment variable TIERSIM_TRACE_MIRROR names. Raises TraceError when there is
+    no such trace, or it is empty, damaged or of no known format, and StudyError for options that are not known.
     """
+    format, options = as_listed(name_or_path, format, options)
     found = located(name_or_path, options, format)
     return _ingest(found, format, options, progress) if isinstance(found, Path) else found
+
+
+def as_listed(
+    name_or_path: str | Path, format: str | None, options: dict[str, Any]
+) -> tuple[str | None, dict[str, Any]]:
+    """The format and options of a public trace that does not tell how it is to be read; what is given goes first."""
+    item = public().get(str(name_or_path))
+    if item is None or item.format is None or format not in (None, item.format):
+        return format, options
+    return item.format, {**item.options, **options}
 
 
 def located(name_or_path: str | Path, options: dict[str, Any], format: str | None = None) -> Trace | Path:
@@ -55,7 +67,7 @@ def located(name_or_path: str | Path, options: dict[str, Any], format: str | Non
         return StoredTrace(bundled()[name].path, name=name)
     if name.startswith(GENERATED):
         return _generated(name, options)
-    path = _find(name)
+    path = fetched(find_public(name)) if name.startswith(PREFIX) else _find(name)
     if _starts(path) == MAGIC:
         if format is not None:
             raise StudyError(f"{name} is tiersim's own Parquet, and takes no format")
@@ -88,7 +100,7 @@ def _find(name: str) -> Path:
 
 
 def _missing(name: str, files: list[str]) -> TraceError:
-    hint = nearest(name, [*trace_names(), *files])
+    hint = nearest(name, [*trace_names(), *public(), *files])
     return TraceError(
         f"there is no trace {name!r}: the catalogue does not have it, and there is no such file",
         None,

@@ -50,6 +50,72 @@ def _options(given: tuple[str, ...]) -> dict[str, Any]:
     return made
 
 
+@traces_command.command("list", short_help="What there is: bundled, generated and public.")
+@click.option("--kind", metavar="TEXT", help="Only of kinds that have this in their name.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def list_command(kind: str | None, as_json: bool) -> None:
+    """List the traces that come along, the generators, and the public traces with their licences.
+
+    A public trace is fetched before it is used; what is here already says so.
+    """
+    from tiersim._base.errors import StudyError
+    from tiersim._base.paths import cache_folder
+    from tiersim.experiments.catalogue import listing
+    from tiersim.traces.catalogue import bundled
+    from tiersim.traces.fetch import public
+
+    folder = cache_folder("public")
+    rows: list[dict[str, Any]] = []
+    for row in listing("traces"):
+        name = row["name"]
+        if name in public():
+            item = public()[name]
+            here = (folder / item.file).exists()
+            made: dict[str, Any] = {"kind": item.kind, "bytes": item.bytes, "licence": item.licence, "here": here}
+            made |= {"url": item.url, "sha256": item.sha256, "recipe": item.recipe, "citation": item.citation}
+        elif name in bundled():
+            made = {"kind": "bundled", "licence": bundled()[name].licence, "here": True}
+        else:
+            made = {"kind": "generated", "licence": "", "here": True}
+        rows.append({"name": name, **made, "about": row["about"]})
+    if kind is not None:
+        kinds = list(dict.fromkeys(row["kind"] for row in rows))
+        rows = [row for row in rows if kind.lower() in row["kind"].lower()]
+        if not rows:
+            raise StudyError(f"there is no kind {kind!r}; there are: {', '.join(kinds)}")
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    cells = [[row["name"], row["kind"], "yes" if row["here"] else "", row["licence"], row["about"]] for row in rows]
+    print_table(["name", "of", "here", "licence", "about"], cells)
+
+
+@traces_command.command("fetch", short_help="Bring a public trace here, and check it.")
+@click.argument("name")
+@click.option("--to", type=click.Path(path_type=Path), metavar="DIR", help="Folder for it. [default: the cache folder]")
+@click.option("--quiet", is_flag=True, help="No progress on standard error.")
+def fetch_command(name: str, to: Path | None, quiet: bool) -> None:
+    """Bring the public trace NAME here, and check its sha256.
+
+    The folder that TIERSIM_TRACE_MIRROR names is tried before the network. A download that breaks off goes on where it
+    stopped. Afterwards the trace is known by its name: `tiersim traces info public/arc-oltp`.
+    """
+    from tiersim.experiments.progress import Bar
+    from tiersim.traces.fetch import fetch, find_public
+
+    item = find_public(name)
+    with Bar(f"fetching {item.name}", item.bytes, "bytes", quiet=quiet) as bar:
+
+        def progress(done: int, total: int | None, unit: str) -> None:
+            bar.total = total or 0
+            bar.update(done)
+
+        path = fetch(item, to, progress)
+    click.echo(
+        f"{path}\n{item.name}: {item.bytes:,} bytes, as published\nlicence: {item.licence}\ncite: {item.citation}"
+    )
+
+
 @traces_command.command("check", short_help="Read every record, and tell what is wrong and what is odd.")
 @click.argument("trace")
 @_of_a_trace
