@@ -42,6 +42,10 @@ OBJECTS: list[Facts] = [
     ("mooncake_conversation.jsonl.gz", {}, "mooncake", 288_500, 182_790),
 ]
 LACKEY = "csapp_long.lackey.xz"
+REQUESTS = {  # to language models
+    "azure_llm_2023_conv.csv.gz": "azure-llm",
+    "vidur_arxiv_summarization.csv.gz": "vidur-lengths",
+}
 
 # file, reader, bytes of a line, loads, stores, fetches, instructions or cycles, distinct lines, distinct pages of 4 KiB
 AccessFacts = tuple[str, str, int, int, int, int, int, int, int | None]
@@ -139,6 +143,7 @@ def test_no_reader_takes_the_file_of_another() -> None:
     readers = sorted({entry.name for entry in index("reader").values()})
     known = {name: [] if options else [reader] for name, options, reader, _, _ in OBJECTS}
     known |= {LACKEY: ["lackey"]} | {facts[0]: [facts[1]] for facts in ACCESSES}
+    known |= {name: [reader] for name, reader in REQUESTS.items()}
     files = sorted(MIRROR.glob("*")) if MIRROR.is_dir() else []
     if not files:
         pytest.skip("TIERSIM_TRACE_MIRROR names no folder of traces")

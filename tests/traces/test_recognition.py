@@ -40,6 +40,11 @@ SAMPLES: dict[str, bytes] = {
 }
 
 SAMPLES["mooncake-requests"] = SAMPLES["mooncake"]
+SAMPLES |= {
+    "azure-llm": b"TIMESTAMP,ContextTokens,GeneratedTokens\r\n2023-11-16 18:15:46.6805900,374,44\r\n",
+    "burstgpt": b"Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n5,GPT-4,1,2,3,API log\n",
+    "vidur-lengths": b"num_prefill_tokens,num_decode_tokens,num_total_tokens\n7,8,15\n",
+}
 
 # what must be named, and what its files are taken for when it is not
 NAMED = {"mooncake-requests": "mooncake"}
@@ -134,6 +139,7 @@ def test_empty(name: str, tmp_path: Path) -> None:
         ("lirs", b"*\n"),
         ("object-csv", b"id,size\n"),
         ("mooncake", SAMPLES["mooncake"].replace(b"4", b"")),
+        ("azure-llm", b"TIMESTAMP,ContextTokens,GeneratedTokens\r\n"),
     ],
 )
 def test_nothing_but_the_form(name: str, raw: bytes, tmp_path: Path) -> None:

@@ -40,3 +40,21 @@ def test_mooncake() -> None:
     spread = columns("mooncake_conversation.jsonl.gz", format="mooncake-requests", clock="dequantised")
     assert (np.diff(spread["arrival"]) >= 0).all()
     assert len(np.unique(spread["arrival"])) > 3 * len(np.unique(found["arrival"]))
+
+
+def test_azure() -> None:
+    found = columns("azure_llm_2023_conv.csv.gz")
+    assert len(found["input"]) == 19_366
+    assert len(set(zip(found["input"].tolist(), found["output"].tolist(), strict=True))) == 14_027
+    assert (round(float(found["input"].mean()), 1), int(found["input"].max())) == (1154.7, 14_050)
+    assert (round(float(found["output"].mean()), 1), int(found["output"].max())) == (211.1, 1000)
+    assert (np.diff(found["arrival"]) >= 0).all()
+    assert round(float(found["arrival"].max()) / 10**9, 1) == 3501.7
+
+
+def test_vidur() -> None:
+    found = columns("vidur_arxiv_summarization.csv.gz")
+    assert set(found) == {"input", "output"}
+    assert len(found["input"]) == 28_257
+    assert len(set(zip(found["input"].tolist(), found["output"].tolist(), strict=True))) == 27_788
+    assert round(float(found["input"].mean()), 1) == 2588.1
