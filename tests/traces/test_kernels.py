@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -17,14 +18,16 @@ from tiersim._base.registry import index, load
 from tiersim.traces import Trace, load_trace
 from tiersim.traces.foreign import configured
 from tiersim.traces.generators import kernels
-from tiersim.traces.generators.counter import below, draw
+from tiersim.traces.generators.counter import below, draw, share
 from tiersim.traces.generators.kernels import Graph, Kernel, kronecker
 from tiersim.traces.schema import ACCESS, LOAD, STORE
 
 NAMES = sorted(name for name in index("generator") if issubclass(load("generator", name), Kernel))
 GRAPHS = [name for name in NAMES if issubclass(load("generator", name), Graph)]
 SMALL: dict[str, dict[str, Any]] = {name: {"scale": 5, "degree": 4} for name in GRAPHS} | {
+    "embedding-lookup": {"tables": 3, "rows": 50, "row": 100, "pooling": 4, "batch": 5},
     "gups": {"footprint": 4096},
+    "hash-lookup": {"nuclides": 40, "points": 50, "bins": 7},
     "kmer-count": {"genome": 200, "read": 20, "kmer": 3},
 }
 Touch = tuple[int, int, int]  # which array, which element, load or store
@@ -193,6 +196,60 @@ def plain_kmers(made: Any) -> Iterator[Touch]:
     raise AssertionError("more reads were asked for")
 
 
+def plain_lookups(made: Any) -> Iterator[Touch]:
+    count = made.nuclides * made.points
+    drawn = share(draw(made.seed, 22, np.arange(count, dtype=np.uint64))).tolist()
+    grids = [sorted(drawn[at : at + made.points]) for at in range(0, count, made.points)]
+    members = []
+    for place, held in enumerate((34, 5, 4, 4, 27, 21, 21, 21, 21, 21, 9, 9)):
+        at = np.arange(place * made.nuclides, (place + 1) * made.nuclides, dtype=np.uint64)
+        order = draw(made.seed, 21, at).tolist()
+        members.append(sorted(range(made.nuclides), key=order.__getitem__)[:held])
+    often = np.cumsum([0.140, 0.052, 0.275, 0.134, 0.154, 0.064, 0.066, 0.055, 0.008, 0.015, 0.025, 0.013]).tolist()
+    number = np.arange(5000, dtype=np.uint64)
+    for energy, chosen in zip(share(draw(made.seed, 19, number)).tolist(), share(draw(made.seed, 20, number)).tolist()):
+        material = bisect.bisect_right(often, chosen * often[-1])
+        slot = int(energy * made.bins)
+        for j, nuclide in enumerate(members[material]):
+            grid = grids[nuclide]
+            yield from ((0, material * 34 + j, LOAD), (1, material * 34 + j, LOAD))
+            bound = []
+            for edge in (slot, slot + 1):
+                yield (2, edge * made.nuclides + nuclide, LOAD)
+                bound.append(min(max(bisect.bisect_right(grid, edge / made.bins) - 1, 0), made.points - 2))
+            low, high = bound[0], bound[1] + 1
+            while high - low > 1:
+                middle = (low + high) // 2
+                yield (4, nuclide * made.points + middle, LOAD)
+                low, high = (low, middle) if grid[middle] > energy else (middle, high)
+            assert grid[low] <= energy < grid[low + 1] or low in (0, made.points - 2)
+            yield from ((3, nuclide * made.points + low, LOAD), (3, nuclide * made.points + low + 1, LOAD))
+
+
+def plain_embeddings(made: Any) -> Iterator[tuple[int, int, int]]:
+    """Address, size and kind: rows may begin anywhere."""
+    law = configured(
+        "generator", "zipf", {"footprint": made.rows * 8, "grain": 8, "skew": made.skew, "seed": made.seed}
+    )
+    tables = (1 << 32) + up(made.batch * made.tables * made.pooling * 8)
+    sums = tables + made.tables * up(made.rows * made.row)
+    pieces = [(at, min(64, made.row - at)) for at in range(0, made.row, 64)]
+    lookup = 0
+    while True:
+        for bag in range(made.batch * made.tables):
+            table = tables + bag % made.tables * up(made.rows * made.row)
+            for j in range(made.pooling):
+                row = int(law.places(np.array([lookup], np.uint64))[0]) // 8
+                yield ((1 << 32) + (bag * made.pooling + j) * 8, 8, LOAD)
+                yield from ((table + row * made.row + at, size, LOAD) for at, size in pieces)
+                lookup += 1
+            yield from ((sums + bag * made.row + at, size, STORE) for at, size in pieces)
+
+
+def up(count: int) -> int:
+    return (count + 4095) // 4096 * 4096
+
+
 def slots_of(genome: int) -> int:
     slots = 1
     while slots < 2 * genome:
@@ -203,7 +260,9 @@ def slots_of(genome: int) -> int:
 PLAIN: dict[str, Callable[[Any], Iterator[Touch]]] = {
     "bfs": plain_bfs,
     "connected-components": plain_components,
+    "embedding-lookup": plain_embeddings,
     "gups": plain_gups,
+    "hash-lookup": plain_lookups,
     "kmer-count": plain_kmers,
     "pagerank": plain_pagerank,
     "sssp": plain_sssp,
@@ -217,6 +276,8 @@ def arrays(name: str, made: Any) -> list[tuple[int, int]]:
         return [(made.footprint // 8, 8)]
     if name == "kmer-count":
         return [(made.genome, 1), (slots_of(made.genome), 8), (slots_of(made.genome), 4)]
+    if name == "hash-lookup":
+        return [(12 * 34, 4), (12 * 34, 8), ((made.bins + 1) * made.nuclides, 4), (made.nuclides * made.points, 48)]
     vertices, edges = 1 << made.scale, len(made.rows[1])
     more = {
         "bfs": [(vertices, 4)] * 2,
@@ -248,15 +309,21 @@ def test_against_a_plain_version(name: str, scale: int, monkeypatch: pytest.Monk
     options = SMALL[name] | ({"scale": scale} if name in GRAPHS else {"seed": scale})
     count = 30_000
     made = configured("generator", name, options)
+    found = columns(load_trace(f"generated/{name}", references=count, **options))
+    if name == "embedding-lookup":
+        assert found == list(itertools.islice(plain_embeddings(made), count))
+        return
     held = arrays(name, made)
     first = [1 << 32]
     for elements, width in held:
-        first.append(first[-1] + (elements * width + 4095) // 4096 * 4096)
+        first.append(first[-1] + up(elements * width))
     wanted = []
     for array, element, kind in itertools.islice(PLAIN[name](made), count):
-        assert 0 <= element < held[array][0]
-        wanted.append((first[array] + element * held[array][1], held[array][1], kind))
-    assert columns(load_trace(f"generated/{name}", references=count, **options)) == wanted
+        which = min(array, len(held) - 1)  # one more than there are is the first word of an element of the last
+        assert 0 <= element < held[which][0]
+        size = 8 if array > which else held[which][1]
+        wanted.append((first[which] + element * held[which][1], size, kind))
+    assert found == wanted
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -288,6 +355,9 @@ def test_what_is_generated(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "change"),
     [(name, change) for name in GRAPHS for change in ({"scale": 6}, {"degree": 5})]
+    + [("embedding-lookup", {key: 7}) for key in ("tables", "rows", "row", "pooling", "batch")]
+    + [("embedding-lookup", {"skew": 0})]
+    + [("hash-lookup", {"nuclides": 41}), ("hash-lookup", {"points": 60}), ("hash-lookup", {"bins": 8})]
     + [("gups", {"footprint": 8192}), *(("kmer-count", {key: 30}) for key in ("read", "kmer", "genome"))],
 )
 def test_every_knob_changes_something(name: str, change: dict[str, int]) -> None:

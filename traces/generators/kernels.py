@@ -29,6 +29,7 @@ EDGE: Final = 16
 QUADRANTS: Final = (0.57, 0.19, 0.19)  # of the Graph 500 benchmark, and the rest
 LONGEST: Final = 255  # an edge's weight, from 1 on
 SPREAD: Final = -7046029254386353131  # 2^64 / golden ratio as a signed word: Knuth's multiplicative hash
+POINT: Final = 48  # bytes of a point of a nuclide's grid: its energy and five cross sections
 PROBES: Final = 1 << 12  # of one k-mer at most; in a table that is half empty it is found long before
 
 Ints: TypeAlias = NDArray[np.int64]
@@ -36,6 +37,7 @@ Vertices: TypeAlias = NDArray[np.int32]
 Places: TypeAlias = NDArray[np.int64]
 Sizes: TypeAlias = NDArray[np.uint16]
 Kinds: TypeAlias = NDArray[np.uint8]
+Reals: TypeAlias = NDArray[np.float64]
 Step: TypeAlias = Callable[[Places, Sizes, Kinds, int], int]
 Made: TypeAlias = tuple[Places, Sizes, Kinds]  # address, size and kind of references
 F = TypeVar("F", bound=Callable[..., Any])
@@ -499,4 +501,49 @@ def kmer_count(
         if i == length:
             read, i, code = (read + 1) % len(starts), 0, 0
     cursor[0], cursor[1], cursor[2] = read, i, code
+    return k
+
+
+@compiled
+def hash_lookup(
+    held: Ints,
+    members: Vertices,
+    index: Vertices,
+    energies: Reals,
+    material: Ints,
+    energy: Reals,
+    first: Ints,
+    cursor: Ints,
+    address: Places,
+    size: Sizes,
+    kind: Kinds,
+    most: int,
+) -> int:
+    """Cross sections of a material at an energy: for each of its nuclides, the two points of its grid around it."""
+    lookup, j = cursor
+    points = energies.shape[1]
+    bins = len(index) - 1
+    k = 0
+    while k < most:
+        at, sought = material[lookup], energy[lookup]
+        nuclide = members[at, j]
+        k = put(address, size, kind, k, first[0], at * members.shape[1] + j, 4, LOAD)
+        k = put(address, size, kind, k, first[1], at * members.shape[1] + j, 8, LOAD)
+        slot = min(int(sought * bins), bins - 1)
+        low, high = index[slot, nuclide], index[slot + 1, nuclide] + 1
+        k = put(address, size, kind, k, first[2], slot * index.shape[1] + nuclide, 4, LOAD)
+        k = put(address, size, kind, k, first[2], (slot + 1) * index.shape[1] + nuclide, 4, LOAD)
+        while high - low > 1:
+            middle = (low + high) // 2
+            k = put(address, size, kind, k, first[3] + (nuclide * points + middle) * POINT, 0, 8, LOAD)
+            if energies[nuclide, middle] > sought:
+                high = middle
+            else:
+                low = middle
+        k = put(address, size, kind, k, first[3], nuclide * points + low, POINT, LOAD)
+        k = put(address, size, kind, k, first[3], nuclide * points + low + 1, POINT, LOAD)
+        j += 1
+        if j == held[at]:
+            lookup, j = (lookup + 1) % len(material), 0
+    cursor[0], cursor[1] = lookup, j
     return k
