@@ -13,6 +13,7 @@ from tiersim.cli.tables import print_table
 
 if TYPE_CHECKING:
     from tiersim.experiments.trace_doctor import Info
+    from tiersim.experiments.trace_tools import Made
 
 __all__ = ["traces_command"]
 
@@ -216,4 +217,119 @@ def _show(info: Info) -> None:
     click.secho(info.trace, bold=True)
     print_table(["what", "value"], rows)
     for note in info.notes:
+        click.echo(f"note: {note}")
+
+
+_OUT = click.argument("out", type=click.Path(path_type=Path))
+
+
+@traces_command.command("convert", short_help="Write a trace as .parquet, .csv or .oracleGeneral.")
+@click.argument("trace")
+@_OUT
+@_of_a_trace
+def convert_command(trace: str, out: Path, format_: str | None, options: tuple[str, ...], quiet: bool) -> None:
+    """Write TRACE in the form that the name OUT says: .parquet, .csv or .oracleGeneral."""
+    from tiersim.experiments.progress import aloud
+    from tiersim.experiments.trace_tools import convert
+
+    with aloud(not quiet):
+        _tell(convert(trace, out, format=format_, quiet=quiet, **_options(options)))
+
+
+@traces_command.command("sample", short_help="Write all requests for a share of the objects.")
+@click.argument("trace")
+@_OUT
+@click.option("--share", required=True, metavar="SHARE", help="Of the objects, e.g. 1%.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Another draws other objects.")
+@_of_a_trace
+def sample_command(
+    trace: str, out: Path, share: str, seed: int, format_: str | None, options: tuple[str, ...], quiet: bool
+) -> None:
+    """Write all requests of TRACE for a share of its objects to OUT, and say what error that makes.
+
+    Objects are drawn by a hash of the key; of memory accesses, lines of 64 bytes. The error is the standard error of
+    the miss ratios of LRU, from disjoint parts of the sample.
+    """
+    from tiersim._base.units import parse
+    from tiersim.experiments.progress import aloud
+    from tiersim.experiments.trace_tools import sample
+
+    amount = parse(share, "ratio").amount / 10**9
+    with aloud(not quiet):
+        _tell(sample(trace, out, amount, seed=seed, format=format_, quiet=quiet, **_options(options)))
+
+
+@traces_command.command("split", short_help="Write consecutive parts of a trace.")
+@click.argument("trace")
+@click.option("--parts", type=click.IntRange(1), help="How many.")
+@click.option("--every", metavar="COUNT", help="Or how many records in each, e.g. 1M.")
+@click.option("--out", "pattern", required=True, metavar="PATTERN", help="Names, with {} for the number: part-{}.csv.")
+@_of_a_trace
+def split_command(
+    trace: str,
+    parts: int | None,
+    every: str | None,
+    pattern: str,
+    format_: str | None,
+    options: tuple[str, ...],
+    quiet: bool,
+) -> None:
+    """Write consecutive parts of TRACE, numbered from 1."""
+    from tiersim._base.errors import StudyError
+    from tiersim._base.units import parse
+    from tiersim.experiments.progress import aloud
+    from tiersim.experiments.trace_tools import split
+
+    count = None if every is None else parse(every, "count").amount
+    if count == 0:
+        raise StudyError("parts of 0 records hold nothing")
+    with aloud(not quiet):
+        _tell(split(trace, pattern, parts=parts, every=count, format=format_, quiet=quiet, **_options(options)))
+
+
+@traces_command.command("merge", short_help="Write several traces as one.")
+@click.argument("traces", nargs=-1, required=True)
+@_OUT
+@click.option("--same-ids", is_flag=True, help="Equal ids are the same objects.")
+@click.option(
+    "--separate-ids", is_flag=True, help="Equal ids of two traces are not: hash them with the trace's number."
+)
+@_of_a_trace
+def merge_command(
+    traces: tuple[str, ...],
+    out: Path,
+    same_ids: bool,
+    separate_ids: bool,
+    format_: str | None,
+    options: tuple[str, ...],
+    quiet: bool,
+) -> None:
+    """Write TRACES as one to OUT: by time where all have times, else one after the other."""
+    from tiersim.experiments.progress import aloud
+    from tiersim.experiments.trace_tools import merge
+
+    given = _options(options)
+    with aloud(not quiet):
+        made = merge(traces, out, same_ids=same_ids, separate_ids=separate_ids, format=format_, quiet=quiet, **given)
+    _tell(made)
+
+
+@traces_command.command("annotate", short_help="Add to each request the next one for the same object.")
+@click.argument("trace")
+@_OUT
+@_of_a_trace
+def annotate_command(trace: str, out: Path, format_: str | None, options: tuple[str, ...], quiet: bool) -> None:
+    """Write TRACE with the number of the next request for the same object, as OUT.oracleGeneral."""
+    from tiersim.experiments.progress import aloud
+    from tiersim.experiments.trace_tools import annotate
+
+    with aloud(not quiet):
+        _tell(annotate(trace, out, format=format_, quiet=quiet, **_options(options)))
+
+
+def _tell(made: Made) -> None:
+    for path in made.paths:
+        click.echo(str(path))
+    click.echo(f"{made.records:,} records")
+    for note in made.notes:
         click.echo(f"note: {note}")
