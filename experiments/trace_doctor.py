@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -33,6 +34,7 @@ CHUNK: Final = 1 << 16
 PIECE: Final = 1 << 20
 LINE: Final = 64  # bytes
 PICKLES: Final = tuple(bytes((0x80, version)) for version in range(2, 6))
+BAD_ZIP: Final = (zipfile.BadZipFile, OSError, NotImplementedError, ValueError)
 SUFFIXES: Final = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd"}
 # what an optional column says when it says nothing
 DEFAULTS: Final = {"size": 1, "op": 0, "ttl": 0, "tenant": 0, "cost": 1.0, "gap": 0, "asid": 0, "core": 0}
@@ -92,8 +94,8 @@ def _refuse_pickles(path: Path) -> None:
         except TraceError:
             return  # what reads it next tells more
     inside = ""
-    if head.startswith(b"PK\x03\x04") and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as held:
+    if head.startswith(b"PK\x03\x04"):
+        with suppress(*BAD_ZIP), zipfile.ZipFile(path) as held:
             inside = next((name for name in held.namelist() if name.endswith((".pkl", ".pickle"))), "")
     if head.startswith(PICKLES) or inside:
         raise TraceError(
@@ -466,7 +468,7 @@ def _popularity(counts: NDArray[np.int64]) -> tuple[Popularity, tuple[NDArray[np
     if last >= 10:
         ranks = np.unique(np.geomspace(1, last, RANKS).round().astype(np.int64))
         slope = np.polyfit(np.log(ranks), np.log(ordered[ranks - 1]), 1)[0]
-        made.zipf_slope, made.first, made.last = float(-slope), 1, last
+        made.zipf_slope, made.first, made.last = round(float(-slope), 9) + 0.0, 1, last  # and never -0
     points = np.unique(np.geomspace(1, len(ordered), RANKS).round().astype(np.int64))
     return made, (points, ordered[points - 1])
 

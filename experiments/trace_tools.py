@@ -14,6 +14,7 @@ from typing import IO, Any, Final, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 from numpy.typing import NDArray
 
@@ -133,7 +134,7 @@ class _Csv:
             columns["size"] = np.ones(length(chunk), np.int64)
         made = pa.table(columns)
         if self._out is None:
-            self._out = pcsv.CSVWriter(self.file, made.schema)
+            self._out = pcsv.CSVWriter(self.file, made.schema, write_options=pcsv.WriteOptions(quoting_style="none"))
         self._out.write_table(made)
 
     def finish(self) -> None:
@@ -143,10 +144,9 @@ class _Csv:
 
 
 def _seconds(ns: NDArray[np.int64]) -> Any:
-    """Nanoseconds as decimal numbers of seconds, exactly."""
-    wide = np.empty((len(ns), 2), np.int64)
-    wide[:, 0], wide[:, 1] = ns, ns >> 63
-    return pa.Array.from_buffers(pa.decimal128(28, 9), len(ns), [None, pa.py_buffer(wide.tobytes())])
+    """Nanoseconds as numbers of seconds with nine decimals, as text: exact, and without an exponent."""
+    whole, rest = (pc.cast(pa.array(part), pa.string()) for part in (ns // SECOND, ns % SECOND))
+    return pc.binary_join_element_wise(whole, pc.utf8_lpad(rest, 9, "0"), ".")
 
 
 class _Oracle:

@@ -172,6 +172,23 @@ def test_pickles_are_not_opened(tmp_path: Path) -> None:
         assert "Python pickle" in found.errors[0]
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_any_damage_is_told(seed: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(seed)
+    with zipfile.ZipFile(tmp_path / "t.zip", "w") as held:
+        held.writestr("archive/data.txt", b"5\n7\n" * 100)
+    text = "".join(f"{key % 99}\n" for key in range(3000)).encode()
+    parquet = stored(tmp_path / "t.parquet", id=np.arange(3000) % 77, time=np.arange(3000)).read_bytes()
+    for whole in (text, gzip.compress(text), lzma.compress(text), parquet, (tmp_path / "t.zip").read_bytes()):
+        for _ in range(8):
+            raw = bytearray(whole)
+            for _ in range(int(rng.integers(1, 6))):
+                raw[int(rng.integers(len(raw)))] = int(rng.integers(256))
+            (tmp_path / "t").write_bytes(raw[: int(rng.integers(1, len(raw) + 1))])
+            found = check_trace(tmp_path / "t")  # whatever it says, it says it
+            assert found.records or found.errors
+
+
 def test_exit_statuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good = table(tmp_path / "t.txt", "5\n7\n5")
     status, out, err = cli(capsys, "check", str(good), "--quiet")

@@ -82,6 +82,11 @@ def test_there_and_back(out: str) -> None:
     assert left() == [out, "t.parquet"]
 
 
+def test_times_in_a_table_have_no_exponent() -> None:
+    convert(stored("t.parquet", id=[7, 8], time=[0, 12_000_000_005]), Path("out.csv"))
+    assert Path("out.csv").read_text().splitlines()[1:] == ["7,0.000000000", "8,12.000000005"]
+
+
 def test_keys_alone_in_a_table() -> None:
     convert(stored("t.parquet", id=[7, 8, 7]), Path("out.csv"))
     assert held("out.csv") == {"id": [7, 8, 7], "size": [1, 1, 1]}
@@ -90,8 +95,12 @@ def test_keys_alone_in_a_table() -> None:
 def test_accesses_in_a_table() -> None:
     made = convert(accesses("t.parquet", [1, 2, 3], [1, 1, 1]), Path("out.csv"))
     lines = Path("out.csv").read_text().splitlines()
-    assert lines[0].replace('"', "") == "address,size,kind,gap"
-    assert [line.replace('"', "") for line in lines[1:]] == ["1,4,load,1", "2,4,store,1", "3,4,modify,1"]
+    assert [line.replace('"', "") for line in lines] == [
+        "address,size,kind,gap",
+        "1,4,load,1",
+        "2,4,store,1",
+        "3,4,modify,1",
+    ]
     assert "does not read CSV of access records" in made.notes[0]
 
 

@@ -213,7 +213,7 @@ def _show(info: Info) -> None:
             ]
         )
     held = [row["objects"] for row in info.working_set]
-    rows.append([f"{info.unit} in a {1 / len(held):.0%} of the trace", f"{min(held):,} to {max(held):,}"])
+    rows.append([f"{info.unit} in each of {len(held)} equal parts", f"{min(held):,} to {max(held):,}"])
     click.secho(info.trace, bold=True)
     print_table(["what", "value"], rows)
     for note in info.notes:
