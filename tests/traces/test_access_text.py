@@ -17,6 +17,8 @@ from tiersim._base.registry import load
 from tiersim.traces.foreign import configured
 from tiersim.traces.readers import text
 from tiersim.traces.readers.contract import Records
+from tiersim.traces.readers.text import Block
+from tiersim.traces.readers.words import Lines
 from tiersim.traces.schema import ACCESS, FETCH, LOAD, STORE
 
 Row = tuple[int, int, int, int]  # address, size, kind, gap
@@ -275,6 +277,21 @@ def test_noise_is_one_error(use: str, seed: int) -> None:
     draw = random.Random(seed)
     with pytest.raises(TraceError):
         read(use, draw.randbytes(3000))
+
+
+@pytest.mark.parametrize("word", [b"1", b"1234567", b"12345678", b"123456789", b"1234567890123456"])
+def test_each_byte_at_each_place(word: bytes) -> None:
+    for place in range(len(word)):
+        for byte in set(range(256)) - set(b" \t\r\n"):
+            changed = word[:place] + bytes([byte]) + word[place + 1 :]
+            lines = Lines(Block(changed + b" x\n", 0, 0))
+            (value,), (right,) = lines.decimals(lines.word(0))
+            assert right == (byte in b"0123456789")
+            assert not right or value == int(changed)
+            (value,), (right,) = lines.hexadecimals(lines.word(0))
+            prefixed = place == 1 and byte in b"xX" and changed[0] == ord("0")
+            assert right == (prefixed or byte in b"0123456789abcdefABCDEF")
+            assert not right or value == int(changed, 16)
 
 
 GOOD = {

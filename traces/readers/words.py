@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -22,10 +23,8 @@ HEX_PLACES: Final = 16
 LOWER: Final = 0x20
 SOLID: Final = np.ones(256, bool)
 SOLID[list(BLANK)] = False
-NO_DIGIT: Final = np.ones(256, bool)
-NO_DIGIT[list(b"0123456789")] = False
-NO_HEX: Final = NO_DIGIT.copy()
-NO_HEX[list(b"abcdefABCDEF")] = False
+HIGH: Final = np.uint64(0x8080808080808080)  # the topmost bit of each of eight bytes
+ZEROS: Final = np.uint64(0x3030303030303030)
 NONE: Final = 255
 
 
@@ -39,7 +38,8 @@ class Lines:
     def __init__(self, block: Block) -> None:
         self._block = block
         self._raw = raw = padded(block.text + AFTER)
-        solid = SOLID[raw]
+        solid = np.take(SOLID, raw)
+        self._words: Numbers = np.ndarray((len(raw) - 7,), np.dtype("<u8"), raw, strides=(1,))  # from each byte on
         solid[:PAD] = False
         edges = np.flatnonzero(solid[1:] != solid[:-1]) + 1  # the pad before is blank, and so are the line ends after
         self._starts, self._ends = edges[::2], edges[1::2]
@@ -48,7 +48,6 @@ class Lines:
         held = np.flatnonzero(count)
         self.count: Places = count[held]
         self._first = known[held] - self.count
-        self._sums: dict[str, NDArray[np.int32]] = {}
 
     def __len__(self) -> int:
         return len(self.count)
@@ -68,7 +67,7 @@ class Lines:
         starts, ends = span
         places = ends - starts
         # eight bytes as one number, of which those after the word's end are made 0
-        words = np.ndarray((len(self._raw) - 7,), np.dtype("<u8"), self._raw, strides=(1,))[starts]
+        words = self._words[starts]
         beyond = (np.clip(8 - places, 0, 7) * 8).astype(np.uint64)
         words = words << beyond >> beyond
         made = np.full(len(words), NONE, np.uint8)
@@ -80,7 +79,7 @@ class Lines:
         """The words as decimal numbers; which of them are such numbers and at most ``most``."""
         starts, ends = span
         value, right = decimals(self._raw, ends, ends - starts)
-        right &= self._free_of("digit", NO_DIGIT, starts, ends)
+        right &= self._made_of(_no_digit, ends, ends - starts)
         return value, right & (value <= most)
 
     def hexadecimals(self, span: Span, most: int = (1 << 64) - 1) -> tuple[Numbers, Flags]:
@@ -88,12 +87,12 @@ class Lines:
         starts, ends = span
         starts = starts + 2 * self._prefixed(starts)
         places = ends - starts
-        words = np.ndarray((len(self._raw) - 7,), np.dtype("<u8"), self._raw, strides=(1,))
+        words = self._words
         value = _eight(words[ends - 8], places)
         long = np.flatnonzero(places > 8)
         value[long] |= _eight(words[ends[long] - 16], places[long] - 8) << np.uint64(32)
         right = (places > 0) & (places <= HEX_PLACES)
-        right &= self._free_of("hex", NO_HEX, starts, np.maximum(starts, ends))
+        right &= self._made_of(_no_hex, ends, places)
         return value, right & (value <= most)
 
     def addresses(self, span: Span) -> tuple[Numbers, Flags]:
@@ -109,12 +108,14 @@ class Lines:
         found: Flags = (self._raw[starts] == ord("0")) & (self._raw[starts + 1] | LOWER == ord("x"))
         return found
 
-    def _free_of(self, name: str, strange: Flags, starts: Places, ends: Places) -> Flags:
-        if name not in self._sums:
-            self._sums[name] = np.cumsum(strange[self._raw], dtype=np.int32)
-        sums = self._sums[name]
-        clean: Flags = sums[ends - 1] == sums[starts - 1]
-        return clean
+    def _made_of(self, wrong: Callable[[Numbers], Numbers], ends: Places, places: Places) -> Flags:
+        """Which words, of at most 24 characters, have no wrong one."""
+        right: Flags = wrong(_zero_filled(self._words[ends - 8], places)) == 0
+        for more in (8, 16):
+            long = np.flatnonzero(places > more)
+            if len(long):
+                right[long] &= wrong(_zero_filled(self._words[ends[long] - 8 - more], places[long] - more)) == 0
+        return right
 
     def refused(self, right: Flags, source: str, what: str, remedy: str) -> TraceError:
         """The message for the first line that is not right."""
@@ -140,6 +141,30 @@ def cycle_gaps(cycle: Numbers, before: int) -> tuple[Numbers, Flags]:
     """The cycles since the record before; for which records they are no less than 0 and no more than a gap holds."""
     gap = np.diff(cycle, prepend=np.uint64(before))  # of one that goes back, it is far larger than any gap
     return gap, gap <= LONGEST_GAP
+
+
+def _zero_filled(word: Numbers, places: Places) -> Numbers:
+    """Eight characters, of which all but the last ``places`` are made '0'."""
+    foreign = (np.clip(8 - places, 0, 7) * 8).astype(np.uint64)
+    kept = np.uint64((1 << 64) - 1) << foreign
+    filled: Numbers = (word & kept) | (ZEROS & ~kept)
+    return filled
+
+
+def _no_digit(word: Numbers) -> Numbers:
+    """0 if each of eight characters is a decimal digit."""
+    place = word ^ ZEROS  # 0 to 9 for a digit: 0x76 more leaves the topmost bit as it is
+    wrong: Numbers = (place | (place + np.uint64(0x7676767676767676))) & HIGH
+    return wrong
+
+
+def _no_hex(word: Numbers) -> Numbers:
+    """0 if each of eight characters is a hexadecimal digit."""
+    # 1 to 6 for a letter; a byte that carries into the next has its topmost bit set, and is wrong itself
+    place = (word | np.uint64(0x2020202020202020)) ^ np.uint64(0x6060606060606060)
+    no_letter = place | (place + np.uint64(0x7979797979797979)) | ~(place + np.uint64(0x7F7F7F7F7F7F7F7F))
+    wrong: Numbers = _no_digit(word) & no_letter & HIGH
+    return wrong
 
 
 def _eight(word: Numbers, places: NDArray[Any]) -> Numbers:
