@@ -19,7 +19,7 @@ from tiersim.traces import Trace, load_trace
 from tiersim.traces.foreign import configured
 from tiersim.traces.generators import kernels
 from tiersim.traces.generators.counter import below, draw, share
-from tiersim.traces.generators.kernels import Graph, Kernel, kronecker
+from tiersim.traces.generators.kernels import Graph, Kernel, Running, kronecker
 from tiersim.traces.schema import ACCESS, LOAD, STORE
 
 NAMES = sorted(name for name in index("generator") if issubclass(load("generator", name), Kernel))
@@ -338,6 +338,15 @@ def test_cuts_change_nothing(name: str, cut: int, skip: int, limit: int | None) 
         assert [at for piece in pieces for at in piece["address"].tolist()] == [row[0] for row in whole[skip:end]]
     with_another = zip(trace.chunks(1000), trace.chunks(700))
     assert [at for one, _ in with_another for at in one["address"].tolist()] == [row[0] for row in whole]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if issubclass(load("generator", name), Running)])
+def test_no_step_makes_more_than_there_is_room_for(name: str) -> None:
+    program = configured("generator", name, SMALL[name]).program()
+    room = program.unit + 100_000  # what is written is not checked, so that more must do no harm here
+    made = np.zeros(room, np.int64), np.zeros(room, np.uint16), np.zeros(room, np.uint8)
+    held = [program.step(*made, 1) for _ in range(5000)]
+    assert 1 <= min(held) <= max(held) <= program.unit
 
 
 @pytest.mark.parametrize("name", NAMES)
