@@ -44,6 +44,9 @@ OBJECTS: list[Facts] = [
 LACKEY = "csapp_long.lackey.xz"
 REQUESTS = {  # to language models
     "azure_llm_2023_conv.csv.gz": "azure-llm",
+    "claude_code_sessions_a.jsonl.xz": "claude-sessions",
+    "lmcache_miniswe.jsonl.xz": "lmcache-prompts",
+    "lmcache_taubench.jsonl.xz": "lmcache-prompts",
     "vidur_arxiv_summarization.csv.gz": "vidur-lengths",
 }
 

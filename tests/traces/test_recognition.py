@@ -42,6 +42,9 @@ SAMPLES: dict[str, bytes] = {
 SAMPLES["mooncake-requests"] = SAMPLES["mooncake"]
 SAMPLES |= {
     "azure-llm": b"TIMESTAMP,ContextTokens,GeneratedTokens\r\n2023-11-16 18:15:46.6805900,374,44\r\n",
+    "claude-sessions": b'{"id": "a", "block_size": 64, "hash_id_scope": "local", "requests": [{"t": 0.5, "type": "n", '
+    b'"model": "m", "in": 70, "out": 5, "hash_ids": [1]}]}\n',
+    "lmcache-prompts": b'{"timestamp": 5, "input": "question", "output": "answer", "session_id": "a"}\n',
     "burstgpt": b"Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n5,GPT-4,1,2,3,API log\n",
     "vidur-lengths": b"num_prefill_tokens,num_decode_tokens,num_total_tokens\n7,8,15\n",
 }

@@ -21,6 +21,10 @@ def text(*held: object) -> bytes:
 
 
 MOONCAKE = {"timestamp": 27.5, "input_length": 1000, "output_length": 5, "hash_ids": [1, 2]}
+CALL = {"t": 0.5, "type": "n", "model": "m", "in": 70, "out": 5, "hash_ids": [1, 2]}
+AGENT = {"t": 2.0, "type": "subagent", "requests": [CALL, CALL]}
+SESSION = {"id": "s", "block_size": 64, "hash_id_scope": "local", "requests": [CALL, AGENT]}
+PROMPT = {"timestamp": 1760428436442742, "input": "a question" * 60, "output": "an answer", "session_id": "s"}
 GOOD: dict[str, tuple[str, bytes]] = {
     "azure-llm": ("azure-llm", b"TIMESTAMP,ContextTokens,GeneratedTokens\n" + b"2023-11-16 18:15:46.6805900,9,4\n" * 3),
     "burstgpt": (
@@ -28,6 +32,8 @@ GOOD: dict[str, tuple[str, bytes]] = {
         b"Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n" + b"5,GPT-4,4,8,12,API log\n" * 3,
     ),
     "vidur": ("vidur-lengths", b"num_prefill_tokens,num_decode_tokens,num_total_tokens\n" + b"7,8,15\n" * 4),
+    "claude": ("claude-sessions", text(*[SESSION] * 2)),
+    "lmcache": ("lmcache-prompts", text(*[PROMPT] * 2)),
     "mooncake": ("mooncake-requests", text(*[MOONCAKE] * 3)),
 }
 

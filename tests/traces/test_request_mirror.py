@@ -12,6 +12,7 @@ import pytest
 from tiersim.traces import stream_trace
 from tiersim.traces.prefix import prefix_hits
 from tiersim.traces.ragged import joined
+from tiersim.traces.readers.requests import coded
 
 MIRROR = Path(os.environ.get("TIERSIM_TRACE_MIRROR") or "/nonexistent")
 
@@ -58,3 +59,31 @@ def test_vidur() -> None:
     assert len(found["input"]) == 28_257
     assert len(set(zip(found["input"].tolist(), found["output"].tolist(), strict=True))) == 27_788
     assert round(float(found["input"].mean()), 1) == 2588.1
+
+
+def test_claude_sessions() -> None:
+    name = "claude_code_sessions_a.jsonl.xz"
+    found = columns(name)
+    assert (len(found["input"]), len(np.unique(found["session"]))) == (7643, 150)
+    assert (len(found["blocks"].values), len(np.unique(found["blocks"].values))) == (17_649_827, 795_993)
+    assert (int(found["input"].sum(dtype=np.uint64)), int(found["output"].sum())) == (1_129_831_225, 3_206_215)
+    assert {int((found["category"] == coded(kind)).sum()) for kind in "ns"} == {5618, 2025}
+    opus = (found["model"] == coded("claude-opus-4-5-20251101")).sum()
+    assert opus == 4815
+    assert (found["blocks"].counts == found["input"] // 64).all()
+    assert round(prefix_hits([found], 64).by_blocks, 4) == 0.9549
+    ends = np.flatnonzero(np.diff(found["session"].astype(np.float64)))
+    back = np.flatnonzero(np.diff(found["arrival"]) < 0)
+    assert set(back) <= set(ends)
+
+
+@pytest.mark.parametrize(
+    ("name", "requests", "sessions", "seconds", "characters"),
+    [("lmcache_miniswe", 402, 20, 552.1, 9_674_248), ("lmcache_taubench", 471, 24, 180.9, 312_134)],
+)
+def test_lmcache(name: str, requests: int, sessions: int, seconds: float, characters: int) -> None:
+    found = columns(f"{name}.jsonl.xz", characters_per_token=1, chunk=1)
+    assert (len(found["input"]), len(np.unique(found["session"]))) == (requests, sessions)
+    assert int(found["input"].sum()) == len(found["blocks"].values) == characters
+    assert round(int(found["arrival"].max()) / 10**9, 1) == seconds
+    assert (np.diff(found["arrival"]) >= 0).all()
