@@ -21,7 +21,7 @@ __all__ = ["BASE", "PAGE", "Graph", "Kernel", "Program", "Running", "kronecker"]
 BASE: Final = 1 << 32
 PAGE: Final = 4096
 BLOCK: Final = 1 << 16
-PIECE: Final = 1 << 20
+PIECE: Final = 1 << 16  # edges drawn at a time: what is computed on the way stays in the processor's cache
 SOURCES: Final = 64  # searches from as many vertices, and then from the first again
 SOURCE: Final = 1  # the random streams: where searches begin, which way edges go and how long they are
 WEIGHT: Final = 2
@@ -191,8 +191,9 @@ def kronecker(scale: int, degree: int, seed: int) -> tuple[Ints, Vertices]:
         row, column = counter.shuffled(row, count, seed), counter.shuffled(column, count, seed)
         other = row != column
         row, column = row[other], column[other]
-        kept.append(np.unique(np.concatenate([row << np.uint64(32) | column, column << np.uint64(32) | row])))
-    pairs = np.unique(np.concatenate(kept))
+        kept += [row << np.uint64(32) | column, column << np.uint64(32) | row]
+    pairs = np.sort(np.concatenate(kept))  # np.unique hashes, and takes ten times as long for such numbers
+    pairs = pairs[np.diff(pairs, prepend=~pairs[:1]) != 0]
     if not len(pairs):
         pairs = np.array([1, 1 << 32], np.uint64)
     offsets = np.searchsorted(pairs, np.arange(count + 1, dtype=np.uint64) << np.uint64(32)).astype(np.int64)
