@@ -47,6 +47,8 @@ REQUESTS = {  # to language models
     "claude_code_sessions_a.jsonl.xz": "claude-sessions",
     "lmcache_miniswe.jsonl.xz": "lmcache-prompts",
     "lmcache_taubench.jsonl.xz": "lmcache-prompts",
+    "servegen_deepseek_r1_clients.csv.gz": "servegen",
+    "servegen_m_small_clients.csv.gz": "servegen",
     "vidur_arxiv_summarization.csv.gz": "vidur-lengths",
 }
 

@@ -45,13 +45,23 @@ SAMPLES |= {
     "claude-sessions": b'{"id": "a", "block_size": 64, "hash_id_scope": "local", "requests": [{"t": 0.5, "type": "n", '
     b'"model": "m", "in": 70, "out": 5, "hash_ids": [1]}]}\n',
     "lmcache-prompts": b'{"timestamp": 5, "input": "question", "output": "answer", "session_id": "a"}\n',
+    "servegen": b"client,window_start_s,rate,cv,pattern,arg1,arg2\n0,0,0.01,1,Gamma,1,100\n",
     "burstgpt": b"Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n5,GPT-4,1,2,3,API log\n",
     "vidur-lengths": b"num_prefill_tokens,num_decode_tokens,num_total_tokens\n7,8,15\n",
 }
 
 # what must be named, and what its files are taken for when it is not
 NAMED = {"mooncake-requests": "mooncake"}
+OPTIONS: dict[str, dict[str, Any]] = {"servegen": {"lengths": "lengths.jsonl"}}
 ACCESSES = {"champsim", "dinero", "dramsim", "dramsys", "gap", "lackey", "ramulator"}
+
+
+@pytest.fixture(autouse=True)
+def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file of lengths that goes with the sample of servegen."""
+    monkeypatch.setenv("TIERSIM_TRACE_MIRROR", str(tmp_path))
+    held = {"client": 0, "windows": {"0": {"input_tokens": "{5: 1.0}", "output_tokens": "{7: 1.0}"}}}
+    (tmp_path / "lengths.jsonl").write_text(json.dumps(held))
 
 
 def test_there_is_a_sample_of_each() -> None:
@@ -66,7 +76,7 @@ def test_each_knows_its_own_and_no_other(name: str, packing: str, tmp_path: Path
     path = tmp_path / "trace"
     path.write_bytes(gzip.compress(SAMPLES[name]) if packing == "gzip" else SAMPLES[name])
     assert Foreign(path, None, {}).chosen == taken
-    found = Foreign(path, name if name in NAMED else None, {})
+    found = Foreign(path, name if name in NAMED else None, OPTIONS.get(name, {}))
     assert found.chosen == name
     schema = schema_of(found.reader)
     assert (schema is ACCESS) == (name in ACCESSES)
@@ -81,6 +91,7 @@ def test_each_knows_its_own_and_no_other(name: str, packing: str, tmp_path: Path
 def outcome(path: Path, name: str, **options: Any) -> TraceError | int:
     """The error, or how many records there are."""
     schema = schema_of(load("reader", name))
+    options = OPTIONS.get(name, {}) | options
     try:
         return sum(length(schema.check(chunk, name)) for chunk in stream_trace(path, format=name, **options).chunks())
     except TraceError as error:

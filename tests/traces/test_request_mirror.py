@@ -87,3 +87,10 @@ def test_lmcache(name: str, requests: int, sessions: int, seconds: float, charac
     assert int(found["input"].sum()) == len(found["blocks"].values) == characters
     assert round(int(found["arrival"].max()) / 10**9, 1) == seconds
     assert (np.diff(found["arrival"]) >= 0).all()
+
+
+def test_servegen() -> None:
+    found = columns("servegen_deepseek_r1_clients.csv.gz", lengths="servegen_deepseek_r1_lengths.jsonl.xz")
+    assert (len(found["input"]), len(np.unique(found["session"]))) == (1_383_669, 73)
+    assert (np.diff(found["arrival"]) >= 0).all()
+    assert int(found["arrival"].max()) // 10**9 == 86_399
