@@ -248,6 +248,8 @@ def test_an_interrupt_is_told_and_keeps_what_is_finished(workers: str) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # a shell ignores interrupts in what it runs in the background, and so would its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as running:
         assert running.stderr is not None
         assert "reading the trace" in running.stderr.readline()
