@@ -113,7 +113,7 @@ def _real() -> Any:
     mirror = os.environ.get("TIERSIM_TRACE_MIRROR", "")
     if not mirror or not (Path(mirror) / REAL[0]).exists():
         return None
-    return number_requests(stream_trace(REAL[0], **REAL[1]).chunks())  # type: ignore[arg-type]
+    return number_requests(stream_trace(REAL[0], **REAL[1]).chunks())
 
 
 def _written(requests: Any, path: Path) -> Path:

@@ -22,6 +22,7 @@ from tiersim.sim.object_loop import asked_by
 from tiersim.sim.object_replay import Life, Outcome, Totals, replay_objects
 from tiersim.sim.requests import Requests, number_requests
 from tiersim.traces import stream_trace
+from tiersim.traces.keys import key_of
 from tiersim.traces.schema import OBJECT
 
 if TYPE_CHECKING:
@@ -456,9 +457,7 @@ def ask_why(
 def _number_of(key: str, requests: Requests) -> int:
     wanted = int(key, 0) if re.fullmatch(r"0x[0-9a-fA-F]+|[0-9]+", key) else None
     if wanted is None:
-        from tiersim.traces.readers.object_csv import _hashed
-
-        wanted = _hashed(key.encode())
+        wanted = key_of(key)
     places = (requests.keys == wanted).nonzero()[0] if 0 <= wanted < 1 << 64 else []
     if not len(places):
         raise StudyError(

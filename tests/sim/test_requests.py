@@ -99,9 +99,9 @@ def test_a_sample_without_objects_says_so() -> None:
 def test_prepared_once_read_in_pieces() -> None:
     trace = load_trace("generated/zipf-objects", requests=20_000, objects=500, seed=3)
     counted: list[int] = []
-    first = prepare_requests(trace, 100, 9000, counted.append)  # type: ignore[arg-type]
+    first = prepare_requests(trace, 100, 9000, counted.append)
     assert sum(counted) == 9000
-    again = prepare_requests(trace, 100, 9000, counted.append)  # type: ignore[arg-type]
+    again = prepare_requests(trace, 100, 9000, counted.append)
     assert sum(counted) == 9000
     plain: Requests = number_requests(trace.chunks(skip=100, limit=9000))
     for made in (first, again):

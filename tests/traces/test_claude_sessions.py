@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from tiersim._base.errors import TraceError
 from tiersim._base.registry import build, load
+from tiersim.traces.keys import key_of
 from tiersim.traces.ragged import joined
 from tiersim.traces.readers import requests
-from tiersim.traces.readers.requests import coded
 from tiersim.traces.schema import REQUEST
 
 READER = "claude-sessions"
@@ -50,9 +50,9 @@ def test_by_hand() -> None:
     found = read(RAW)
     assert found["arrival"] == [0, 1_500_000_000, 2_000_000_000, 5_750_000_000, 500_000_000, 750_000_000]
     assert found["output"] == [5, 5, 6, 5, 5, 5]
-    assert found["session"] == [coded("a")] * 4 + [coded("b")] * 2
-    assert found["category"] == [coded(name) for name in "nnsnnn"]
-    assert set(found["model"]) == {coded("m")}
+    assert found["session"] == [key_of("a")] * 4 + [key_of("b")] * 2
+    assert found["category"] == [key_of(name) for name in "nnsnnn"]
+    assert set(found["model"]) == {key_of("m")}
     one, agents, two, again, other, none = found["blocks"]
     assert two == one[:1]
     assert agents == again

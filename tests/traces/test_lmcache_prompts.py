@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from tiersim._base.errors import TraceError
 from tiersim._base.registry import build, load
+from tiersim.traces.keys import key_of
 from tiersim.traces.ragged import joined
 from tiersim.traces.readers import lmcache_prompts
-from tiersim.traces.readers.requests import coded
 from tiersim.traces.schema import REQUEST
 
 READER = "lmcache-prompts"
@@ -41,7 +41,7 @@ def test_by_hand() -> None:
     assert found["arrival"] == [0, 7000, 9000]
     assert found["input"] == [2, 2, 3]
     assert found["output"] == [1, 2, 0]
-    assert found["session"] == [coded("t"), coded("s"), coded("s")]
+    assert found["session"] == [key_of("t"), key_of("s"), key_of("s")]
     first, second, third = found["blocks"]
     assert (len(first), len(second), len(third)) == (1, 2, 2)  # what is left at the end is no block
     assert first == second[:1]

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from tiersim.traces import stream_trace
+from tiersim.traces.keys import key_of
 from tiersim.traces.prefix import prefix_hits
 from tiersim.traces.ragged import joined
-from tiersim.traces.readers.requests import coded
 
 MIRROR = Path(os.environ.get("TIERSIM_TRACE_MIRROR") or "/nonexistent")
 
@@ -67,8 +67,8 @@ def test_claude_sessions() -> None:
     assert (len(found["input"]), len(np.unique(found["session"]))) == (7643, 150)
     assert (len(found["blocks"].values), len(np.unique(found["blocks"].values))) == (17_649_827, 795_993)
     assert (int(found["input"].sum(dtype=np.uint64)), int(found["output"].sum())) == (1_129_831_225, 3_206_215)
-    assert {int((found["category"] == coded(kind)).sum()) for kind in "ns"} == {5618, 2025}
-    opus = (found["model"] == coded("claude-opus-4-5-20251101")).sum()
+    assert {int((found["category"] == key_of(kind)).sum()) for kind in "ns"} == {5618, 2025}
+    opus = (found["model"] == key_of("claude-opus-4-5-20251101")).sum()
     assert opus == 4815
     assert (found["blocks"].counts == found["input"] // 64).all()
     assert round(prefix_hits([found], 64).by_blocks, 4) == 0.9549

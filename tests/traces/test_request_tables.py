@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from tiersim._base.errors import TraceError
 from tiersim._base.registry import build, load
+from tiersim.traces.keys import key_of
 from tiersim.traces.ragged import joined
-from tiersim.traces.readers.requests import coded, nanoseconds
+from tiersim.traces.readers.requests import nanoseconds
 from tiersim.traces.schema import REQUEST
 
 AZURE = b"TIMESTAMP,ContextTokens,GeneratedTokens\r\n"
@@ -52,8 +53,8 @@ def test_burstgpt() -> None:
         "input": [472, 1087, 9],
         "output": [18, 0, 1],
         "arrival": [0, 40 * 10**9, 40_500_000_000],
-        "category": [coded("Conversation log"), coded("API log"), coded("Conversation log")],
-        "model": [coded("ChatGPT"), coded("GPT-4"), coded("ChatGPT")],
+        "category": [key_of("Conversation log"), key_of("API log"), key_of("Conversation log")],
+        "model": [key_of("ChatGPT"), key_of("GPT-4"), key_of("ChatGPT")],
         "status": [0, 1, 0],
     }
 
@@ -61,7 +62,7 @@ def test_burstgpt() -> None:
 def test_burstgpt_with_sessions() -> None:
     raw = BURST2 + b"1,7,0.5,GPT-4,1,2,3,API log\n2,,0.5,GPT-4,1,2,3,API log\n3,7,0.5,GPT-4,1,2,3,API log\n"
     sessions = read("burstgpt", raw)["session"]
-    assert sessions == [coded("7"), coded("line 3"), coded("7")]
+    assert sessions == [key_of("7"), key_of("line 3"), key_of("7")]
 
 
 def test_vidur_has_no_arrivals() -> None:

@@ -6,9 +6,10 @@ from collections.abc import Generator, Iterator
 from typing import ClassVar, Final
 
 from tiersim._base.registry import register
+from tiersim.traces.keys import key_of
 from tiersim.traces.readers.contract import ByteStream
 from tiersim.traces.readers.request_csv import headed, rows, whole
-from tiersim.traces.readers.requests import Row, coded, gathered, nanoseconds
+from tiersim.traces.readers.requests import Row, gathered, nanoseconds
 from tiersim.traces.schema import FAILED, SERVED, Chunk
 
 COLUMNS: Final = (b"Timestamp", b"Model", b"Request tokens", b"Response tokens", b"Total tokens", b"Log Type")
@@ -61,4 +62,4 @@ def _rows(stream: ByteStream, source: str) -> Iterator[Row]:
 
 
 def _code(text: bytes) -> int:
-    return coded(text.decode("latin-1"))
+    return key_of(text.decode("latin-1"))

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from tiersim._base.params import Param
 from tiersim._base.registry import register
 from tiersim.traces.generators.counter import mix
+from tiersim.traces.keys import key_of
 from tiersim.traces.readers.contract import ByteStream
-from tiersim.traces.readers.requests import LATEST, Line, Row, coded, gathered, lines, nanoseconds, object_of, tokens
+from tiersim.traces.readers.requests import LATEST, Line, Row, gathered, lines, nanoseconds, object_of, tokens
 from tiersim.traces.readers.text import first_lines
 from tiersim.traces.schema import Chunk
 
@@ -71,7 +72,7 @@ def _session(line: Line) -> list[Row]:
     name, scope = held.get("id"), held.get("hash_id_scope")
     if type(name) is not str or scope != "local" or type(held.get("block_size")) is not int:
         raise line.wrong("a session whose blocks have local numbers", f"{EXPECTED}; cut the file before this line")
-    session = coded(name)
+    session = key_of(name)
     rows: list[Row] = []
     found = _requests(held.get("requests"), 0, True)
     for each, start in found:
@@ -113,8 +114,8 @@ def _row(held: Any, start: int, session: int) -> Row | None:
         "arrival": start + time,
         "blocks": ids,
         "session": session,
-        "category": coded(kind),
-        "model": coded(model),
+        "category": key_of(kind),
+        "model": key_of(model),
     }
 
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from tiersim._base.errors import TraceError
 from tiersim._base.params import Param
 from tiersim._base.registry import register
+from tiersim.traces.keys import key_of
 from tiersim.traces.readers.contract import ByteStream
-from tiersim.traces.readers.requests import Row, coded, gathered, lines, nanoseconds, object_of
+from tiersim.traces.readers.requests import Row, gathered, lines, nanoseconds, object_of
 from tiersim.traces.readers.text import first_lines
 from tiersim.traces.schema import Chunk
 
@@ -72,7 +73,7 @@ class LmcachePrompts:
                     "output": self._tokens(answer),
                     "arrival": time,
                     "blocks": ids,
-                    "session": coded(session),
+                    "session": key_of(session),
                 }
             )
         rows.sort(key=lambda row: int(row["arrival"]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 from collections.abc import Generator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from tiersim._base.errors import TraceError
 from tiersim._base.params import Param
 from tiersim._base.registry import register
+from tiersim.traces.keys import key_of
 from tiersim.traces.readers.contract import ByteStream
 from tiersim.traces.readers.text import PAD, Block, blocks, decimals, first_lines, padded, shown
 from tiersim.traces.schema import DELETE, GET, PIN, SET, UNPIN, Chunk
@@ -272,7 +272,7 @@ class _Rows:
         named = np.flatnonzero(~number | lead)
         if len(named):
             texts = values.take(pa.array(named)).dictionary_encode()
-            hashed = np.array([_hashed(text) for text in texts.dictionary.to_pylist()], np.uint64)
+            hashed = np.array([key_of(text) for text in texts.dictionary.to_pylist()], np.uint64)
             keys[named] = hashed[texts.indices.to_numpy()]
         return keys
 
@@ -343,10 +343,6 @@ def _decimal(values: Any) -> tuple[NDArray[np.uint64], NDArray[np.bool_], NDArra
         number &= foreign[ends - PAD] == foreign[starts - PAD]
     raw_at = raw[np.minimum(starts, len(raw) - 1)]
     return made, number, (places > 1) & (raw_at == ord("0"))
-
-
-def _hashed(text: bytes) -> int:
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
 
 
 def _nanoseconds(text: bytes, digits: int) -> int | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from tiersim.traces.readers.contract import ByteStream
 from tiersim.traces.readers.text import blocks, shown
 from tiersim.traces.schema import REQUEST, Chunk
 
-__all__ = ["LATEST", "Line", "Row", "coded", "gathered", "lines", "nanoseconds", "object_of", "tokens"]
+__all__ = ["LATEST", "Line", "Row", "gathered", "lines", "nanoseconds", "object_of", "tokens"]
 
 LONGEST: Final = 8 << 20  # bytes of a line, or up to twice as many: a session of agents is one line of some MB
 RECORDS: Final = 1 << 14
@@ -86,11 +85,6 @@ def nanoseconds(held: Any, digits: int) -> int | None:
     except (ValueError, InvalidOperation, OverflowError):
         return None
     return time if 0 <= time < LATEST else None
-
-
-def coded(name: str) -> int:
-    """A name as a number of 64 bits: BLAKE2b, digest of 8 bytes, little-endian, as keys of objects are."""
-    return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
 def gathered(rows: Iterable[Row]) -> Iterator[Chunk]:
