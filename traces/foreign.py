@@ -13,7 +13,7 @@ from tiersim._base.units import Quantity
 from tiersim.traces.compression import BrokenStreamError, ByteFile
 from tiersim.traces.progress import Progress
 from tiersim.traces.readers.contract import HEAD, Reader, Records, schema_of, suggestions
-from tiersim.traces.schema import ACCESS, Chunk, Schema
+from tiersim.traces.schema import Chunk, Schema
 
 __all__ = ["Foreign", "configured"]
 
@@ -70,9 +70,9 @@ class Foreign:
             except BrokenStreamError as error:
                 raise _cut(error, count) from None
             if not count:
-                what = "memory access" if self.schema is ACCESS else "request"
                 raise TraceError(
-                    f"{self.path.name} reads as {self.chosen} and holds not one {what} in {file.offset:,} bytes",
+                    f"{self.path.name} reads as {self.chosen} and holds not one {self.schema.record} in "
+                    f"{file.offset:,} bytes",
                     None,
                     "with the option fetches=True instruction fetches count as accesses"
                     if hasattr(self.reader, "fetches")

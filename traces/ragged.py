@@ -38,6 +38,34 @@ class Ragged:
         np.cumsum(counts, out=offsets[1:])
         return cls(values, offsets)
 
+    @classmethod
+    def texts(cls, texts: Sequence[str]) -> Self:
+        """The column of these texts as UTF-8; half a surrogate pair, which it cannot hold, becomes a question mark."""
+        held = [text.encode("utf-8", "replace") for text in texts]
+        values = np.frombuffer(b"".join(held), np.uint8)
+        return cls.counted(values, np.array([len(text) for text in held], np.int64))
+
+    @property
+    def strings(self) -> list[str]:
+        """The texts that the bytes of each record are. Raises UnicodeDecodeError where they are none."""
+        held = self.values.tobytes()
+        return [held[start:end].decode() for start, end in pairwise(self.offsets.tolist())]
+
+    @property
+    def garbled(self) -> str:
+        """Why the values of some record are no text in UTF-8, or nothing."""
+        try:
+            self.values.tobytes().decode()
+        except UnicodeDecodeError as error:
+            return f"is not UTF-8 in record {np.searchsorted(self.offsets, error.start, 'right'):,}: {error.reason}"
+        starts = self.offsets[:-1][self.counts > 0]
+        inside = starts[(self.values[starts] & 0xC0) == 0x80]  # a byte that goes on with a character
+        if not len(inside):
+            return ""
+        return (
+            f"is not UTF-8 in record {np.searchsorted(self.offsets, inside[0], 'right'):,}: a character is cut in two"
+        )
+
     @property
     def counts(self) -> NDArray[np.int64]:
         """How many numbers each record has."""

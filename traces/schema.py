@@ -16,22 +16,34 @@ from tiersim.traces.ragged import Ragged
 __all__ = [
     "ACCESS",
     "DELETE",
+    "EDGE",
     "FAILED",
+    "FATES",
     "FETCH",
     "GET",
+    "KEPT",
     "KINDS",
     "LOAD",
     "MODIFY",
     "OBJECT",
     "OPS",
+    "PHASES",
     "PIN",
+    "POPULARITY",
+    "PROFILE",
+    "PRUNED",
+    "QUERY",
     "REQUEST",
+    "ROUTING",
     "SCHEMAS",
     "SERVED",
     "SET",
     "STATUSES",
     "STORE",
+    "TOKEN",
+    "TREE",
     "UNPIN",
+    "WARM_UP",
     "Chunk",
     "Column",
     "Schema",
@@ -54,6 +66,14 @@ SERVED: Final = 0
 FAILED: Final = 1
 STATUSES: Final = ("served", "failed")
 
+TOKEN: Final = 0
+WARM_UP: Final = 1
+PHASES: Final = ("token", "warm-up")
+
+KEPT: Final = 0
+PRUNED: Final = 1
+FATES: Final = ("kept", "pruned")
+
 Chunk: TypeAlias = dict[str, Any]  # an array a column, or a `Ragged`
 
 
@@ -61,18 +81,21 @@ Chunk: TypeAlias = dict[str, Any]  # an array a column, or a `Ragged`
 class Column:
     """One column: name, numpy type, unit, meaning, smallest and largest value allowed; or a finite one above zero.
 
-    A ``ragged`` one has a list of such values a record, which may be empty (`tiersim.traces.ragged.Ragged`).
+    A ``ragged`` one has a list of such values a record, which may be empty (`tiersim.traces.ragged.Ragged`); in one of
+    ``text`` they are the bytes of a text in UTF-8. Numbers with a fraction are finite, or NaN where one is ``unknown``.
     """
 
     name: str
     dtype: str
     unit: str
     doc: str
-    least: int = 0
+    least: float = 0
     most: int | None = None
     optional: bool = False
     positive: bool = False
     ragged: bool = False
+    text: bool = False
+    unknown: bool = False
 
     def broken(self, values: NDArray[Any]) -> str:
         """What is wrong with these values, or nothing."""
@@ -80,16 +103,27 @@ class Column:
             return ""
         if self.positive and not (float(values.min()) > 0 and float(values.max()) < math.inf):  # so is no NaN
             return f"must be a finite number above 0, and is {values[~((values > 0) & (values < math.inf))][0]}"
+        if values.dtype.kind == "f" and not self.positive:
+            if not self.unknown and not np.isfinite(values).all():
+                return f"must be a finite number, and is {values[~np.isfinite(values)][0]}"
+            values = values[~np.isnan(values)]
+            if np.isinf(values).any():
+                return "must be a finite number, or NaN where it is not known, and is infinite"
+            if not len(values):
+                return ""
         if not self.positive and (self.least or values.dtype.kind != "u") and values.min() < self.least:
             return f"must be at least {self.least}, and is {values.min()}"
-        if self.most is not None and int(values.max()) > self.most:
+        if self.most is not None and values.max() > self.most:
             return f"must be at most {self.most}, and is {values.max()}"
         return ""
 
 
 @dataclass(frozen=True)
 class Schema:
-    """A named, versioned set of columns; ``kind`` is the one whose values have the names ``kinds``."""
+    """A named, versioned set of columns; ``kind`` is the one whose values have the names ``kinds``.
+
+    Where no column is, there is one kind. ``record`` is what a record is, in messages.
+    """
 
     name: str
     version: int
@@ -97,6 +131,7 @@ class Schema:
     columns: tuple[Column, ...]
     kind: str
     kinds: tuple[str, ...]
+    record: str = "record"
 
     @property
     def ragged(self) -> bool:
@@ -121,8 +156,8 @@ class Schema:
             if isinstance(held, Ragged) != column.ragged:
                 kind = "a Ragged" if column.ragged else "an array"
                 raise TraceError(f"{source}: {column.name} must be {kind} of {column.dtype}")
-            if column.ragged and held.broken:
-                raise TraceError(f"{source}: {column.name} {held.broken}")
+            if column.ragged and (wrong := held.broken or (held.garbled if column.text else "")):
+                raise TraceError(f"{source}: {column.name} {wrong}")
             values = held.values if column.ragged else np.asarray(held)
             if not np.can_cast(values.dtype, column.dtype, "safe"):
                 raise TraceError(f"{source}: {column.name} must be {column.dtype}, and is {values.dtype}")
@@ -157,6 +192,7 @@ ACCESS: Final = Schema(
     ),
     "kind",
     KINDS,
+    "memory access",
 )
 
 OBJECT: Final = Schema(
@@ -174,6 +210,7 @@ OBJECT: Final = Schema(
     ),
     "op",
     OPS,
+    "request",
 )
 
 REQUEST: Final = Schema(
@@ -212,6 +249,150 @@ REQUEST: Final = Schema(
     ),
     "status",
     STATUSES,
+    "request",
 )
 
-SCHEMAS: Final = {schema.name: schema for schema in (ACCESS, OBJECT, REQUEST)}
+ROUTING: Final = Schema(
+    "routing",
+    1,
+    "Which experts the router of a mixture-of-experts model chose, for each token at each layer.",
+    (
+        Column("layer", "uint16", "1", "of the model, as the source counts them"),
+        Column("token", "uint32", "1", "place in its sequence, or in its forward pass where sequences are not known"),
+        Column("experts", "uint16", "1", "a list: those chosen, best first where the source says so", ragged=True),
+        Column("sequence", "uint64", "1", "prompt and answer; absent when not known", optional=True),
+        Column("step", "uint32", "1", "forward pass; absent when not known", optional=True),
+        Column("weights", "float32", "1", "a list: of each expert, how much it counts", optional=True, ragged=True),
+        Column("predicted", "uint16", "1", "a list: the experts that a predictor named", optional=True, ragged=True),
+        Column(
+            "phase", "uint8", "1", "0 served, 1 warm-up on dummies; absent when all are 0", most=WARM_UP, optional=True
+        ),
+    ),
+    "phase",
+    PHASES,
+    "routed token",
+)
+
+TREE: Final = Schema(
+    "tree",
+    1,
+    "What a search over texts visited: nodes of trees, in the order in which they were made.",
+    (
+        Column("tree", "uint64", "1", "which search; one that is no number is hashed"),
+        Column("node", "uint32", "1", "number in its tree"),
+        Column("parent", "int64", "1", "number of the parent, always made before; -1 for a root", least=-1),
+        Column("step", "uint32", "1", "round of the search that made it"),
+        Column(
+            "tokens", "uint32", "tokens", "of its own text, its parent's left out; absent if unknown", optional=True
+        ),
+        Column(
+            "reward",
+            "float64",
+            "1",
+            "what the search held it worth, NaN if unknown",
+            -math.inf,
+            optional=True,
+            unknown=True,
+        ),
+        Column("time", "int64", "ns", "since the first node, as recorded; absent when not known", optional=True),
+        Column("text", "uint8", "UTF-8", "its own text; absent when not known", optional=True, ragged=True, text=True),
+        Column("fate", "uint8", "1", "0 kept, 1 pruned; absent when not known", most=PRUNED, optional=True),
+    ),
+    "fate",
+    FATES,
+    "node",
+)
+
+QUERY: Final = Schema(
+    "query",
+    1,
+    "What people asked in words, in order.",
+    (
+        Column("text", "uint8", "UTF-8", "the question", ragged=True, text=True),
+        Column("group", "uint64", "1", "equal where questions mean the same; absent when not known", optional=True),
+        Column("time", "int64", "ns", "since the first query, as recorded; absent when not known", optional=True),
+        Column("user", "uint64", "1", "who asks; a name is hashed; absent when not known", optional=True),
+        Column("session", "uint64", "1", "conversation; a name is hashed; absent when not known", optional=True),
+        Column("turn", "uint32", "1", "place in its conversation, from 0; absent when all are 0", optional=True),
+        Column(
+            "category",
+            "uint8",
+            "UTF-8",
+            "kind of question; absent when not known",
+            optional=True,
+            ragged=True,
+            text=True,
+        ),
+        Column(
+            "answer", "uint8", "UTF-8", "the reference; absent when not known", optional=True, ragged=True, text=True
+        ),
+    ),
+    "",
+    ("query",),
+    "query",
+)
+
+PROFILE: Final = Schema(
+    "profile",
+    1,
+    "Measured times: how long an operation took in a configuration.",
+    (
+        Column("operation", "uint8", "UTF-8", "what was timed", ragged=True, text=True),
+        Column("mean", "float64", "ns", "of the time"),
+        Column("median", "float64", "ns", "of the time", optional=True),
+        Column("minimum", "float64", "ns", "of the time", optional=True),
+        Column("maximum", "float64", "ns", "of the time", optional=True),
+        Column(
+            "deviation", "float64", "ns", "standard deviation of the time, NaN if unknown", optional=True, unknown=True
+        ),
+        Column("tokens", "uint64", "tokens", "that one call works on: of a prompt, of a batch", optional=True),
+        Column("output", "uint64", "tokens", "that are made", optional=True),
+        Column("batch", "uint32", "1", "requests at a time", optional=True),
+        Column("size", "uint64", "bytes", "that are moved", optional=True),
+        Column("workers", "uint32", "1", "devices that take part", optional=True),
+        Column("per_node", "uint32", "1", "of those, in one node", optional=True),
+        Column("rank", "uint32", "1", "device that measured", optional=True),
+        Column("power", "float64", "1", "mean, as a share of the device's limit", optional=True),
+        Column("model", "uint8", "UTF-8", "whose operation it is", optional=True, ragged=True, text=True),
+        Column("hardware", "uint8", "UTF-8", "on which it ran", optional=True, ragged=True, text=True),
+    ),
+    "",
+    ("measurement",),
+    "measurement",
+)
+
+EDGE: Final = Schema(
+    "edge",
+    1,
+    "A graph as the list of its edges.",
+    (
+        Column("source", "uint64", "1", "node"),
+        Column("target", "uint64", "1", "node"),
+        Column("weight", "float64", "1", "absent when all are 1", -math.inf, optional=True),
+    ),
+    "",
+    ("edge",),
+    "edge",
+)
+
+POPULARITY: Final = Schema(
+    "popularity",
+    1,
+    "How often rows of tables are asked for: classes of rows by their number of accesses.",
+    (
+        Column("table", "uint8", "UTF-8", "whose rows they are", ragged=True, text=True),
+        Column("above", "uint64", "accesses", "of a row of the class, more than these"),
+        Column("most", "uint64", "accesses", "of a row of the class, 2**64 - 1 where there is no bound"),
+        Column("rows", "float64", "1", "share of all the rows that were asked for", most=1),
+        Column("accesses", "float64", "1", "share of all accesses", most=1),
+        Column("all_rows", "uint64", "1", "rows of the table that were asked for"),
+        Column("all_accesses", "uint64", "1", "accesses to the table"),
+    ),
+    "",
+    ("class of rows",),
+    "class of rows",
+)
+
+SCHEMAS: Final = {
+    schema.name: schema for schema in (ACCESS, OBJECT, REQUEST, ROUTING, TREE, QUERY, PROFILE, EDGE, POPULARITY)
+}

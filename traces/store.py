@@ -1,8 +1,8 @@
 """Traces at rest: Parquet files that say themselves what they hold.
 
 The entry ``tiersim`` of the file's metadata is JSON: schema, version, units, provenance, instructions, counts by kind.
-A column with a list a record is a list column. Equal records give equal bytes, however they were cut into chunks; every
-page has a checksum.
+A column with a list a record is a list column, one of text a string column. Equal records give equal bytes, however
+they were cut into chunks; every page has a checksum.
 """
 
 from __future__ import annotations
@@ -247,7 +247,9 @@ def _rows_of(schema: Schema) -> int:
 
 def _field(column: Column) -> pa.Field:
     made = getattr(pa, column.dtype)()
-    if column.ragged:
+    if column.text:
+        made = pa.string()
+    elif column.ragged:
         made = pa.list_(pa.field("element", made, nullable=False))
     return pa.field(column.name, made, nullable=False)
 
@@ -255,14 +257,28 @@ def _field(column: Column) -> pa.Field:
 def _array(held: Any, kind: Any) -> Any:
     if not isinstance(held, Ragged):
         return held
-    return pa.ListArray.from_arrays(held.offsets.astype(np.int32), pa.array(held.values), type=kind)
+    if len(held.values) >= 1 << 31:
+        raise TraceError("records one after the other hold lists of 2**31 numbers or more", None, "cut them shorter")
+    offsets = held.offsets.astype(np.int32)
+    if pa.types.is_string(kind):
+        return pa.StringArray.from_buffers(len(held), pa.py_buffer(offsets), pa.py_buffer(held.values))
+    return pa.ListArray.from_arrays(offsets, pa.array(held.values), type=kind)
 
 
 def _numbers(held: Any) -> Any:
+    if isinstance(held, pa.StringArray):
+        return _texts(held)
     if not isinstance(held, pa.ListArray):
         return held.to_numpy()
     offsets = held.offsets.to_numpy().astype(np.int64)
     return Ragged(held.flatten().to_numpy(), offsets - offsets[0])
+
+
+def _texts(held: pa.StringArray) -> Ragged:
+    _, offsets, values = held.buffers()
+    at = np.frombuffer(offsets, np.int32)[held.offset : held.offset + len(held) + 1].astype(np.int64)
+    whole = np.frombuffer(values or b"", np.uint8)
+    return Ragged(whole[at[0] : at[-1]], at - at[0])
 
 
 def sha256_of(path: Path) -> str:

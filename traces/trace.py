@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tiersim._base.errors import DependencyError
 from tiersim.traces.ragged import Ragged, joined
-from tiersim.traces.schema import Chunk
+from tiersim.traces.schema import SCHEMAS, Chunk
 
 if TYPE_CHECKING:
     import pandas
@@ -61,8 +61,12 @@ class Trace(ABC):
             raise DependencyError("a table needs pandas", None, "pip install pandas") from None
         pieces = list(self.chunks())
         columns = {name: joined([piece[name] for piece in pieces]) for name in pieces[0]}
+        texts = {column.name for column in SCHEMAS[self.schema].columns if column.text}
         return pandas.DataFrame(
-            {name: list(held) if isinstance(held, Ragged) else held for name, held in columns.items()}
+            {
+                name: held.strings if name in texts else list(held) if isinstance(held, Ragged) else held
+                for name, held in columns.items()
+            }
         )
 
     def __repr__(self) -> str:

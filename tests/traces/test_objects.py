@@ -37,7 +37,7 @@ def requests(count: int, columns: list[str], seed: int = 0) -> Chunk:
 
 def test_the_names_of_operations() -> None:
     assert [OPS[op] for op in (GET, SET, DELETE, PIN, UNPIN)] == ["get", "set", "delete", "pin", "unpin"]
-    assert sorted(SCHEMAS) == ["access", "object", "request"]
+    assert {"access", "object", "request"} <= set(SCHEMAS)
     assert OPTIONAL == ["time", "size", "op", "ttl", "tenant", "cost"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -196,3 +197,77 @@ def test_pandas(tmp_path: Path) -> None:
     table = write(tmp_path / "t.parquet", chunk_of([[1, 2], [], [3]])).to_pandas()
     assert [list(row) for row in table["blocks"]] == [[1, 2], [], [3]]
     assert table["name"].tolist() == [0, 1, 2]
+
+
+TEXTS = Schema(
+    "texts",
+    1,
+    "For these tests.",
+    (
+        Column("text", "uint8", "UTF-8", "a text", ragged=True, text=True),
+        Column("worth", "float64", "1", "a number", -math.inf, optional=True, unknown=True),
+        Column("share", "float64", "1", "a number", optional=True, most=1),
+    ),
+    "",
+    ("text",),
+)
+
+
+@given(
+    st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=6), min_size=1, max_size=60), st.integers(1, 70)
+)
+@settings(max_examples=40)
+def test_texts_come_back(tmp_path_factory: pytest.TempPathFactory, texts: list[str], cuts: int) -> None:
+    made = Ragged.texts(texts)
+    assert (made.strings, made.broken, made.garbled) == (texts, "", "")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SCHEMAS, "texts", TEXTS)
+        path = tmp_path_factory.mktemp("texts") / "texts.parquet"
+        with Writer(path, schema=TEXTS) as out:
+            for piece in rechunk([{"text": made}], cuts):
+                out.append(piece)
+        trace = StoredTrace(path)
+        found = joined([chunk["text"] for chunk in trace.chunks(cuts)])
+        assert found.strings == texts
+        assert trace.to_pandas()["text"].tolist() == texts
+        assert [text for chunk in trace.chunks(skip=1) for text in chunk["text"].strings] == texts[1:]
+
+
+def test_half_a_surrogate_pair_is_no_text() -> None:
+    assert Ragged.texts(["a\ud800b"]).strings == ["a?b"]
+
+
+@pytest.mark.parametrize(
+    ("values", "counts", "said"),
+    [
+        ([0x61, 0xFF], [1, 1], "is not UTF-8 in record 2: invalid start byte"),
+        ([0x61, 0xC3, 0xA4], [0, 2, 1], "is not UTF-8 in record 3: a character is cut in two"),
+        ([0x61, 0xC3, 0xA4], [0, 1, 2], ""),
+    ],
+)
+def test_bytes_that_are_no_text(values: list[int], counts: list[int], said: str) -> None:
+    held = Ragged.counted(np.array(values, np.uint8), np.array(counts, np.int64))
+    assert held.garbled == said
+    if said:
+        with pytest.raises(TraceError, match=f"text {said}"):
+            TEXTS.check({"text": held}, "it")
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [
+        ("worth", [math.nan, -1e300], ""),
+        ("worth", [math.nan], ""),
+        ("worth", [math.inf], "worth must be a finite number, or NaN where it is not known, and is infinite"),
+        ("share", [math.nan], "share must be a finite number, and is nan"),
+        ("share", [1.5], "share must be at most 1, and is 1.5"),
+        ("share", [-0.5], "share must be at least 0, and is -0.5"),
+    ],
+)
+def test_numbers_with_a_fraction(name: str, values: list[float], said: str) -> None:
+    chunk = {"text": Ragged.texts(["a"] * len(values)), name: np.array(values)}
+    if said:
+        with pytest.raises(TraceError, match=said):
+            TEXTS.check(chunk, "it")
+    else:
+        TEXTS.check(chunk, "it")

@@ -1,4 +1,4 @@
-"""What the readers of requests to language models share: lines, checks of fields, records gathered into chunks."""
+"""What the readers of JSON lines and of logs share: lines, checks of fields, records gathered into chunks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tiersim._base.errors import TraceError
 from tiersim.traces.ragged import Ragged
 from tiersim.traces.readers.contract import ByteStream
 from tiersim.traces.readers.text import blocks, shown
-from tiersim.traces.schema import REQUEST, Chunk
+from tiersim.traces.schema import REQUEST, Chunk, Schema
 
 __all__ = ["LATEST", "Line", "Row", "gathered", "lines", "nanoseconds", "object_of", "tokens"]
 
@@ -87,25 +87,31 @@ def nanoseconds(held: Any, digits: int) -> int | None:
     return time if 0 <= time < LATEST else None
 
 
-def gathered(rows: Iterable[Row]) -> Iterator[Chunk]:
-    """Records, each with the same columns, as chunks of the request schema."""
+def gathered(rows: Iterable[Row], schema: Schema = REQUEST) -> Iterator[Chunk]:
+    """Records, each with the same columns, as chunks of a schema: lists of numbers where it is ragged, strings of text.
+
+    An empty list and an empty text are right for a record without any.
+    """
     held: list[Row] = []
     numbers = 0
+    lists = [column.name for column in schema.columns if column.ragged]
     for row in rows:
         held.append(row)
-        numbers += len(row.get("blocks", ()))
+        numbers += sum(len(row[name]) for name in lists if name in row)
         if len(held) >= RECORDS or numbers >= NUMBERS:
-            yield _chunk(held)
+            yield _chunk(held, schema)
             held, numbers = [], 0
     if held:
-        yield _chunk(held)
+        yield _chunk(held, schema)
 
 
-def _chunk(rows: list[Row]) -> Chunk:
+def _chunk(rows: list[Row], schema: Schema) -> Chunk:
     made: Chunk = {}
-    for column in REQUEST.present(rows[0]):
+    for column in schema.present(rows[0]):
         values = [row[column.name] for row in rows]
-        if column.ragged:
+        if column.text:
+            made[column.name] = Ragged.texts(values)
+        elif column.ragged:
             lists = [np.asarray(value, column.dtype) for value in values]
             made[column.name] = Ragged.counted(np.concatenate(lists), np.array([len(each) for each in lists], np.int64))
         else:
