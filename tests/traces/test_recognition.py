@@ -41,6 +41,9 @@ SAMPLES: dict[str, bytes] = {
 
 SAMPLES["mooncake-requests"] = SAMPLES["mooncake"]
 SAMPLES |= {
+    "edge-list": b"# Nodes: 3 Edges: 2\n1\t2\n2\t3\n",
+}
+SAMPLES |= {
     "azure-llm": b"TIMESTAMP,ContextTokens,GeneratedTokens\r\n2023-11-16 18:15:46.6805900,374,44\r\n",
     "claude-sessions": b'{"id": "a", "block_size": 64, "hash_id_scope": "local", "requests": [{"t": 0.5, "type": "n", '
     b'"model": "m", "in": 70, "out": 5, "hash_ids": [1]}]}\n',
@@ -50,18 +53,30 @@ SAMPLES |= {
     "vidur-lengths": b"num_prefill_tokens,num_decode_tokens,num_total_tokens\n7,8,15\n",
 }
 
+SAMPLES["lcs"] = (
+    struct.pack("<Qqqq", 0x123456789ABCDEF0, 1, 1, 100)
+    + bytes(8192 - 40)
+    + struct.pack("<Q", 0x123456789ABCDEF0)
+    + SAMPLES["oracle-general"]
+)
+
 # what must be named, and what its files are taken for when it is not
 NAMED = {"mooncake-requests": "mooncake"}
 OPTIONS: dict[str, dict[str, Any]] = {"servegen": {"lengths": "lengths.jsonl"}}
 ACCESSES = {"champsim", "dinero", "dramsim", "dramsys", "gap", "lackey", "ramulator"}
 
 
+def put_beside(folder: Path) -> None:
+    """The file of lengths that goes with the sample of servegen."""
+    held = {"client": 0, "windows": {"0": {"input_tokens": "{5: 1.0}", "output_tokens": "{7: 1.0}"}}}
+    (folder / "lengths.jsonl").write_text(json.dumps(held))
+
+
 @pytest.fixture(autouse=True)
 def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file of lengths that goes with the sample of servegen."""
+    """What samples need beside them, found where a mirror is looked for."""
     monkeypatch.setenv("TIERSIM_TRACE_MIRROR", str(tmp_path))
-    held = {"client": 0, "windows": {"0": {"input_tokens": "{5: 1.0}", "output_tokens": "{7: 1.0}"}}}
-    (tmp_path / "lengths.jsonl").write_text(json.dumps(held))
+    put_beside(tmp_path)
 
 
 def test_there_is_a_sample_of_each() -> None:
