@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from tiersim._base.errors import TraceError
 from tiersim._base.params import Param
 from tiersim._base.registry import register
-from tiersim.traces.keys import key_of
 from tiersim.traces.readers.contract import ByteStream
-from tiersim.traces.readers.text import PAD, Block, blocks, decimals, first_lines, padded, shown
+from tiersim.traces.readers.text import Block, blocks, decimal_texts, first_lines, keys, shown, text_offsets
 from tiersim.traces.schema import DELETE, GET, PIN, SET, UNPIN, Chunk
 
 NAMES: Final = {
@@ -267,23 +266,17 @@ class _Rows:
         )
 
     def _keys(self, values: Any) -> NDArray[np.uint64]:
-        keys, number, lead = _decimal(values)
-        self._check("id", values, np.diff(_offsets(values)) > 0)
-        named = np.flatnonzero(~number | lead)
-        if len(named):
-            texts = values.take(pa.array(named)).dictionary_encode()
-            hashed = np.array([key_of(text) for text in texts.dictionary.to_pylist()], np.uint64)
-            keys[named] = hashed[texts.indices.to_numpy()]
-        return keys
+        self._check("id", values, np.diff(text_offsets(values)) > 0)
+        return keys(values)
 
     def _numbers(self, role: str, values: Any, end: int) -> NDArray[np.uint64]:
-        made, right, _ = _decimal(values)
+        made, right, _ = decimal_texts(values)
         self._check(role, values, right & (made < end))
         return made
 
     def _times(self, role: str, values: Any, digits: int) -> NDArray[np.int64]:
         """Nanoseconds."""
-        whole, number, _ = _decimal(values)
+        whole, number, _ = decimal_texts(values)
         if number.all():
             self._check(role, values, whole <= np.uint64((2**63 - 1) // 10**digits))
             return whole.astype(np.int64) * np.int64(10**digits)
@@ -313,11 +306,6 @@ class _Rows:
         return made
 
 
-def _offsets(values: Any) -> NDArray[np.int64]:
-    held: NDArray[np.int32] = np.frombuffer(values.buffers()[1], np.int32, len(values) + 1, 4 * values.offset)
-    return held.astype(np.int64)
-
-
 def _trimmed(values: Any) -> Any:
     """Texts without blanks around them."""
     held = memoryview(values.buffers()[2] or b"").tobytes()
@@ -327,22 +315,6 @@ def _trimmed(values: Any) -> Any:
         return pc.ascii_trim(values.cast(pa.string()), BLANK).cast(pa.binary())
     except pa.ArrowInvalid:  # not UTF-8
         return pa.array([text.strip(BLANK.encode()) for text in values.to_pylist()], pa.binary())
-
-
-def _decimal(values: Any) -> tuple[NDArray[np.uint64], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Each text as a decimal number; whether it is one that fits 64 bits; whether it has zeros before it."""
-    at = _offsets(values)
-    raw = padded(memoryview(values.buffers()[2] or b"")[: int(at[-1])])
-    at = at + PAD
-    starts, ends = at[:-1], at[1:]
-    places = ends - starts
-    made, number = decimals(raw, ends, places)
-    digit = raw[PAD:] - np.uint8(ord("0")) < 10
-    if not digit.all():
-        foreign = np.concatenate([np.zeros(1, np.int64), np.cumsum(~digit)])
-        number &= foreign[ends - PAD] == foreign[starts - PAD]
-    raw_at = raw[np.minimum(starts, len(raw) - 1)]
-    return made, number, (places > 1) & (raw_at == ord("0"))
 
 
 def _nanoseconds(text: bytes, digits: int) -> int | None:

@@ -7,12 +7,29 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from tiersim._base.errors import TraceError
+from tiersim.traces.keys import keys_of
 from tiersim.traces.readers.contract import ByteStream
 
-__all__ = ["PAD", "Block", "blocks", "decimals", "first_lines", "is_number", "malformed", "padded", "shown", "table"]
+__all__ = [
+    "PAD",
+    "Block",
+    "Fields",
+    "blocks",
+    "decimal_texts",
+    "decimals",
+    "first_lines",
+    "is_number",
+    "keys",
+    "malformed",
+    "padded",
+    "shown",
+    "table",
+    "text_offsets",
+]
 
 BLOCK: Final = 1 << 20
 PAD: Final = 24  # room before the text, so that the 24 bytes before the end of any number can be loaded
@@ -20,6 +37,9 @@ PLACES: Final = 20  # no number of more digits fits 64 bits
 BLANK: Final = b" \t\r\n"
 Bytes = NDArray[np.uint8]
 Places = NDArray[np.intp]
+Flags = NDArray[np.bool_]
+Numbers = NDArray[np.uint64]
+Span = tuple[Places, Places]  # where fields start and end
 
 
 @dataclass(frozen=True)
@@ -71,7 +91,7 @@ def padded(text: bytes | memoryview) -> Bytes:
     return raw
 
 
-def decimals(raw: Bytes, ends: Places, places: Places) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
+def decimals(raw: Bytes, ends: Places, places: Places) -> tuple[Numbers, Flags]:
     """The decimal numbers of so many digits that end before these places of a padded text; which of them fit 64 bits.
 
     That the characters are digits is for the caller to see to.
@@ -95,6 +115,102 @@ def decimals(raw: Bytes, ends: Places, places: Places) -> tuple[NDArray[np.uint6
 def is_number(text: bytes) -> bool:
     """Whether this is a number that `table` takes."""
     return text.isdigit() and len(text) <= PLACES and int(text) < 1 << 64
+
+
+class Fields:
+    """The fields of whole lines, a comma between two and none of them quoted; lines of nothing do not count.
+
+    With ``free``, the field at this place, counted from 0, may hold commas itself. ``right`` says of each line whether
+    it has ``count`` fields; only when all have, the other methods may be asked.
+    """
+
+    def __init__(self, text: bytes, count: int, free: int | None = None) -> None:
+        self._raw = raw = padded(text if text.endswith(b"\n") else text + b"\n")
+        ends = np.flatnonzero(raw == ord("\n"))
+        starts = np.concatenate([np.array([PAD]), ends[:-1] + 1])
+        ends = ends - (raw[ends - 1] == ord("\r"))  # the pad before is no carriage return
+        held = ends > starts
+        self._starts, self._ends = starts[held], ends[held]
+        self._commas = commas = np.flatnonzero(raw == ord(","))
+        self._first = np.searchsorted(commas, self._starts)
+        self._after = np.searchsorted(commas, self._ends)
+        self._count = count
+        self._free = count if free is None else free
+        number = self._after - self._first + 1
+        self.right: Flags = number == count if free is None else number >= count
+        self._foreign: NDArray[np.int32] | None = None
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def field(self, place: int) -> Span:
+        """Where the field at this place of each line is, counted from 0."""
+        # those before the free one are found from the left, those after it from the right
+        left, right = self._first + place, self._after - (self._count - 1 - place)
+        if place == 0:
+            starts = self._starts
+        else:
+            starts = self._commas[(left if place <= self._free else right) - 1] + 1
+        ends = self._ends if place == self._count - 1 else self._commas[left if place < self._free else right]
+        return starts, ends
+
+    def decimals(self, place: int, end: int = 1 << 64) -> tuple[Numbers, Flags]:
+        """The fields at this place as decimal numbers; which of them are, and are under ``end``."""
+        starts, ends = self.field(place)
+        value, right = decimals(self._raw, ends, ends - starts)
+        if self._foreign is None:  # how many bytes before each are no digit
+            self._foreign = np.zeros(len(self._raw) + 1, np.int32)
+            np.cumsum(self._raw - np.uint8(ord("0")) > 9, out=self._foreign[1:])
+        right &= self._foreign[ends] == self._foreign[starts]
+        return value, right & (value <= end - 1)
+
+    def texts(self, place: int) -> Any:
+        """The fields at this place, an array of pyarrow."""
+        starts, ends = self.field(place)
+        offsets = np.full(2 * len(starts) + 1, len(self._raw), np.int32)
+        offsets[:-1:2], offsets[1::2] = starts, ends  # the fields, and between two of them what is not asked for
+        return pa.Array.from_buffers(
+            pa.binary(), 2 * len(starts), [None, pa.py_buffer(offsets), pa.py_buffer(self._raw)]
+        ).take(pa.array(np.arange(0, 2 * len(starts), 2)))
+
+    def codes(self, place: int, known: dict[bytes, int], none: int) -> NDArray[np.uint8]:
+        """What the fields at this place stand for, ``none`` for what is not known; lower case as upper case."""
+        texts = self.texts(place).dictionary_encode()
+        codes = np.array([known.get(text.lower(), none) for text in texts.dictionary.to_pylist()], np.uint8)
+        made: NDArray[np.uint8] = codes[texts.indices.to_numpy()]
+        return made
+
+
+def keys(texts: Any) -> Numbers:
+    """Texts as keys: decimal numbers under 2**64 without leading zeros stay, any other is hashed (`key_of`)."""
+    made, number, lead = decimal_texts(texts)
+    named = np.flatnonzero(~number | lead)
+    if len(named):
+        found = texts.take(pa.array(named)).dictionary_encode()
+        made[named] = keys_of(found.dictionary.to_pylist())[found.indices.to_numpy()]
+    return made
+
+
+def text_offsets(texts: Any) -> NDArray[np.int64]:
+    """Where each text of an array of pyarrow starts in its buffer, and where the last ends."""
+    held: NDArray[np.int32] = np.frombuffer(texts.buffers()[1], np.int32, len(texts) + 1, 4 * texts.offset)
+    return held.astype(np.int64)
+
+
+def decimal_texts(texts: Any) -> tuple[Numbers, Flags, Flags]:
+    """Each text as a decimal number; whether it is one that fits 64 bits; whether it has zeros before it."""
+    at = text_offsets(texts)
+    raw = padded(memoryview(texts.buffers()[2] or b"")[: int(at[-1])])
+    at = at + PAD
+    starts, ends = at[:-1], at[1:]
+    places = ends - starts
+    made, number = decimals(raw, ends, places)
+    digit = raw[PAD:] - np.uint8(ord("0")) < 10
+    if not digit.all():
+        foreign = np.concatenate([np.zeros(1, np.int64), np.cumsum(~digit)])
+        number &= foreign[ends - PAD] == foreign[starts - PAD]
+    raw_at = raw[np.minimum(starts, len(raw) - 1)]
+    return made, number, (places > 1) & (raw_at == ord("0"))
 
 
 def _eight(word: NDArray[np.uint64], places: Places) -> NDArray[np.uint64]:
