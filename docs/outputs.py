@@ -85,6 +85,52 @@ ALL = [
         status=2,
     ),
     Output("how-fast", ("python how_fast.py",), "measured"),
+    Output("check", ("tiersim traces check requests.csv",), "quick"),
+    Output(
+        "check-cut", ("head -c 220 requests.csv > cut.csv", "tiersim traces check cut.csv --quiet"), "quick", status=2
+    ),
+    Output(
+        "check-word",
+        ("sed s/,get,/,fetch,/ requests.csv > words.csv", "tiersim traces check words.csv --quiet"),
+        status=2,
+    ),
+    Output(
+        "check-twice",
+        ("(cat requests.csv; tail -n +2 requests.csv) > twice.csv", "tiersim traces check twice.csv"),
+    ),
+    Output("info", (f"tiersim traces info {LOOPS}",)),
+    Output(
+        "convert",
+        (
+            "tiersim traces convert requests.csv requests.parquet",
+            "tiersim traces convert requests.parquet again.csv",
+            "head -3 again.csv",
+        ),
+    ),
+    Output("sample", ("tiersim traces sample generated/zipf-objects some.parquet --share 5%",)),
+    Output(
+        "split",
+        (
+            "tiersim traces split requests.csv --parts 2 --out 'part-{}.parquet'",
+            "tiersim traces merge part-1.parquet part-2.parquet whole.parquet --same-ids",
+        ),
+    ),
+    Output(
+        "merge",
+        (
+            "grep -e time -e ',1$' requests.csv > one.csv",
+            "grep -e time -e ',2$' requests.csv > two.csv",
+            "tiersim traces merge one.csv two.csv both.csv --quiet",
+        ),
+        status=2,
+    ),
+    Output(
+        "annotate",
+        (
+            "grep -v delete requests.csv > kept.csv",
+            "tiersim traces annotate kept.csv kept.oracleGeneral",
+        ),
+    ),
     Output("new", ("tiersim new memory-hierarchy", "cat memory-hierarchy.yaml"), "quick"),
     Output("mistake", ("sed -i s/capacity/capcity/ hot-rows.yaml", "tiersim run hot-rows.yaml"), "quick", 2),
     Output("no-unit", ("tiersim run hot-rows.yaml --set system.caches.l2.capacity=512",), "quick", 2),
