@@ -55,6 +55,14 @@ TABLES = {  # of text, of measured times, of edges; their facts stand in the tes
     "musae_facebook_edges.csv.xz": "edge-list",
     "snap_as20graph.txt.gz": "edge-list",
 }
+ROUTINGS = {  # of tokens to experts
+    "moe_qwen15_int4_layer00.jsonl.gz": "moe-vllm",
+    "moe_qwen15_layer00.jsonl.gz": "moe-vllm",
+    "moe_qwen15_layer08.jsonl.gz": "moe-vllm",
+    "moe_qwen15_layer12.jsonl.gz": "moe-vllm",
+    "moe_qwen15_layer18.jsonl.gz": "moe-vllm",
+    "moe_qwen15_layer23.jsonl.gz": "moe-vllm",
+}
 
 # file, reader, bytes of a line, loads, stores, fetches, instructions or cycles, distinct lines, distinct pages of 4 KiB
 AccessFacts = tuple[str, str, int, int, int, int, int, int, int | None]
@@ -152,7 +160,7 @@ def test_no_reader_takes_the_file_of_another() -> None:
     readers = sorted({entry.name for entry in index("reader").values()})
     known = {name: [] if options else [reader] for name, options, reader, _, _ in OBJECTS}
     known |= {LACKEY: ["lackey"]} | {facts[0]: [facts[1]] for facts in ACCESSES}
-    known |= {name: [reader] for name, reader in (REQUESTS | TABLES).items()}
+    known |= {name: [reader] for name, reader in (REQUESTS | TABLES | ROUTINGS).items()}
     files = sorted(MIRROR.glob("*")) if MIRROR.is_dir() else []
     if not files:
         pytest.skip("TIERSIM_TRACE_MIRROR names no folder of traces")

@@ -63,6 +63,11 @@ SAMPLES["lcs"] = (
 
 # whose files are right in another format too, which must then be named
 ALSO = {"lirs": {"libcachesim-txt"}}
+SAMPLES |= {
+    "moe-vllm": b'{"type": "meta", "layers_logged": [0], "top_k": 2}\n{"type": "route", "req_id": "r1", "token_idx": 0, '
+    b'"layer": 0, "topk_ids": [3, 1], "topk_weights": [0.5, 0.25]}\n',
+}
+
 # what must be named, and what its files are taken for when it is not
 NAMED = {"mooncake-requests": "mooncake"}
 OPTIONS: dict[str, dict[str, Any]] = {"servegen": {"lengths": "lengths.jsonl"}}
