@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import runpy
 import shlex
@@ -13,7 +14,8 @@ import pytest
 from tiersim._base.registry import index, load
 from tiersim.cli import main
 from tiersim.experiments.replays import value_of
-from tiersim.experiments.trace_doctor import open_records
+from tiersim.traces import stream_trace
+from tiersim.traces.fetch import public
 from tiersim.traces.schema import SCHEMAS
 
 PAGES = Path(__file__).parents[2] / "docs" / "formats"
@@ -23,6 +25,8 @@ HEADINGS = ["What a record holds", "How to make one", "Traps"]
 BLOCK = re.compile(r'^```(?P<language>\w+)(?: title="(?P<title>[^"]*)")?\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL)
 CHECK = "tiersim traces check "
 OPTION = re.compile(r"--option (\w+)=")
+PUBLISHED = re.compile(r"public/[\w-]+")
+MIRROR = Path(os.environ.get("TIERSIM_TRACE_MIRROR") or "/nonexistent")
 
 
 def page(name: str) -> str:
@@ -92,9 +96,9 @@ def test_the_table_tells_every_column(name: str, folder: Path) -> None:
     make(name, folder)
     file, *options = commands(name)[0][2:]
     told = {key: value_of(value) for key, _, value in (text.partition("=") for text in options if "=" in text)}
-    opened = open_records(file, None if name == "tiersim" else name, **told)
+    trace = stream_trace(file, format=None if name == "tiersim" else name, **told)
     table = "\n".join(line for line in section(name, HEADINGS[0]).splitlines() if line.startswith("|"))
-    columns = next(iter(opened.chunks()))
+    columns = next(iter(trace.chunks()))
     assert [column for column in columns if f"`{column}`" not in table] == []
 
 
@@ -102,6 +106,22 @@ def test_the_table_tells_every_column(name: str, folder: Path) -> None:
 def test_options_on_a_page_are_options_of_the_reader(name: str) -> None:
     known = {field.name for field in dataclasses.fields(load("reader", name))}
     assert set(OPTION.findall(page(name))) <= known
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_published_traces_on_a_page_exist(name: str) -> None:
+    assert set(PUBLISHED.findall(page(name))) <= set(public())
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_published_traces_on_a_page_are_of_the_format(name: str) -> None:
+    named = PUBLISHED.findall(section(name, HEADINGS[1]))
+    if named and not MIRROR.is_dir():
+        pytest.skip("TIERSIM_TRACE_MIRROR names no folder of traces")
+    told = name if all("--format" in arguments for arguments in commands(name)) else None
+    for item in (public()[each] for each in named):
+        trace = stream_trace(MIRROR / item.packed, format=item.format or told, **item.options)
+        assert trace.provenance["reader"] == name
 
 
 def test_the_page_of_our_own_form_has_every_schema() -> None:
