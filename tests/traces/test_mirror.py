@@ -52,6 +52,8 @@ REQUESTS = {  # to language models
     "vidur_arxiv_summarization.csv.gz": "vidur-lengths",
 }
 TABLES = {  # of text, of measured times, of edges; their facts stand in the tests of their readers
+    "gptcache_mock_pairs.json.gz": "question-pairs",
+    "gptcache_qqp_similar.jsonl.gz": "question-pairs",
     "musae_facebook_edges.csv.xz": "edge-list",
     "snap_as20graph.txt.gz": "edge-list",
 }

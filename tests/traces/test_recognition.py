@@ -42,6 +42,7 @@ SAMPLES: dict[str, bytes] = {
 SAMPLES["mooncake-requests"] = SAMPLES["mooncake"]
 SAMPLES |= {
     "edge-list": b"# Nodes: 3 Edges: 2\n1\t2\n2\t3\n",
+    "question-pairs": b'{"origin": "How far is it?", "similar": "What is the distance?"}\n',
 }
 SAMPLES |= {
     "azure-llm": b"TIMESTAMP,ContextTokens,GeneratedTokens\r\n2023-11-16 18:15:46.6805900,374,44\r\n",
@@ -54,6 +55,7 @@ SAMPLES |= {
 }
 
 SAMPLES["libcachesim-txt"] = b"user:1\n7\nuser:1\n"
+SAMPLES["vscsi"] = b"".join(struct.pack("<IIIHHQQ", i, 512, 1, 0x2A, 0x100, i % 7, i + 9) for i in range(50))
 SAMPLES["lcs"] = (
     struct.pack("<Qqqq", 0x123456789ABCDEF0, 1, 1, 100)
     + bytes(8192 - 40)
