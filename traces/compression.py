@@ -19,13 +19,57 @@ from tiersim._base.errors import TraceError
 __all__ = ["BrokenStreamError", "ByteFile"]
 
 STEP: Final = 1 << 18  # a fault inside one step costs the bytes of that step, so steps are smaller than reads
+PACKED: Final = 1 << 16  # packed bytes that are taken at once
+WINDOW: Final = 256 << 20  # bytes that xz may hold to unpack; -9 needs a quarter. zstd itself stops at half of it
 FAULTS: Final = (OSError, EOFError, lzma.LZMAError, zlib.error)
+
+
+class _Members:
+    """The streams of a bzip2 or xz file one after another, unpacked.
+
+    Python's own readers take what follows the first stream for nothing if it begins no other, damaged or not; here it
+    must be one, or zeros that fill up a block.
+    """
+
+    def __init__(self, raw: IO[bytes], begin: Callable[[], Any]) -> None:
+        self._raw = raw
+        self._begin = begin
+        self._member = begin()
+
+    def read1(self, size: int) -> bytes:
+        """At most so many bytes, none at the end. Raises EOFError, OSError or LZMAError."""
+        made = b""
+        while not made:
+            packed = b""
+            if self._member.eof:
+                packed = self._next()
+                if not packed:
+                    break
+                self._member = self._begin()
+            elif self._member.needs_input:
+                packed = self._raw.read(PACKED)
+                if not packed:
+                    raise EOFError
+            made = self._member.decompress(packed, size)
+        return made
+
+    def _next(self) -> bytes:
+        """What comes after a stream and the zeros behind it, if anything does."""
+        packed: bytes = self._member.unused_data or self._raw.read(PACKED)
+        while packed and not (packed := packed.lstrip(b"\0")):
+            packed = self._raw.read(PACKED)
+        return packed
+
+    def close(self) -> None:
+        """Let go of what is held."""
+        self._member = None
+
 
 Opener = Callable[[IO[bytes]], Any]
 FORMATS: Final[tuple[tuple[bytes, str, Opener], ...]] = (
     (b"\x1f\x8b\x08", "gzip", lambda raw: gzip.GzipFile(fileobj=raw, mode="rb")),
-    (b"BZh", "bzip2", bz2.BZ2File),
-    (b"\xfd7zXZ\x00", "xz", lzma.LZMAFile),
+    (b"BZh", "bzip2", lambda raw: _Members(raw, bz2.BZ2Decompressor)),
+    (b"\xfd7zXZ\x00", "xz", lambda raw: _Members(raw, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, WINDOW))),
     (b"\x28\xb5\x2f\xfd", "zstd", lambda raw: pa.CompressedInputStream(raw, "zstd")),
 )
 
@@ -97,6 +141,13 @@ class ByteFile:
         return bytes(made)
 
     def _broken(self, fault: BaseException) -> BrokenStreamError:
+        if "emory" in str(fault):
+            return BrokenStreamError(
+                f"{self.path.name}: the {self.packing} stream needs more memory to unpack than it may take, at byte "
+                f"{self.offset:,} of what it holds",
+                None,
+                "unpack it first, as with `xz -d` or `zstd -d --long=31`",
+            )
         cut = isinstance(fault, EOFError) or "runcated" in str(fault)
         what = f"the {self.packing} stream" if self.packing else "the file"
         how = "breaks off" if cut else f"is damaged ({fault})"

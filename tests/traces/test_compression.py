@@ -5,7 +5,9 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import zlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -28,7 +30,27 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "xz": lzma.compress,
     "zstd": zstd,
 }
+
+
+def large_window(packing: str) -> bytes:
+    """A small file that asks for 256 MiB (zstd) or 4 GiB (xz) to be unpacked."""
+    if packing == "zstd":  # a frame with one block, which repeats one byte
+        return b"\x28\xb5\x2f\xfd\x00" + bytes([18 << 3]) + (3 | 1000 << 3).to_bytes(3, "little") + b"a"
+    packed = bytearray(lzma.compress(b"a" * 1000))
+    end = 12 + packed[12] * 4  # of the header of the block, before its checksum
+    assert packed[14:16] == b"\x21\x01"  # LZMA2, whose one property is the size of the dictionary
+    packed[16] = 40
+    packed[end : end + 4] = zlib.crc32(packed[12:end]).to_bytes(4, "little")
+    return bytes(packed)
+
+
 RAW = b"".join(b" L %08x,%d\n" % (i * 2654435761 % 2**32, 1 + i % 8) for i in range(30_000))
+
+
+@cache
+def whole(name: str) -> bytes:
+    """The text, packed."""
+    return PACKERS[name](RAW)
 
 
 def drained(path: Path, size: int = 1 << 20) -> bytes:
@@ -43,7 +65,7 @@ def drained(path: Path, size: int = 1 << 20) -> bytes:
 @pytest.mark.parametrize("size", [1000, 1 << 18])
 def test_packed_and_plain_are_the_same(tmp_path: Path, name: str, size: int) -> None:
     path = tmp_path / "trace.txt"
-    path.write_bytes(PACKERS[name](RAW))
+    path.write_bytes(whole(name))
     with ByteFile(path) as file:
         assert file.packing == name
         assert len(file.read(size)) == size
@@ -53,7 +75,7 @@ def test_packed_and_plain_are_the_same(tmp_path: Path, name: str, size: int) -> 
 @pytest.mark.parametrize("name", PACKERS)
 def test_two_streams_in_one_file(tmp_path: Path, name: str) -> None:
     path = tmp_path / "trace"
-    path.write_bytes(PACKERS[name](RAW) + PACKERS[name](RAW))
+    path.write_bytes(whole(name) + whole(name))
     assert drained(path) == RAW + RAW
 
 
@@ -68,7 +90,7 @@ def test_plain(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", PACKERS)
 @pytest.mark.parametrize("keep", [0.01, 0.5, 0.9999])
 def test_a_file_that_breaks_off(tmp_path: Path, name: str, keep: float) -> None:
-    packed = PACKERS[name](RAW)
+    packed = whole(name)
     path = tmp_path / "trace.pack"
     path.write_bytes(packed[: int(keep * len(packed))])
     got: list[bytes] = []
@@ -83,12 +105,57 @@ def test_a_file_that_breaks_off(tmp_path: Path, name: str, keep: float) -> None:
 
 @pytest.mark.parametrize("name", ["gzip", "bzip2", "xz"])
 def test_damage(tmp_path: Path, name: str) -> None:
-    packed = bytearray(PACKERS[name](RAW))
+    packed = bytearray(whole(name))
     packed[len(packed) // 2] ^= 0xFF
     path = tmp_path / "trace.pack"
     path.write_bytes(packed)
     with pytest.raises(BrokenStreamError, match=f"the {name} stream is damaged"):
         drained(path)
+
+
+@pytest.mark.parametrize("name", PACKERS)
+@pytest.mark.parametrize("more", [b"garbage", b"\n", b"BZh9", b"\xfd7zXZ\x00\x01"])
+def test_what_follows_a_stream_is_one_or_wrong(tmp_path: Path, name: str, more: bytes) -> None:
+    path = tmp_path / "trace"
+    path.write_bytes(whole(name) + more)
+    with pytest.raises(BrokenStreamError, match=f"the {name} stream (is damaged|breaks off)"):
+        drained(path)
+
+
+@pytest.mark.parametrize("name", PACKERS)
+def test_a_second_stream_that_is_damaged(tmp_path: Path, name: str) -> None:
+    packed = bytearray(whole(name))
+    packed[2] ^= 1
+    path = tmp_path / "trace"
+    path.write_bytes(whole(name) + packed)
+    with pytest.raises(BrokenStreamError, match=f"the {name} stream is damaged"):
+        drained(path)
+
+
+@pytest.mark.parametrize("name", ["gzip", "bzip2", "xz"])
+@pytest.mark.parametrize("zeros", [4, 512, 1 << 17])
+def test_zeros_fill_up_a_block(tmp_path: Path, name: str, zeros: int) -> None:
+    path = tmp_path / "trace"
+    path.write_bytes(whole(name) + bytes(zeros) + whole(name) + bytes(zeros))
+    assert drained(path) == RAW + RAW
+
+
+@pytest.mark.parametrize("name", PACKERS)
+def test_streams_of_nothing(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "trace"
+    path.write_bytes(PACKERS[name](b"") * 9 + whole(name) + PACKERS[name](b"") * 9)
+    assert drained(path) == RAW
+    path.write_bytes(PACKERS[name](b"") * 2)
+    assert drained(path) == b""
+
+
+def test_a_window_that_is_too_large(tmp_path: Path) -> None:
+    path = tmp_path / "trace"
+    for packing in ("xz", "zstd"):
+        path.write_bytes(large_window(packing))
+        with pytest.raises(BrokenStreamError, match=f"the {packing} stream needs more memory") as caught:
+            drained(path)
+        assert f"{packing} -d" in caught.value.remedy
 
 
 def test_a_file_that_cannot_be_opened(tmp_path: Path) -> None:
