@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tiersim._base.params import Param
 from tiersim._base.registry import register
 from tiersim.traces.readers.contract import ByteStream
+from tiersim.traces.readers.requests import object_of
 from tiersim.traces.readers.text import blocks, first_lines, malformed
 from tiersim.traces.schema import Chunk
 
@@ -102,12 +103,9 @@ def _slowly(text: bytes) -> Fields | None:
 
 
 def _right(line: bytes, start: float) -> bool:
-    try:
-        held = json.loads(line)
-    except ValueError:
+    held = object_of(line)
+    if not held:
         return not line.strip()
-    if not isinstance(held, dict):
-        return False
     stamp, ids = held.get("timestamp"), held.get("hash_ids")
     return (
         isinstance(stamp, int | float)
