@@ -71,3 +71,16 @@ def test_the_five_layers_of_one_run_have_the_same_tokens() -> None:
         assert np.array_equal(first["token"], other["token"])
         assert np.array_equal(first["step"], other["step"])
         assert first["layer"][0] != other["layer"][0]
+
+
+def test_predictions() -> None:
+    name = "moe_deepseek_v2_lite_predictions.jsonl.gz"
+    found = columns(name, "moe-predictions")
+    rows = [json.loads(text) for text in gzip.decompress((MIRROR / name).read_bytes()).splitlines()]
+    assert len(rows) == len(found["token"]) == 40_118
+    for field, column in (("prompt", "sequence"), ("layer", "layer"), ("token", "token")):
+        assert [row[field] for row in rows] == found[column].tolist()
+    for field in ("experts", "predicted"):
+        assert [row[field] for row in rows] == [each.tolist() for each in found[field]]
+    assert sorted(set(found["layer"].tolist())) == list(range(1, 27))
+    assert set(found["experts"].counts.tolist()) == {6}

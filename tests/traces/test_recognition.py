@@ -69,6 +69,7 @@ SAMPLES |= {
     "moe-vllm": b'{"type": "meta", "layers_logged": [0], "top_k": 2}\n{"type": "route", "req_id": "r1", "token_idx": 0, '
     b'"layer": 0, "topk_ids": [3, 1], "topk_weights": [0.5, 0.25]}\n',
     "moe-csv": b'Layer ID,Batch Number,Token,Activated Expert IDs\n1,0,a,"[3, 1]"\n1,0,b,"[0, 2]"\n',
+    "moe-predictions": b'{"prompt": 9, "layer": 1, "token": 0, "experts": [3, 1], "predicted": [3]}\n',
 }
 
 # what must be named, and what its files are taken for when it is not

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 from tiersim._base.errors import TraceError
 from tiersim._base.registry import register
 from tiersim.traces.readers.contract import ByteStream
-from tiersim.traces.readers.experts import MOST, chosen
+from tiersim.traces.readers.experts import chosen, named
 from tiersim.traces.readers.request_csv import whole
 from tiersim.traces.readers.requests import Line, Row, gathered, lines
 from tiersim.traces.readers.text import first_lines, shown
@@ -103,12 +103,12 @@ def _same(first: list[tuple[int, int]], prompts: list[tuple[int, int]], last: Li
 
 def _row(held: dict[str, str]) -> Row | None:
     layer, experts = whole(held["Layer ID"].encode()), _experts(held["Activated Expert IDs"])
-    if layer is None or layer >= MOST or not chosen(experts):
+    if not named(layer) or not chosen(experts):
         return None
     row: Row = {"layer": layer, "experts": experts}
     if "Batch Number" in held:
         row["sequence"] = whole(held["Batch Number"].encode())
-        return None if row["sequence"] is None else row
+        return row if named(row["sequence"]) else None  # all that a layer has are held, so that they must be few
     row |= {"sequence": 0, "token": whole(held["Token"].encode()), "predicted": _experts(held["Predicted Expert IDs"])}
     return None if row["token"] is None or not chosen(row["predicted"], 0) else row
 
