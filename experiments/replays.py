@@ -20,7 +20,7 @@ from tiersim.experiments.progress import Bar
 from tiersim.models.object_cache import ObjectCache, QuotasParam, capacity_of, refuses, simulate_objects, unit_sizes
 from tiersim.sim.object_loop import asked_by
 from tiersim.sim.object_replay import Life, Outcome, Totals, replay_objects
-from tiersim.sim.requests import Requests, number_requests
+from tiersim.sim.requests import Requests, Source, begin_requests, number_requests
 from tiersim.traces import stream_trace
 from tiersim.traces.keys import key_of
 from tiersim.traces.schema import OBJECT
@@ -189,6 +189,11 @@ def read_requests(
 
     Raises TraceError when it is no trace of objects.
     """
+    found = _opened(trace, format, options)
+    return found.name, _numbered(found, share=share, seed=seed, limit=limit, times=times, quiet=quiet)
+
+
+def _opened(trace: str | Path, format: str | None, options: dict[str, Any]) -> Source:
     found = stream_trace(trace, format=format, **options)
     if found.schema != OBJECT.name:
         raise TraceError(
@@ -196,12 +201,15 @@ def read_requests(
             None,
             "`tiersim run` replays memory accesses through caches" if found.schema == "access" else "",
         )
+    return found
+
+
+def _numbered(found: Source, *, share: float, seed: int, limit: int | None, times: bool, quiet: bool) -> Requests:
     total = min(found.records or 0, limit or (1 << 62))
     with Bar("reading the trace", total, "requests", quiet=quiet) as bar:
-        requests = number_requests(
+        return number_requests(
             found.chunks(CHUNK, limit=limit), bar.add, share=share, seed=seed, times=times, expected=total
         )
-    return found.name, requests
 
 
 def replay(
@@ -243,9 +251,11 @@ def replay(
         refuse_reading(format, share, limit, options)
         name, requests = "requests", trace
     else:
-        name, requests = read_requests(
-            trace, format=format, share=share, seed=seed, limit=limit, times=_times(chosen), quiet=quiet, **options
-        )
+        found, times = _opened(trace, format, options), _times(chosen)
+        name = found.name
+        # a whole stored trace is numbered while the first policy replays it
+        begun = begin_requests(found, times=times) if share == 1 and limit is None else None
+        requests = begun or _numbered(found, share=share, seed=seed, limit=limit, times=times, quiet=quiet)
     result = ReplayResult(name)
     if requests.share < 1:
         result.notes.append(
@@ -316,8 +326,6 @@ def _jobs(
 def _run(jobs: list[_Job], requests: Requests, warm_up: int, windows: int, workers: int, quiet: bool) -> list[_Job]:
     cuts = [warm_up + (len(requests) - warm_up) * step // windows for step in range(1, windows)]
     lock = Lock()
-    if any(job.cache.policy.registered.name == REFERENCE for job in jobs):
-        _ = requests.next_use  # once, before threads share it
     with Bar("replaying", len(jobs) * len(requests), "requests", quiet=quiet) as bar:
 
         def add(count: int) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 __all__ = [
     "FREE",
     "compiled",
+    "first_bytes",
     "first_sizes",
     "next_uses",
     "number_keys",
@@ -165,3 +166,14 @@ def first_sizes(ids: NDArray[np.int32], size: NDArray[np.int64], first: NDArray[
     for i in range(len(ids)):
         if first[ids[i]] < 0:
             first[ids[i]] = size[i]
+
+
+@compiled
+def first_bytes(ids: NDArray[np.int32], size: NDArray[np.int64], known: int) -> int:
+    """The bytes of the objects that are new where `known` came before: numbers are by first appearance."""
+    total = 0
+    for i in range(len(ids)):
+        if ids[i] == known:
+            total += size[i]
+            known += 1
+    return total

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import IO, Any, Protocol
 
 import numpy as np
@@ -20,10 +21,20 @@ from tiersim._base.errors import TraceError
 from tiersim._base.paths import cache_folder
 from tiersim.sim import kernels
 
-__all__ = ["NEVER", "Requests", "Source", "number_requests", "prepare_requests", "requests_from", "scattered"]
+__all__ = [
+    "NEVER",
+    "Requests",
+    "Source",
+    "begin_requests",
+    "number_requests",
+    "prepare_requests",
+    "requests_from",
+    "scattered",
+]
 
 NEVER = (1 << 62) - 1  # as tiersim.policies.object.contract.NEVER
 IN_MEMORY = 1 << 30  # bytes of columns; what is more goes to files
+PIECE = 1 << 16  # requests read at a time: what is numbered next lies in the processor's cache
 COLUMNS: dict[str, Any] = {
     "ids": np.int32,
     "size": np.int64,
@@ -51,7 +62,7 @@ class _FileColumn:
         return np.fromfile(self.path, self.dtype, end - begin, offset=begin * self.dtype.itemsize)
 
 
-Column = Any  # NDArray or _FileColumn: both have a length and are read by slices
+Column = Any  # NDArray, _FileColumn or _Arriving: all have a length and are read by slices
 
 
 @dataclass(frozen=True)
@@ -63,7 +74,7 @@ class Requests:
     """
 
     ids: Column
-    keys: NDArray[np.uint64]
+    keys: Column
     size: Column | None = None
     time: Column | None = None
     op: Column | None = None
@@ -74,6 +85,7 @@ class Requests:
     share: float = 1.0
     folder: Any = field(default=None, repr=False, compare=False)
     kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)  # what was derived, for all copies
+    lock: Any = field(default_factory=Lock, repr=False, compare=False)  # threads may want what is derived at once
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -88,6 +100,8 @@ class Requests:
         """Bytes of all different objects, each at the size that it has first; their number where no size is known."""
         if self.size is None:
             return self.objects
+        if "footprint" in self.kept:
+            return int(self.kept["footprint"])
         first = np.full(self.objects, -1, np.int64)
         for begin in range(0, len(self), 1 << 20):
             part = slice(begin, begin + (1 << 20))
@@ -107,10 +121,11 @@ class Requests:
     @property
     def next_use(self) -> NDArray[np.int64]:
         """For each request the number of the next one for the same object, or NEVER."""
-        if "next_use" not in self.kept:
-            out = np.empty(len(self), np.int64)
-            kernels.next_uses(self.ids[:], np.full(self.objects, NEVER, np.int64), NEVER, out)
-            self.kept["next_use"] = out
+        with self.lock:
+            if "next_use" not in self.kept:
+                out = np.empty(len(self), np.int64)
+                kernels.next_uses(self.ids[:], np.full(self.objects, NEVER, np.int64), NEVER, out)
+                self.kept["next_use"] = out
         made: NDArray[np.int64] = self.kept["next_use"]
         return made
 
@@ -133,7 +148,7 @@ class Requests:
 
     def parts(self, count: int, seed: int) -> list[Requests]:
         """A sample as so many disjoint samples of as large a part each; none where one would be empty."""
-        group = (scattered(self.keys, seed + 1) % np.uint64(count))[self.ids[:]]
+        group = (scattered(self.keys[:], seed + 1) % np.uint64(count))[self.ids[:]]
         chosen = [group == one for one in range(count)]
         if not all(part.any() for part in chosen):
             return []
@@ -296,12 +311,7 @@ def number_requests(
     if not collector.length:
         raise TraceError(f"not one of {asked:,} requests is for a sampled object", None, "sample more, or not at all")
     columns = collector.columns()
-    if "ttl" in columns and "time" not in columns:
-        raise TraceError(
-            "the trace has times to live and no times, so that nothing can tell when they are over",
-            None,
-            "name the column of the times, or leave out the times to live",
-        )
+    _check_ttl(columns)
     return Requests(
         **columns,
         keys=numbering.keys[: numbering.known].copy(),
@@ -311,6 +321,128 @@ def number_requests(
     )
 
 
+def _check_ttl(columns: Iterable[str]) -> None:
+    if "ttl" in columns and "time" not in columns:
+        raise TraceError(
+            "the trace has times to live and no times, so that nothing can tell when they are over",
+            None,
+            "name the column of the times, or leave out the times to live",
+        )
+
+
+class _Arriving:
+    """A column of requests that are still being read: what is asked for is read first."""
+
+    def __init__(self, arrival: _Arrival, name: str, length: int) -> None:
+        self.arrival, self.name, self.length = arrival, name, length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, part: Any) -> NDArray[Any]:
+        self.arrival.reach(part.indices(self.length)[1] if isinstance(part, slice) else self.length)
+        made: NDArray[Any] = self.arrival.held(self.name)[part]
+        return made
+
+
+class _Arrival:
+    """Numbers a trace as far as a replay has come, and keeps what was numbered for the replays after it.
+
+    What the trace said of itself before is checked as it is read: a loop has room for the objects that were told.
+    """
+
+    def __init__(self, trace: Source, columns: list[str], told: dict[str, Any], most: int) -> None:
+        self.name, self.told = trace.name, told
+        self.requests: int = trace.records or 0
+        self.done = self.footprint = 0
+        self._chunks = trace.chunks(PIECE)
+        self._numbering, self._lock = _Numbering(), Lock()
+        self._failed: Exception | None = None
+        words = sum(np.dtype(COLUMNS[name]).itemsize for name in columns)
+        self.folder = _Scratch() if words * self.requests > most else None
+        self._columns: dict[str, Column] = {}
+        for name in columns:
+            if self.folder is None:
+                self._columns[name] = np.empty(self.requests, COLUMNS[name])
+            else:
+                self._columns[name] = _FileColumn(self.folder.path / name, COLUMNS[name], self.requests)
+
+    def held(self, name: str) -> Column:
+        return self._numbering.keys[: self._numbering.known] if name == "keys" else self._columns[name]
+
+    def reach(self, end: int) -> None:
+        """Read on until so many requests are numbered."""
+        if end <= self.done:
+            return
+        with self._lock:
+            if self._failed is not None:
+                raise self._failed
+            try:
+                while self.done < end:
+                    self._take(next(self._chunks, None))
+                if self.done == self.requests and next(self._chunks, None) is not None:
+                    raise self._damaged(f"{self.requests:,} requests")
+            except Exception as error:
+                self._failed = error
+                raise
+
+    def _take(self, chunk: dict[str, NDArray[Any]] | None) -> None:
+        if chunk is None or self.done + len(chunk["id"]) > self.requests:
+            raise self._damaged(f"{self.requests:,} requests")
+        key = np.ascontiguousarray(chunk["id"], np.uint64)
+        part, before = slice(self.done, self.done + len(key)), self._numbering.known
+        ids = np.empty(len(key), np.int32)
+        self._numbering.turn(key, ids)
+        if self._numbering.known > self.told["objects"]:
+            raise self._damaged(f"{self.told['objects']:,} objects")
+        for name, (least, most) in self.told["ranges"].items():
+            if chunk[name].min() < least or chunk[name].max() > most:
+                raise self._damaged(f"a {name} of {least:,} to {most:,}")
+        if "size" in chunk:
+            self.footprint += int(kernels.first_bytes(ids, chunk["size"], before))
+        for name, column in self._columns.items():
+            values = ids if name == "ids" else chunk[name]
+            if isinstance(column, _FileColumn):
+                with column.path.open("ab") as file:
+                    np.ascontiguousarray(values, column.dtype).tofile(file)
+            else:
+                column[part] = values
+        if part.stop == self.requests:
+            if self._numbering.known != self.told["objects"]:
+                raise self._damaged(f"{self.told['objects']:,} objects")
+            if "size" in chunk and self.footprint != self.told["footprint"]:
+                raise self._damaged(f"{self.told['footprint']:,} bytes in all different objects")
+        self.done = part.stop  # the last: another thread may read now what lies before
+
+    def _damaged(self, told: str) -> TraceError:
+        return TraceError(
+            f"{self.name} is damaged: its description tells of {told}, and its records are others",
+            None,
+            "copy or make the file again; nothing in it can be trusted",
+        )
+
+
+def begin_requests(trace: Source, *, times: bool = True, in_memory: int = IN_MEMORY) -> Requests | None:
+    """The requests of a whole trace, numbered while the first replay goes through them; None where none can say how.
+
+    A policy must know before the first request how many objects there are and how small they can be, so this takes a
+    trace whose ``outline`` tells that, as stored traces do (`tiersim.traces.outline`). Otherwise as `number_requests`,
+    with the same result.
+    """
+    told: dict[str, Any] = getattr(trace, "outline", {})
+    if "objects" not in told:
+        return None
+    said = [name for name, limits in told["ranges"].items() if limits != [DEFAULTS[name]] * 2]
+    if not times and "ttl" not in told["ranges"]:
+        said = [name for name in said if name != "time"]
+    _check_ttl(said)
+    arrival = _Arrival(trace, ["ids", *said], told, in_memory)
+    columns: dict[str, Any] = {name: _Arriving(arrival, name, arrival.requests) for name in ("ids", *said)}
+    kept = {"least": told["ranges"]["size"][0], "footprint": told["footprint"]} if "size" in said else {}
+    keys = _Arriving(arrival, "keys", told["objects"])
+    return Requests(**columns, keys=keys, asked=arrival.requests, folder=arrival.folder, kept=kept)
+
+
 class Source(Protocol):
     """What a trace must offer to be prepared (`tiersim.traces.Trace` does)."""
 
@@ -318,6 +450,8 @@ class Source(Protocol):
     def name(self) -> str: ...
     @property
     def fingerprint(self) -> str: ...
+    @property
+    def records(self) -> int | None: ...
     def chunks(
         self, records: int = ..., skip: int = ..., limit: int | None = ...
     ) -> Iterator[dict[str, NDArray[Any]]]: ...

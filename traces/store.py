@@ -1,6 +1,7 @@
 """Traces at rest: Parquet files that say themselves what they hold.
 
-The entry ``tiersim`` of the file's metadata is JSON: schema, version, units, provenance, instructions, counts by kind.
+The entry ``tiersim`` of the file's metadata is JSON: schema, version, units, provenance, instructions, counts by kind,
+``content`` (the sha256 of the columns' values) and ``outline`` (`tiersim.traces.outline`).
 A column with a list a record is a list column, one of text a string column. Equal records give equal bytes, however
 they were cut into chunks; every page has a checksum.
 """
@@ -22,9 +23,11 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from tiersim._base.errors import TraceError
 from tiersim.traces.chunks import length, rechunk, window
+from tiersim.traces.outline import outline_of
 from tiersim.traces.ragged import Ragged
 from tiersim.traces.schema import ACCESS, SCHEMAS, Chunk, Column, Schema
 from tiersim.traces.trace import CHUNK, Trace
@@ -59,6 +62,8 @@ class Writer:
         self.records = 0
         self._kinds = np.zeros(len(schema.kinds), np.int64)
         self._gaps = 0
+        self._outline = outline_of(schema)
+        self._content = hashlib.sha256()
         self._level = level
         self._names: tuple[str, ...] = ()
         self._held: list[Chunk] = []
@@ -91,6 +96,7 @@ class Writer:
         self._kinds += self.schema.tally(made)
         if "gap" in made:
             self._gaps += int(made["gap"].sum(dtype=np.uint64))
+        self._outline.add(made)
         self._held.append(made)
         rows = _rows_of(self.schema)
         if sum(map(length, self._held)) >= rows:
@@ -112,6 +118,9 @@ class Writer:
                     write_page_checksum=True,
                     store_schema=False,
                 )
+            for name in self._names:
+                for values in _parts(chunk[name]):
+                    self._content.update(values.data)
             wanted = self._file.schema
             table = pa.table([_array(chunk[name], wanted.field(name).type) for name in wanted.names], schema=wanted)
             self._file.write_table(table, row_group_size=_rows_of(self.schema))
@@ -136,6 +145,8 @@ class Writer:
             "kinds": {name: int(count) for name, count in zip(self.schema.kinds, self._kinds, strict=True)},
             "instructions": self._gaps + self.tail_instructions,
             "tail_instructions": self.tail_instructions,
+            "outline": self._outline.told(),
+            "content": self._content.hexdigest(),
             "provenance": self.provenance,
         }
 
@@ -174,7 +185,11 @@ class StoredTrace(Trace):
         self.instructions = facts["instructions"]
         self.kinds = {kind: facts["kinds"].get(kind, 0) for kind in SCHEMAS[self.schema].kinds}
         self.provenance = {**facts["provenance"], **(provenance or {})}
+        self.outline: dict[str, Any] = facts.get("outline", {})
+        if not fingerprint and "content" in facts:
+            fingerprint = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
         self._fingerprint = fingerprint
+        self._about = about
         self._columns = [c.name for c in SCHEMAS[self.schema].present(columns.names)]
         self._groups = [about.row_group(i).num_rows for i in range(about.num_row_groups)]
         wanted = [_field(column) for column in SCHEMAS[self.schema].present(columns.names)]
@@ -183,7 +198,10 @@ class StoredTrace(Trace):
 
     @property
     def fingerprint(self) -> str:
-        """The sha256 of the file that the records came from."""
+        """The sha256 of the file that the records came from; else of what the file says of itself, with its content's.
+
+        Older files do not tell the latter: then it is that of the whole file.
+        """
         return self._fingerprint or self._own_sha256
 
     @cached_property
@@ -204,7 +222,8 @@ class StoredTrace(Trace):
         for group in range(first, len(self._groups)):
             with (
                 self._reading(f"somewhere in records {starts[group]:,} to {starts[group + 1] - 1:,}"),
-                pq.ParquetFile(self.path, page_checksum_verification=True) as file,
+                # what stands at its end is known: to read that for every group would cost more the longer the file is
+                pq.ParquetFile(self.path, metadata=self._about, page_checksum_verification=True) as file,
             ):
                 for batch in file.iter_batches(min(records, ROW_GROUP), [group], self._columns):
                     yield {name: _numbers(batch.column(name)) for name in self._columns}
@@ -243,6 +262,14 @@ class StoredTrace(Trace):
 def _rows_of(schema: Schema) -> int:
     """The records of a row group."""
     return max(1, ROW_GROUP // LISTED) if schema.ragged else ROW_GROUP
+
+
+def _parts(held: Any) -> tuple[NDArray[Any], ...]:
+    """The values of a column as flat arrays."""
+    if not isinstance(held, Ragged):
+        return (np.ascontiguousarray(held),)
+    begin, end = held.offsets[[0, -1]]
+    return held.counts, np.ascontiguousarray(held.values[begin:end])
 
 
 def _field(column: Column) -> pa.Field:

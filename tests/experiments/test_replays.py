@@ -15,10 +15,14 @@ from tests.oracles.object_requests import scans_and_favourites
 from tiersim._base.errors import AuditError, PolicyError, StudyError, TraceError
 from tiersim._base.registry import build
 from tiersim.cli import main
+from tiersim.experiments import replays
 from tiersim.experiments.miss_ratio_curve import miss_ratio_curve
+from tiersim.experiments.progress import Bar
 from tiersim.experiments.replays import ask_why, names_in, parse_policy, replay
 from tiersim.sim.object_replay import replay_objects
 from tiersim.sim.requests import number_requests, requests_from
+from tiersim.traces.schema import OBJECT
+from tiersim.traces.store import StoredTrace, Writer
 
 STREAM = scans_and_favourites(20_000, 5, objects=800)
 SIZED = {"size": (STREAM % np.uint64(50)).astype(np.int64) + 1}
@@ -371,3 +375,53 @@ def test_each_mistake_is_one_message(
     assert err.startswith("error: ")
     assert "Traceback" not in err
     assert told.replace("FILE_NAME", file.name) in err
+
+
+@pytest.mark.parametrize("sized", [True, False])
+def test_a_stored_trace_gives_the_same_as_its_requests(
+    tmp_path: Path, sized: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is numbered while the first policy replays it, where its requests are numbered before."""
+    path = tmp_path / "t.parquet"
+    with Writer(path, schema=OBJECT) as out:
+        out.append({"id": STREAM, "time": np.arange(len(STREAM)), **(SIZED if sized else {})})
+    monkeypatch.setattr(replays, "_numbered", lambda *_, **__: pytest.fail("this was numbered before"))
+    names = ["lru", "s3-fifo", "w-tinylfu", "mq", "lfu", "random"]
+    for sizes, workers in (("10%,500obj", 2), ("1000obj", 1)):
+        begun = replay(path, names, sizes, warm_up="10%", windows=3, workers=workers)
+        whole = replay(
+            requests_from(STREAM, time=np.arange(len(STREAM)), **(SIZED if sized else {})),
+            names,
+            sizes,
+            warm_up="10%",
+            windows=3,
+        )
+        assert begun.rows == whole.rows
+        assert begun.rows
+        assert (begun.windows, begun.skipped) == (whole.windows, whole.skipped)
+
+
+def test_a_replay_begins_before_the_trace_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "t.parquet"
+    with Writer(path, schema=OBJECT) as out:
+        for _ in range(3):
+            out.append({"id": np.arange(1 << 20, dtype=np.uint64)})
+    read: list[int] = []
+    replayed: list[int] = []
+
+    def counted(*given: Any, **named: Any) -> Any:
+        for chunk in _chunks(*given, **named):
+            read.append(len(chunk["id"]))
+            yield chunk
+
+    def progress(_: Bar, count: int) -> None:
+        if not replayed:
+            assert sum(read) == 1 << 20
+        replayed.append(count)
+
+    _chunks = StoredTrace.chunks
+    monkeypatch.setattr(StoredTrace, "chunks", counted)
+    monkeypatch.setattr(Bar, "add", progress)
+    replay(path, "lru", "10%")
+    assert sum(read) == 3 << 20
+    assert sum(replayed) == 2 * 3 << 20  # and Belady's

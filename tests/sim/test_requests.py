@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,8 +13,17 @@ from hypothesis import strategies as st
 from tiersim._base.errors import TraceError
 from tiersim._base.registry import build
 from tiersim.sim.object_replay import replay_objects
-from tiersim.sim.requests import NEVER, Requests, number_requests, prepare_requests, requests_from
+from tiersim.sim.requests import (
+    NEVER,
+    Requests,
+    begin_requests,
+    number_requests,
+    prepare_requests,
+    requests_from,
+)
 from tiersim.traces import load_trace
+from tiersim.traces.schema import OBJECT
+from tiersim.traces.store import StoredTrace, Writer
 
 U64 = st.integers(0, 2**64 - 1)
 
@@ -107,3 +119,85 @@ def test_prepared_once_read_in_pieces() -> None:
     for made in (first, again):
         assert (made.ids[:] == plain.ids).all()
         assert (made.keys == plain.keys).all()
+
+
+def stored(path: Path, chunk: dict[str, Any]) -> StoredTrace:
+    with Writer(path, schema=OBJECT) as out:
+        out.append(chunk)
+    return StoredTrace(path)
+
+
+def requests(count: int, seed: int) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    return {
+        "id": rng.integers(0, count // 10, count).astype(np.uint64),
+        "size": rng.integers(3, 99, count),
+        "time": np.arange(count),
+        "op": np.zeros(count, np.uint8),
+        "tenant": rng.integers(0, 3, count).astype(np.uint32),
+    }
+
+
+@pytest.mark.parametrize("in_memory", [1 << 30, 1000])
+@pytest.mark.parametrize("times", [True, False])
+def test_a_stored_trace_is_numbered_while_it_is_replayed(tmp_path: Path, in_memory: int, times: bool) -> None:
+    trace = stored(tmp_path / "t.parquet", requests(200_000, 7))
+    whole = number_requests(trace.chunks(), times=times)
+    begun = begin_requests(trace, times=times, in_memory=in_memory)
+    assert begun is not None
+    assert (len(begun), begun.objects, begun.least) == (len(whole), whole.objects, whole.least)
+    assert begun.footprint == whole.footprint
+    assert begun.without_sizes().footprint == whole.objects
+    for name in ("size", "time", "op", "ttl", "tenant", "cost"):
+        assert (getattr(begun, name) is None) == (getattr(whole, name) is None), name
+    assert begun.ids.arrival.done == 0  # nothing was read yet
+    assert (begun.ids[10:20] == whole.ids[10:20]).all()
+    assert 20 <= begun.ids.arrival.done < len(whole)
+    lru = build("object-replacement", "lru")
+    assert replay_objects(lru, 5000, begun) == replay_objects(lru, 5000, whole)
+    assert (begun.next_use == whole.next_use).all()
+    assert (begun.keys[:] == whole.keys).all()
+    assert (begun.column("size")[5:] == whole.column("size")[5:]).all()
+
+
+def test_what_cannot_be_told_before_is_numbered_before(tmp_path: Path) -> None:
+    assert begin_requests(load_trace("generated/zipf-objects", requests=2000)) is None
+    trace = stored(tmp_path / "t.parquet", requests(1000, 7))
+    trace.outline = {}
+    assert begin_requests(trace) is None
+
+
+def test_times_to_live_without_times_are_told_at_once(tmp_path: Path) -> None:
+    trace = stored(tmp_path / "t.parquet", {"id": np.ones(9, np.uint64), "ttl": np.ones(9, np.int64)})
+    with pytest.raises(TraceError, match="times to live and no times"):
+        begin_requests(trace)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"objects": 99}, "99 objects"),
+        ({"objects": 101}, "101 objects"),
+        ({"footprint": 5}, "5 bytes in all different objects"),
+        ({"ranges": {"size": [4, 98]}}, "a size of 4 to 98"),
+        ({"ranges": {"size": [3, 97]}}, "a size of 3 to 97"),
+    ],
+)
+def test_a_description_that_is_wrong_is_found(tmp_path: Path, change: dict[str, Any], what: str) -> None:
+    trace = stored(tmp_path / "t.parquet", requests(1000, 7) | {"id": np.arange(1000, dtype=np.uint64) % 100})
+    trace.outline = trace.outline | {"ranges": {"size": [3, 98]}} | change
+    begun = begin_requests(trace)
+    assert begun is not None
+    for _ in range(2):  # and again, for the next replay of the same requests
+        with pytest.raises(TraceError, match=what):
+            replay_objects(build("object-replacement", "lru"), 5000, begun)
+
+
+@pytest.mark.parametrize("records", [999, 1001])
+def test_another_number_of_requests_is_found(tmp_path: Path, records: int) -> None:
+    trace = stored(tmp_path / "t.parquet", requests(1000, 7))
+    trace.records = records
+    begun = begin_requests(trace)
+    assert begun is not None
+    with pytest.raises(TraceError, match=f"tells of {records:,} requests"):
+        begun.next_use  # noqa: B018

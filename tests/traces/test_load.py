@@ -16,7 +16,7 @@ import tiersim.traces
 from tiersim._base.errors import StudyError, TraceError
 from tiersim.traces import Writer, load_trace, trace_names
 from tiersim.traces.readers import lackey
-from tiersim.traces.store import sha256_of
+from tiersim.traces.store import StoredTrace, sha256_of
 
 LINES = b"".join(b"I  00001000,4\n L %08x,8\n" % (i * 64) for i in range(1000))
 
@@ -75,7 +75,7 @@ def test_our_own_parquet_whatever_the_name(tmp_path: Path, cache: Path) -> None:
     kept = stored(cache)
     trace = load_trace(tmp_path / "own.txt")
     assert trace.records == 1000
-    assert trace.fingerprint == sha256_of(tmp_path / "own.txt")
+    assert trace.fingerprint == StoredTrace(tmp_path / "own.txt").fingerprint
     assert stored(cache) == kept
     with pytest.raises(StudyError, match="takes no option 'fetches'"):
         load_trace(tmp_path / "own.txt", fetches=True)

@@ -22,6 +22,7 @@ from pathlib import Path
 from tiersim._base.errors import CaptureError
 from tiersim.traces.capture import capture_memory
 from tiersim.traces.catalogue import BUNDLED, Bundled, bundled
+from tiersim.traces.store import sha256_of
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
 ENVIRONMENT = {"HOME": "/nonexistent", "LC_ALL": "C", "PATH": "/usr/bin:/bin"}  # lies on the stack: part of the recipe
@@ -121,7 +122,7 @@ def make(recipe: Recipe, folder: Path) -> tuple[Bundled, Path]:
     entry = Bundled(
         name=recipe.name,
         file=out.name,
-        sha256=trace.fingerprint,
+        sha256=sha256_of(out),
         records=trace.records,
         instructions=trace.instructions,
         about=recipe.about,
