@@ -34,11 +34,13 @@ docs: $(VENV)/installed ## the documentation, strictly
 bench: $(VENV)/installed ## speed, as ratios measured in one run
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/objects.py
+	$(BIN)/python benchmarks/engine.py
 
 verify-full: test docs ## everything that is slow as well
 	$(BIN)/python -m pytest -q -m slow
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/objects.py
+	$(BIN)/python benchmarks/engine.py
 
 captures: $(VENV)/installed ## make the bundled captures again (needs valgrind, gcc, sqlite3)
 	$(BIN)/python -m tiersim.traces.captured.make
