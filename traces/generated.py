@@ -23,8 +23,8 @@ BLOCK = 1 << 16  # records made at a time: what is computed on the way stays in 
 class Maker(Protocol):
     """What makes records by rule.
 
-    The class attribute ``schema`` names their schema, ``access`` without it; ``uses`` the modules, beyond those of its
-    classes, that the records depend on.
+    The class attribute ``schema`` names their schema, ``access`` without it; ``uses``, of the class and of those it
+    derives from, the modules beyond theirs that the records depend on. ``inputs`` says what is in files that it reads.
     """
 
     @property
@@ -49,7 +49,9 @@ class GeneratedTrace(Trace):
         self.kinds = {}  # not known before it is made; never a fetch
         self.generator = generator
         self.provenance = {"generator": dump(generator)}
-        uses: tuple[str, ...] = getattr(generator, "uses", ())
+        if inputs := getattr(generator, "inputs", {}):
+            self.provenance["inputs"] = inputs
+        uses = [name for cls in type(generator).__mro__ for name in vars(cls).get("uses", ())]
         self._fingerprint = hashlib.sha256(
             json.dumps([self.provenance, code_hash(type(generator), counter.__name__, *uses)], sort_keys=True).encode()
         ).hexdigest()

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tiersim._base.errors import StudyError
 from tiersim._base.registry import index, load
 from tiersim.traces import Trace, load_trace
+from tiersim.traces.generators import counter, exact, zipf
 from tiersim.traces.generators.base import BASE, Generator
 from tiersim.traces.generators.counter import shuffled
 from tiersim.traces.schema import ACCESS, STORE
@@ -140,6 +141,49 @@ def test_a_shuffle_is_a_bijection(size: int, seed: int) -> None:
 def test_shuffles_differ() -> None:
     made = [tuple(shuffled(np.arange(100, dtype=np.uint64), 100, seed).tolist()) for seed in range(20)]
     assert all(a != b for a, b in itertools.combinations(made, 2))
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**40), st.integers(-20, 100), st.integers(0, 2**64 - 2), st.integers(1, 2**32))
+def test_words_in_loops_are_those_of_arrays(seed: int, stream: int, place: int, size: int) -> None:
+    (drawn,) = counter.draw(seed, stream, np.array([place], np.uint64))
+    word = exact.word(exact.root(seed), stream, np.uint64(place))
+    assert word == drawn
+    assert exact.part(np.uint64(word), size) == counter.below(np.array([drawn]), size)[0]
+    assert exact.real(np.uint64(word)) == counter.share(np.array([drawn]))[0]
+    image = shuffled(np.array([place % size], np.uint64), size, seed)[0]
+    assert exact.image(np.uint64(place % size), size, counter.shuffle_keys(size, seed)) == image
+
+
+@settings(deadline=None)
+@given(st.floats(-700, 700), st.floats(1e-300, 1e300), st.floats(-0.999, 1e12))
+def test_functions_are_right(x: float, positive: float, beyond: float) -> None:
+    close = {"rel_tol": 2e-15, "abs_tol": 0.0}
+    assert math.isclose(exact.exp(x), math.exp(x), **close)
+    assert math.isclose(exact.expm1(x), math.expm1(x), **close)
+    assert math.isclose(exact.log(positive), math.log(positive), **close)
+    assert math.isclose(exact.log1p(beyond), math.log1p(beyond), **close)
+
+
+@settings(deadline=None)
+@given(st.floats(-700, 700), st.floats(1e-300, 1e300))
+def test_compiled_functions_round_as_the_interpreter_does(x: float, positive: float) -> None:
+    """Which multiplies and adds in two steps: so no machine may do it in one, and all get the same bits."""
+    assert exact.exp(x) == exact.exp.py_func(x)  # type: ignore[attr-defined]
+    assert exact.log(positive) == exact.log.py_func(positive)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("skew", [0.0, 0.9, 1.0, 2.5])
+def test_several_draws_at_once_are_those_of_one_by_one(skew: float) -> None:
+    index, keys = np.arange(2000, dtype=np.uint64), counter.shuffle_keys(1000, 3)
+    made = []
+    for step in (2000, 1):  # a loop of one round is never made of several at once
+        out = np.empty(2000), np.empty(2000), np.empty(2000, np.uint64)
+        for at in range(0, 2000, step):
+            part = [column[at : at + step] for column in (index, *out)]
+            zipf._places(part[0], exact.root(3), skew, 1000, keys, np.uint64(64), *part[1:])
+        made.append([column.tolist() for column in out])
+    assert made[0] == made[1]
 
 
 @pytest.mark.parametrize(

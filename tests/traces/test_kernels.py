@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import bisect
+import heapq
 import itertools
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,11 +16,12 @@ from hypothesis import strategies as st
 
 from tiersim._base.errors import StudyError
 from tiersim._base.registry import index, load
-from tiersim.traces import Trace, load_trace
+from tiersim.traces import Trace, graphs, load_trace
 from tiersim.traces.foreign import configured
-from tiersim.traces.generators import kernels
+from tiersim.traces.generators import kernels, tape
 from tiersim.traces.generators.counter import below, draw, share
-from tiersim.traces.generators.kernels import Graph, Kernel, Running, kronecker
+from tiersim.traces.generators.kernels import Graph, Kernel, Program, Running
+from tiersim.traces.graphs import kronecker
 from tiersim.traces.schema import ACCESS, LOAD, STORE
 
 NAMES = sorted(name for name in index("generator") if issubclass(load("generator", name), Kernel))
@@ -29,6 +31,7 @@ SMALL: dict[str, dict[str, Any]] = {name: {"scale": 5, "degree": 4} for name in 
     "gups": {"footprint": 4096},
     "hash-lookup": {"nuclides": 40, "points": 50, "bins": 7},
     "kmer-count": {"genome": 200, "read": 20, "kmer": 3},
+    "xs-lookup": {"nuclides": 40, "points": 50},
 }
 Touch = tuple[int, int, int]  # which array, which element, load or store
 Rows = list[list[int]]
@@ -163,6 +166,55 @@ def plain_triangles(made: Any) -> Iterator[Touch]:
         assert found == wanted
 
 
+def plain_colouring(made: Any) -> Iterator[Touch]:
+    rows = rows_of(made)
+    at = places_of(rows)
+    while True:
+        yield from ((2, u, STORE) for u in range(len(rows)))
+        colour: dict[int, int] = {}
+        for u, held in enumerate(rows):
+            yield from around(rows, u)
+            taken = []
+            for e, v in enumerate(held, at[u]):
+                yield from ((1, e, LOAD), (2, v, LOAD))
+                if v in colour:
+                    taken.append(colour[v])
+                    yield (3, colour[v], STORE)
+            colour[u] = next(free for free in itertools.count() if free not in taken)
+            yield from ((3, tried, LOAD) for tried in range(colour[u] + 1))
+            yield (2, u, STORE)
+
+
+def plain_betweenness(made: Any) -> Iterator[Touch]:
+    rows = rows_of(made)
+    at = places_of(rows)
+    for source in itertools.cycle(made.sources().tolist()):
+        for u in range(len(rows)):
+            yield from ((2, u, STORE), (3, u, STORE), (4, u, STORE))
+        yield from ((2, source, STORE), (3, source, STORE), (6, 0, STORE))
+        depth, queue = {source: 0}, [source]
+        for place, u in enumerate(queue):
+            yield from ((6, place, LOAD), (2, u, LOAD), (3, u, LOAD))
+            yield from around(rows, u)
+            for e, v in enumerate(rows[u], at[u]):
+                yield from ((1, e, LOAD), (2, v, LOAD))
+                if v not in depth:
+                    depth[v] = depth[u] + 1
+                    yield from ((2, v, STORE), (6, len(queue), STORE))
+                    queue.append(v)
+                if depth[v] > depth[u]:
+                    yield from ((3, v, LOAD), (3, v, STORE))
+        for place, u in reversed(list(enumerate(queue))):
+            yield from ((6, place, LOAD), (2, u, LOAD), (3, u, LOAD), (4, u, LOAD))
+            yield from around(rows, u)
+            for e, v in enumerate(rows[u], at[u]):
+                yield from ((1, e, LOAD), (2, v, LOAD))
+                if depth[v] < depth[u]:
+                    yield from ((3, v, LOAD), (4, v, LOAD), (4, v, STORE))
+            if u != source:
+                yield from ((5, u, LOAD), (5, u, STORE))
+
+
 def plain_gups(made: Any) -> Iterator[Touch]:
     for update in itertools.count():
         (word,) = below(draw(made.seed, 1, np.array([update], np.uint64)), made.footprint // 8).tolist()
@@ -196,21 +248,11 @@ def plain_kmers(made: Any) -> Iterator[Touch]:
     raise AssertionError("more reads were asked for")
 
 
-def plain_lookups(made: Any) -> Iterator[Touch]:
-    count = made.nuclides * made.points
-    drawn = share(draw(made.seed, 22, np.arange(count, dtype=np.uint64))).tolist()
-    grids = [sorted(drawn[at : at + made.points]) for at in range(0, count, made.points)]
-    members = []
-    for place, held in enumerate((34, 5, 4, 4, 27, 21, 21, 21, 21, 21, 9, 9)):
-        at = np.arange(place * made.nuclides, (place + 1) * made.nuclides, dtype=np.uint64)
-        order = draw(made.seed, 21, at).tolist()
-        members.append(sorted(range(made.nuclides), key=order.__getitem__)[:held])
-    often = np.cumsum([0.140, 0.052, 0.275, 0.134, 0.154, 0.064, 0.066, 0.055, 0.008, 0.015, 0.025, 0.013]).tolist()
-    number = np.arange(5000, dtype=np.uint64)
-    for energy, chosen in zip(share(draw(made.seed, 19, number)).tolist(), share(draw(made.seed, 20, number)).tolist()):
-        material = bisect.bisect_right(often, chosen * often[-1])
+def plain_hashed(made: Any) -> Iterator[Touch]:
+    grids, asked = neutrons(made)
+    for energy, material, members in asked:
         slot = int(energy * made.bins)
-        for j, nuclide in enumerate(members[material]):
+        for j, nuclide in enumerate(members):
             grid = grids[nuclide]
             yield from ((0, material * 34 + j, LOAD), (1, material * 34 + j, LOAD))
             bound = []
@@ -224,6 +266,40 @@ def plain_lookups(made: Any) -> Iterator[Touch]:
                 low, high = (low, middle) if grid[middle] > energy else (middle, high)
             assert grid[low] <= energy < grid[low + 1] or low in (0, made.points - 2)
             yield from ((3, nuclide * made.points + low, LOAD), (3, nuclide * made.points + low + 1, LOAD))
+
+
+def plain_unionised(made: Any) -> Iterator[Touch]:
+    grids, asked = neutrons(made)
+    union = sorted(energy for grid in grids for energy in grid)
+    for energy, material, members in asked:
+        low, high = 0, len(union)
+        while high - low > 1:
+            middle = (low + high) // 2
+            yield (0, middle, LOAD)
+            low, high = (low, middle) if union[middle] > energy else (middle, high)
+        for j, nuclide in enumerate(members):
+            # what the index of a real program says: the last point that is not above the energy found
+            last = max(bisect.bisect_right(grids[nuclide], union[low]) - 1, 0)
+            point = nuclide * made.points + min(last, made.points - 2)
+            yield from ((1, material * 34 + j, LOAD), (2, material * 34 + j, LOAD))
+            yield from ((3, low * made.nuclides + nuclide, LOAD), (4, point, LOAD), (4, point + 1, LOAD))
+
+
+def neutrons(made: Any) -> tuple[list[list[float]], Iterator[tuple[float, int, list[int]]]]:
+    """The grids of the nuclides; and of each look-up the energy, the material, and the nuclides of that."""
+    count = made.nuclides * made.points
+    drawn = share(draw(made.seed, 22, np.arange(count, dtype=np.uint64))).tolist()
+    grids = [sorted(drawn[at : at + made.points]) for at in range(0, count, made.points)]
+    members = []
+    for place, held in enumerate((34, 5, 4, 4, 27, 21, 21, 21, 21, 21, 9, 9)):
+        at = np.arange(place * made.nuclides, (place + 1) * made.nuclides, dtype=np.uint64)
+        order = draw(made.seed, 21, at).tolist()
+        members.append(sorted(range(made.nuclides), key=order.__getitem__)[:held])
+    often = np.cumsum([0.140, 0.052, 0.275, 0.134, 0.154, 0.064, 0.066, 0.055, 0.008, 0.015, 0.025, 0.013]).tolist()
+    number = np.arange(5000, dtype=np.uint64)
+    energies = share(draw(made.seed, 19, number)).tolist()
+    materials = [bisect.bisect_right(often, x * often[-1]) for x in share(draw(made.seed, 20, number)).tolist()]
+    return grids, ((energy, material, members[material]) for energy, material in zip(energies, materials))
 
 
 def plain_embeddings(made: Any) -> Iterator[tuple[int, int, int]]:
@@ -258,15 +334,18 @@ def slots_of(genome: int) -> int:
 
 
 PLAIN: dict[str, Callable[[Any], Iterator[Touch]]] = {
+    "betweenness": plain_betweenness,
     "bfs": plain_bfs,
     "connected-components": plain_components,
     "embedding-lookup": plain_embeddings,
+    "graph-colouring": plain_colouring,
     "gups": plain_gups,
-    "hash-lookup": plain_lookups,
+    "hash-lookup": plain_hashed,
     "kmer-count": plain_kmers,
     "pagerank": plain_pagerank,
     "sssp": plain_sssp,
     "triangle-count": plain_triangles,
+    "xs-lookup": plain_unionised,
 }
 
 
@@ -276,13 +355,19 @@ def arrays(name: str, made: Any) -> list[tuple[int, int]]:
         return [(made.footprint // 8, 8)]
     if name == "kmer-count":
         return [(made.genome, 1), (slots_of(made.genome), 8), (slots_of(made.genome), 4)]
-    if name == "hash-lookup":
-        return [(12 * 34, 4), (12 * 34, 8), ((made.bins + 1) * made.nuclides, 4), (made.nuclides * made.points, 48)]
-    vertices, edges = 1 << made.scale, len(made.rows[1])
+    if name in ("hash-lookup", "xs-lookup"):
+        count = made.nuclides * made.points
+        materials, table = [(12 * 34, 4), (12 * 34, 8)], (count, 48)
+        if name == "hash-lookup":
+            return [*materials, ((made.bins + 1) * made.nuclides, 4), table]
+        return [(count, 8), *materials, (count * made.nuclides, 4), table]
+    vertices, edges = len(made.rows[0]) - 1, len(made.rows[1])
     more = {
+        "betweenness": [(vertices, 4), *[(vertices, 8)] * 3, (vertices, 4)],
         "bfs": [(vertices, 4)] * 2,
         "pagerank": [(vertices, 4)] * 2,
         "connected-components": [(vertices, 4)],
+        "graph-colouring": [(vertices, 4), (made.widest + 1, 4)],
         "sssp": [(edges, 4), (vertices, 4), (vertices, 1), (vertices, 4)],
         "triangle-count": [],
     }
@@ -305,7 +390,7 @@ def columns(trace: Trace, **part: int) -> list[tuple[int, int, int]]:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("scale", [1, 2, 5, 7])
 def test_against_a_plain_version(name: str, scale: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "BLOCK", 700)
+    monkeypatch.setattr(tape, "BLOCK", 700)
     options = SMALL[name] | ({"scale": scale} if name in GRAPHS else {"seed": scale})
     count = 30_000
     made = configured("generator", name, options)
@@ -324,6 +409,152 @@ def test_against_a_plain_version(name: str, scale: int, monkeypatch: pytest.Monk
         size = 8 if array > which else held[which][1]
         wanted.append((first[which] + element * held[which][1], size, kind))
     assert found == wanted
+
+
+def run(name: str, ends: Callable[[Program], bool], options: dict[str, Any] | None = None) -> tuple[Any, Program]:
+    """A kernel as it is when it has run, in small steps, until it ends."""
+    made = configured("generator", name, options or SMALL[name] | {"seed": 3})
+    program = made.program()
+    room = (
+        np.zeros(program.unit + 1, np.int64),
+        np.zeros(program.unit + 1, np.uint16),
+        np.zeros(program.unit + 1, np.uint8),
+    )
+    for _ in range(100_000):
+        program.step(room, 1)
+        if ends(program):
+            return made, program
+    raise AssertionError(f"{name} does not end")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_bfs_finds_the_shortest_ways(seed: int) -> None:
+    made, program = run("bfs", lambda p: p.cursor[0] == 1 and p.cursor[1] == p.cursor[2], SMALL["bfs"] | {"seed": seed})
+    source = int(made.sources()[0])
+    far = ways(rows_of(made), source)[0]
+    parent = program.arrays[2].tolist()
+    assert parent[source] == source
+    for v, up in enumerate(parent):
+        assert (up >= 0) == (v in far)
+        assert v == source or up < 0 or (far[v] == far[up] + 1 and v in rows_of(made)[up])
+
+
+def test_sssp_finds_what_dijkstra_does() -> None:
+    made, program = run("sssp", lambda p: p.cursor[0] == 1 and p.cursor[3] == 0)
+    rows, weight = rows_of(made), program.arrays[2].tolist()
+    at = places_of(rows)
+    waiting, far = [(0, int(made.sources()[0]))], {}
+    while waiting:
+        length, u = heapq.heappop(waiting)
+        if u not in far:
+            far[u] = length
+            for e, v in enumerate(rows[u], at[u]):
+                heapq.heappush(waiting, (length + weight[e], v))
+    assert len(far) > 5
+    assert program.arrays[3].tolist() == [far.get(v, 2**31 - 1) for v in range(len(rows))]
+
+
+def test_components_are_named_by_their_smallest_vertex() -> None:
+    made, program = run(
+        "connected-components", lambda p: p.cursor.tolist() == [0, 0, 0], {"scale": 6, "degree": 1, "seed": 1}
+    )
+    rows = rows_of(made)
+    assert len(set(program.arrays[2].tolist())) > 1
+    assert program.arrays[2].tolist() == [min(ways(rows, u)[0]) for u in range(len(rows))]
+
+
+def test_pagerank_is_that_of_dense_matrices() -> None:
+    rounds = 4
+
+    def ends(program: Program) -> bool:
+        nonlocal rounds
+        rounds -= program.cursor.tolist() == [0, 0]
+        return not rounds
+
+    made, program = run("pagerank", ends)
+    rows = rows_of(made)
+    count = len(rows)
+    move = np.zeros((count, count))
+    for u, held in enumerate(rows):
+        move[held, u] = 1 / max(len(held), 1)
+    wanted = np.full(count, 1 / count)
+    for _ in range(4):
+        wanted = 0.15 / count + 0.85 * move @ wanted
+    assert program.arrays[2] == pytest.approx(wanted, rel=1e-5)
+    assert len(set(program.arrays[2].tolist())) > 5
+
+
+def test_triangles_are_as_many_as_a_matrix_says() -> None:
+    made, program = run("triangle-count", lambda p: p.cursor[1] == len(p.arrays[1]))
+    rows = rows_of(made)
+    matrix = np.zeros((len(rows), len(rows)), int)
+    for u, held in enumerate(rows):
+        matrix[u, held] = 1
+    assert program.cursor[2] == np.trace(matrix @ matrix @ matrix) // 6 > 0
+
+
+@pytest.mark.parametrize("rounds", [1, 2])  # again with the marks of before
+def test_colours_are_the_first_that_are_free(rounds: int) -> None:
+    left = rounds
+
+    def ends(program: Program) -> bool:
+        nonlocal left
+        left -= program.cursor.tolist() == [0, 0]
+        return not left
+
+    made, program = run("graph-colouring", ends)
+    colour = program.arrays[2].tolist()
+    for u, held in enumerate(rows_of(made)):
+        before = {colour[v] for v in held if v < u}
+        assert colour[u] == min(set(range(len(held) + 1)) - before)
+        assert all(colour[u] != colour[v] for v in held)
+    assert max(colour) > 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_betweenness_is_that_of_its_definition(seed: int) -> None:
+    """For each source and each end, the share of the shortest ways that lead over a vertex."""
+    searches = 5
+    options = {"scale": 4, "degree": 2, "seed": seed}
+    made, program = run("betweenness", lambda p: p.cursor[3] == searches and p.cursor[0] == 0, options)
+    rows = rows_of(made)
+    every = [ways(rows, u) for u in range(len(rows))]
+    wanted = [0.0] * len(rows)
+    for source in made.sources()[:searches].tolist():
+        far, number = every[source]
+        for end, over in itertools.product(far, far):
+            on_the_way = (
+                over not in (source, end) and end in every[over][0] and far[over] + every[over][0][end] == far[end]
+            )
+            if on_the_way and end != source:
+                wanted[over] += number[over] * every[over][1][end] / number[end]
+    assert max(wanted) > 0
+    assert program.arrays[5] == pytest.approx(wanted)
+
+
+def test_kmers_are_counted() -> None:
+    made, program = run("kmer-count", lambda p: p.cursor.tolist() == [7, 0, 0])
+    text = program.arrays[0].tolist()
+    starts = below(draw(made.seed, 18, np.arange(7, dtype=np.uint64)), made.genome - made.read + 1).tolist()
+    places = [start + i for start in starts for i in range(made.read - made.kmer + 1)]
+    wanted = Counter(tuple(text[place : place + made.kmer]) for place in places)
+    keys, counts = program.arrays[1].tolist(), program.arrays[2].tolist()
+    letters = {key: tuple(key >> 2 * i & 3 for i in reversed(range(made.kmer))) for key in keys if key >= 0}
+    assert {letters[key]: count for key, count in zip(keys, counts) if key >= 0} == wanted
+
+
+def ways(rows: Rows, source: int) -> tuple[dict[int, int], dict[int, int]]:
+    """Of all that can be reached: how far it is, and how many shortest ways lead there."""
+    far, number = {source: 0}, Counter({source: 1})
+    queue = [source]
+    for u in queue:
+        for v in rows[u]:
+            if v not in far:
+                far[v] = far[u] + 1
+                queue.append(v)
+            if far[v] == far[u] + 1:
+                number[v] += number[u]
+    return far, number
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -345,7 +576,7 @@ def test_no_step_makes_more_than_there_is_room_for(name: str) -> None:
     program = configured("generator", name, SMALL[name]).program()
     room = program.unit + 100_000  # what is written is not checked, so that more must do no harm here
     made = np.zeros(room, np.int64), np.zeros(room, np.uint16), np.zeros(room, np.uint8)
-    held = [program.step(*made, 1) for _ in range(5000)]
+    held = [program.step(made, 1) for _ in range(5000)]
     assert 1 <= min(held) <= max(held) <= program.unit
 
 
@@ -366,7 +597,13 @@ def test_what_is_generated(name: str) -> None:
     [(name, change) for name in GRAPHS for change in ({"scale": 6}, {"degree": 5})]
     + [("embedding-lookup", {key: 7}) for key in ("tables", "rows", "row", "pooling", "batch")]
     + [("embedding-lookup", {"skew": 0})]
-    + [("hash-lookup", {"nuclides": 41}), ("hash-lookup", {"points": 60}), ("hash-lookup", {"bins": 8})]
+    + [
+        ("xs-lookup", {"nuclides": 41}),
+        ("xs-lookup", {"points": 60}),
+        ("hash-lookup", {"nuclides": 41}),
+        ("hash-lookup", {"points": 60}),
+        ("hash-lookup", {"bins": 8}),
+    ]
     + [("gups", {"footprint": 8192}), *(("kmer-count", {key: 30}) for key in ("read", "kmer", "genome"))],
 )
 def test_every_knob_changes_something(name: str, change: dict[str, int]) -> None:
@@ -404,7 +641,7 @@ def test_the_graph_has_hubs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert held.max() > 20 * held.mean()
     assert (held == 0).mean() > 0.1
     assert (kronecker(12, 16, 1)[0] != offsets).any()
-    monkeypatch.setattr(kernels, "PIECE", 1000)  # however it is drawn
+    monkeypatch.setattr(graphs, "PIECE", 1000)  # however it is drawn
     again = kronecker(12, 16, 0)
     assert (again[0] == offsets).all()
     assert (again[1] == neighbours).all()

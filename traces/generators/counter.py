@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["below", "draw", "mix", "share", "shuffled"]
+__all__ = ["below", "draw", "mix", "share", "shuffle_keys", "shuffled"]
 
 Words = NDArray[np.uint64]
 
@@ -44,13 +44,10 @@ def shuffled(places: Words, size: int, seed: int) -> Words:
     Rounds of odd multiplication and a half-width xor permute the next power of two; what falls outside is sent round
     again until it falls inside.
     """
-    bits = max(1, (size - 1).bit_length())
-    mask = np.uint64((1 << bits) - 1)
-    half = np.uint64((bits + 1) // 2)
-    keys = [(_key(seed, -1 - turn) | np.uint64(1), _key(seed, -9 - turn)) for turn in range(3)]
+    *keys, mask, half = shuffle_keys(size, seed)
 
     def step(x: Words) -> Words:
-        for odd, add in keys:
+        for odd, add in zip(keys[:3], keys[3:]):
             x = (x * odd + add) & mask
             x = x ^ (x >> half)
         return x
@@ -59,6 +56,14 @@ def shuffled(places: Words, size: int, seed: int) -> Words:
     while len(outside := np.flatnonzero(made >= size)):
         made[outside] = step(made[outside])
     return made
+
+
+def shuffle_keys(size: int, seed: int) -> Words:
+    """What a shuffle is made of: the three odd factors, what is added after each, a mask, and half its bits."""
+    bits = max(1, (size - 1).bit_length())
+    odd = [_key(seed, -1 - turn) | np.uint64(1) for turn in range(3)]
+    added = [_key(seed, -9 - turn) for turn in range(3)]
+    return np.array([*odd, *added, (1 << bits) - 1, (bits + 1) // 2], np.uint64)
 
 
 def _key(seed: int, stream: int) -> np.uint64:

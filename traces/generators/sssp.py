@@ -5,8 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from tiersim._base.registry import register
-from tiersim.traces.generators import kernels
-from tiersim.traces.generators.kernels import Graph, Ints, Program, Step
+from tiersim.traces.generators.exact import compiled
+from tiersim.traces.generators.kernels import (
+    Bytes,
+    Graph,
+    Ints,
+    Made,
+    Memory,
+    Program,
+    Vertices,
+    load,
+    row,
+    store,
+    weights,
+)
 
 
 @register("sssp", family="generator")
@@ -21,13 +33,73 @@ class Sssp(Graph):
         """The search before its first reference."""
         offsets, neighbours = self.rows
         count = len(offsets) - 1
-        weight = kernels.weights(self.seed, len(neighbours))
         distance, waiting, queue = np.zeros(count, np.int32), np.zeros(count, np.uint8), np.zeros(count, np.int32)
-        sources, cursor = self.sources(), np.zeros(5, np.int64)
+        weight, given = weights(self.seed, len(neighbours)), [self.sources()]
+        arrays = offsets, neighbours, weight, distance, waiting, queue
+        return Program(relax, *arrays, given=given, cursor=(0, 0, 0, 0, 0), unit=7 * self.widest + 8)
 
-        def step(first: Ints) -> Step:
-            return lambda *made: kernels.sssp(
-                offsets, neighbours, weight, distance, waiting, queue, sources, first, cursor, *made
-            )
 
-        return Program([offsets, neighbours, weight, distance, waiting, queue], 7 * self.widest + 8, step)
+@compiled
+def relax(
+    offsets: Ints,
+    neighbours: Vertices,
+    weight: Vertices,
+    distance: Vertices,
+    waiting: Bytes,
+    queue: Vertices,
+    sources: Ints,
+    memory: Memory,
+    cursor: Ints,
+    made: Made,
+    most: int,
+) -> int:
+    """Shortest paths by Bellman and Ford with a queue, a ring, of the vertices whose distance fell."""
+    offset_at, neighbour_at, weight_at, distance_at, waiting_at, queue_at = memory
+    phase, i, head, held, turn = cursor
+    n = len(distance)
+    k = 0
+    while k < most:
+        if phase == 0:
+            distance[i] = 2**31 - 1
+            k = store(made, k, distance_at, i)
+            i += 1
+            if i == n:
+                source = sources[turn % len(sources)]
+                turn += 1
+                distance[source] = 0
+                k = store(made, k, distance_at, source)
+                waiting[source] = 1
+                k = store(made, k, waiting_at, source)
+                queue[0] = source
+                k = store(made, k, queue_at, 0)
+                phase, head, held = 1, 0, 1
+        elif held == 0:
+            phase, i = 0, 0
+        else:
+            u = queue[head]
+            k = load(made, k, queue_at, head)
+            waiting[u] = 0
+            k = store(made, k, waiting_at, u)
+            far = distance[u]
+            k = load(made, k, distance_at, u)
+            k = row(made, k, offset_at, u)
+            head = (head + 1) % n
+            held -= 1
+            for e in range(offsets[u], offsets[u + 1]):
+                v = neighbours[e]
+                k = load(made, k, neighbour_at, e)
+                k = load(made, k, weight_at, e)
+                k = load(made, k, distance_at, v)
+                if far + weight[e] < distance[v]:
+                    distance[v] = far + weight[e]
+                    k = store(made, k, distance_at, v)
+                    k = load(made, k, waiting_at, v)
+                    if waiting[v] == 0:
+                        waiting[v] = 1
+                        k = store(made, k, waiting_at, v)
+                        place = (head + held) % n
+                        queue[place] = v
+                        k = store(made, k, queue_at, place)
+                        held += 1
+    cursor[0], cursor[1], cursor[2], cursor[3], cursor[4] = phase, i, head, held, turn
+    return k

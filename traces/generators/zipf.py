@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import math
+from typing import Annotated, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tiersim._base.params import Param
 from tiersim._base.registry import register
-from tiersim.traces.generators import counter
+from tiersim.traces.generators import counter, exact
 from tiersim.traces.generators.base import Generator
 from tiersim.traces.generators.counter import Words
+from tiersim.traces.generators.exact import compiled, exp, expm1, image, inlined, log, log1p, real, root, word
 
 FIRST_TRY = 16  # each further try of a record draws from the next stream
-Reals = NDArray[np.float64]
+FARTHEST = 1e18
+Reals: TypeAlias = NDArray[np.float64]
 
 
 @register("zipf", family="generator", paper="Hoermann and Derflinger, ACM TOMACS 6(3), 1996, doi:10.1145/235025.235029")
@@ -25,6 +28,8 @@ class Zipf(Generator):
     may be of any size.
     """
 
+    uses: ClassVar[tuple[str, ...]] = (exact.__name__,)
+
     skew: Annotated[float, Param("how unequal: 0 is uniform, 1 is Zipf's law", ge=0, le=8)] = 0.9
     grain: Annotated[int, Param("bytes between one possible place and the next", unit="bytes", ge=8)] = 64
 
@@ -34,37 +39,61 @@ class Zipf(Generator):
     def places(self, index: Words) -> Words:
         """The offset in bytes of each access, from the number of its record."""
         grains = self._grains(self.grain)
-        return counter.shuffled(self._ranks(index, grains), grains, self.seed) * np.uint64(self.grain)
+        made, areas, points = np.empty(len(index), np.uint64), np.empty(len(index)), np.empty(len(index))
+        keys = counter.shuffle_keys(grains, self.seed)
+        _places(index, root(self.seed), self.skew, grains, keys, np.uint64(self.grain), areas, points, made)
+        return made
 
-    def _ranks(self, index: Words, grains: int) -> Words:
-        """The rank of each record, 0 the most popular."""
-        first = self._area(np.array([1.5]))[0] - 1.0
-        last = self._area(np.array([grains + 0.5]))[0]
-        sure = 2.0 - self._at(self._area(np.array([2.5])) - 2.0**-self.skew)[0]
-        ranks = np.empty(len(index), np.uint64)
-        open_ = np.arange(len(index))
-        turn = FIRST_TRY
-        while len(open_):
-            u = last + counter.share(counter.draw(self.seed, turn, index[open_])) * (first - last)
-            x = self._at(u)
-            k = np.clip(np.floor(x + 0.5), 1.0, float(grains))
-            taken = (k - x <= sure) | (u >= self._area(k + 0.5) - k**-self.skew)
-            ranks[open_[taken]] = k[taken].astype(np.uint64) - np.uint64(1)
-            open_ = open_[~taken]
+
+@compiled
+def _places(
+    index: Words,
+    root: np.uint64,
+    skew: float,
+    grains: int,
+    keys: Words,
+    grain: np.uint64,
+    areas: Reals,
+    points: Reals,
+    made: Words,
+) -> None:
+    """Rejection-inversion: a point under t**-skew, drawn by its area, is under the bar of a rank or is drawn again."""
+    power = 1.0 - skew
+    most = _area(grains + 0.5, power)
+    span = _area(1.5, power) - 1.0 - most
+    sure = 2.0 - _at(_area(2.5, power) - exp(-skew * log(2.0)), power)
+    for i in range(len(index)):  # a loop of its own, so that the processor draws several at once
+        areas[i] = most + real(word(root, FIRST_TRY, index[i])) * span
+        points[i] = _at(areas[i], power)
+    for i in range(len(index)):
+        area, point, turn = areas[i], points[i], FIRST_TRY
+        while True:
+            rank = min(max(math.floor(point + 0.5), 1), grains)
+            if rank - point <= sure or _under(area, rank, power):
+                break
             turn += 1
-        return ranks
+            area = most + real(word(root, turn, index[i])) * span
+            point = _at(area, power)
+        made[i] = image(np.uint64(rank - 1), grains, keys) * grain
 
-    def _area(self, x: Reals) -> Reals:
-        """The integral of t**-skew from 1 to x."""
-        log = np.log(x)
-        power = (1.0 - self.skew) * log
-        small = np.abs(power) < 1e-8
-        return np.where(small, 1.0 + power / 2, np.expm1(power) / np.where(small, 1.0, power)) * log
 
-    def _at(self, area: Reals) -> Reals:
-        """The x up to which the integral has this area."""
-        power = np.maximum(area * (1.0 - self.skew), -1.0)
-        small = np.abs(power) < 1e-8
-        with np.errstate(divide="ignore"):  # the whole area of a steep law is reached at infinity, and clipped
-            slope = np.where(small, 1.0 - power / 2, np.log1p(power) / np.where(small, 1.0, power))
-        return np.exp(slope * area)
+@compiled
+def _under(area: float, rank: int, power: float) -> bool:
+    """Whether a point is under the bar of a rank; seldom asked, so that it must not slow down what is asked always."""
+    return area >= _area(rank + 0.5, power) - exp((power - 1.0) * log(float(rank)))
+
+
+@inlined
+def _area(x: float, power: float) -> float:
+    """The integral of t**(power - 1) from 1 to x."""
+    rise = log(x)
+    scaled = power * rise
+    return rise * (1.0 + scaled / 2 if abs(scaled) < 1e-8 else expm1(scaled) / scaled)
+
+
+@inlined
+def _at(area: float, power: float) -> float:
+    """The x up to which the integral has this area; of a steep law the whole of it is reached very far away."""
+    scaled = area * power
+    slope = log1p(scaled) / scaled if abs(scaled) >= 1e-8 else 1.0 - scaled / 2
+    return exp(area * slope) if scaled > -1.0 else FARTHEST
