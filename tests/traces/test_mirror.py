@@ -59,6 +59,7 @@ TABLES = {  # of text, of measured times, of edges; their facts stand in the tes
 }
 ROUTINGS = {  # of tokens to experts
     "moe_deepseek_v2_lite_predictions.jsonl.gz": "moe-predictions",
+    "moe_deepseek_v2_lite.npz": "moe-npz",
     "moe_qwen15_int4_layer00.jsonl.gz": "moe-vllm",
     "moe_qwen15_layer00.jsonl.gz": "moe-vllm",
     "moe_qwen15_layer08.jsonl.gz": "moe-vllm",

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tiersim.traces import stream_trace
+from tiersim.traces.keys import key_of
 from tiersim.traces.ragged import joined
 
 MIRROR = Path(os.environ.get("TIERSIM_TRACE_MIRROR") or "/nonexistent")
@@ -84,3 +85,19 @@ def test_predictions() -> None:
         assert [row[field] for row in rows] == [each.tolist() for each in found[field]]
     assert sorted(set(found["layer"].tolist())) == list(range(1, 27))
     assert set(found["experts"].counts.tolist()) == {6}
+
+
+def test_all_layers() -> None:
+    name = "moe_deepseek_v2_lite.npz"
+    found = columns(name, "moe-npz", format="moe-npz", first_layer=1)
+    with np.load(MIRROR / name) as held:
+        experts, offsets, prompts = (held[each] for each in ("experts", "offsets", "prompts"))
+    assert experts.shape == (36_419, 26, 6)
+    assert np.array_equal(found["experts"].values.reshape(experts.shape), experts)
+    assert len(np.unique(found["experts"].values)) == 64
+    assert np.array_equal(found["layer"].reshape(36_419, 26), np.broadcast_to(np.arange(1, 27), (36_419, 26)))
+    token, sequence = (found[each].reshape(36_419, 26)[:, 0] for each in ("token", "sequence"))
+    counts = np.diff(offsets)
+    assert len(prompts) == len(np.unique(sequence)) == 373
+    assert token.tolist() == [place for count in counts for place in range(count)]
+    assert sequence.tolist() == [key for prompt, count in zip(prompts, counts) for key in [key_of(str(prompt))] * count]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import random
 import struct
@@ -71,6 +72,9 @@ SAMPLES |= {
     "moe-csv": b'Layer ID,Batch Number,Token,Activated Expert IDs\n1,0,a,"[3, 1]"\n1,0,b,"[0, 2]"\n',
     "moe-predictions": b'{"prompt": 9, "layer": 1, "token": 0, "experts": [3, 1], "predicted": [3]}\n',
 }
+ARCHIVE = io.BytesIO()
+np.savez(ARCHIVE, experts=np.array([[[3, 1]], [[0, 2]]]), offsets=np.array([0, 2]), prompts=np.array(["a"]))
+SAMPLES["moe-npz"] = ARCHIVE.getvalue()
 
 # what must be named, and what its files are taken for when it is not
 NAMED = {"mooncake-requests": "mooncake"}
