@@ -54,6 +54,7 @@ REQUESTS = {  # to language models
 TABLES = {  # of text, of measured times, of edges; their facts stand in the tests of their readers
     "gptcache_mock_pairs.json.gz": "question-pairs",
     "gptcache_qqp_similar.jsonl.gz": "question-pairs",
+    "mt_bench_questions.jsonl.gz": "mt-bench",
     "musae_facebook_edges.csv.xz": "edge-list",
     "snap_as20graph.txt.gz": "edge-list",
 }

@@ -43,6 +43,7 @@ SAMPLES: dict[str, bytes] = {
 SAMPLES["mooncake-requests"] = SAMPLES["mooncake"]
 SAMPLES |= {
     "edge-list": b"# Nodes: 3 Edges: 2\n1\t2\n2\t3\n",
+    "mt-bench": b'{"question_id": 81, "category": "math", "turns": ["What is 2 + 2?", "Twice that?"]}\n',
     "question-pairs": b'{"origin": "How far is it?", "similar": "What is the distance?"}\n',
 }
 SAMPLES |= {
