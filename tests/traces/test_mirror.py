@@ -52,6 +52,7 @@ REQUESTS = {  # to language models
     "vidur_arxiv_summarization.csv.gz": "vidur-lengths",
 }
 TABLES = {  # of text, of measured times, of edges; their facts stand in the tests of their readers
+    "dlrm_datasets_2021_locality_stats.txt.gz": "dlrm-locality",
     "gptcache_mock_pairs.json.gz": "question-pairs",
     "gptcache_qqp_similar.jsonl.gz": "question-pairs",
     "mt_bench_questions.jsonl.gz": "mt-bench",

@@ -42,6 +42,10 @@ SAMPLES: dict[str, bytes] = {
 
 SAMPLES["mooncake-requests"] = SAMPLES["mooncake"]
 SAMPLES |= {
+    "dlrm-locality": b"table.pt\nLocality stats after processing 1 batches of size 8\nAvg # of indices: 4\n"
+    b"Avg # of unique cols: 2\nAvg col size: 2.0\nHistogram of col sizes:\n(0, 1]: 0.500\n(1+: 0.500\n[0, 1]\n"
+    b"['0.000', '0.500', '1.000']\nRatio of index distribution at different column sizes:\n(0, 1]: 0.250\n(1+: 0.750\n"
+    b"[0, 1]\n['0.000', '0.250', '1.000']\n",
     "edge-list": b"# Nodes: 3 Edges: 2\n1\t2\n2\t3\n",
     "mt-bench": b'{"question_id": 81, "category": "math", "turns": ["What is 2 + 2?", "Twice that?"]}\n',
     "question-pairs": b'{"origin": "How far is it?", "similar": "What is the distance?"}\n',
