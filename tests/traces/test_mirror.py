@@ -58,6 +58,12 @@ TABLES = {  # of text, of measured times, of edges; their facts stand in the tes
     "mt_bench_questions.jsonl.gz": "mt-bench",
     "musae_facebook_edges.csv.xz": "edge-list",
     "snap_as20graph.txt.gz": "edge-list",
+    "splitwise_perf_model.csv.gz": "splitwise-profile",
+    "vidur_a100_dgx_all_reduce.csv.gz": "vidur-profile",
+    "vidur_a100_dgx_send_recv.csv.gz": "vidur-profile",
+    "vidur_a100_llama2_7b_mlp.csv.gz": "vidur-profile",
+    "vidur_a100_pairwise_nvlink_send_recv.csv.gz": "vidur-profile",
+    "vidur_a40_pairwise_nvlink_send_recv.csv.gz": "vidur-profile",
 }
 ROUTINGS = {  # of tokens to experts
     "moe_deepseek_v2_lite_predictions.jsonl.gz": "moe-predictions",

@@ -49,6 +49,10 @@ SAMPLES |= {
     "edge-list": b"# Nodes: 3 Edges: 2\n1\t2\n2\t3\n",
     "mt-bench": b'{"question_id": 81, "category": "math", "turns": ["What is 2 + 2?", "Twice that?"]}\n',
     "question-pairs": b'{"origin": "How far is it?", "similar": "What is the distance?"}\n',
+    "splitwise-profile": b"model,hardware,prompt_size,batch_size,token_size,peak_power,average_power,prompt_time,"
+    b"token_time,e2e_time,tensor_parallel\nllama2-70b,a100-80gb,512,2,128,1.0,0.75,196.25,54.5,7168.5,4\n",
+    "vidur-profile": b",time_stats.send_recv.min,time_stats.send_recv.max,time_stats.send_recv.mean,"
+    b"time_stats.send_recv.median,time_stats.send_recv.std,size\n0,0.25,1.0,0.5,0.375,0.125,2048\n",
 }
 SAMPLES |= {
     "azure-llm": b"TIMESTAMP,ContextTokens,GeneratedTokens\r\n2023-11-16 18:15:46.6805900,374,44\r\n",
