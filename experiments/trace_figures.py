@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
-from tiersim._base.errors import DependencyError
-from tiersim.experiments.figures import DASHES, PAGE, PALETTE, style
-from tiersim.experiments.trace_doctor import Info
+from tiersim._base.errors import DependencyError, StudyError
+from tiersim.experiments.doctor.contract import Info, Panel
+from tiersim.experiments.figures import DASHES, MARKERS, PAGE, PALETTE, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,59 +14,58 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_info"]
 
+ACROSS: Final = 3  # panels
+HIGH: Final = 2.4  # inches: a row of them
+
 
 def draw_info(info: Info) -> Figure:
-    """Three panels: requests within a reuse distance, requests by rank, and the working set over the trace.
+    """The panels of a fingerprint, three in a row; for requests by key: within a reuse distance, by rank, working set.
 
-    Raises DependencyError without matplotlib.
+    Raises DependencyError without matplotlib, and StudyError where there is nothing to draw.
     """
     try:
         from matplotlib.figure import Figure as Made
     except ImportError:
         raise DependencyError("a figure needs matplotlib", None, "pip install 'tiersim[report]'") from None
-    from matplotlib.ticker import NullFormatter
 
+    if not info.panels:
+        raise StudyError(f"{info.trace}: there is nothing to draw of these records")
+    down = -(-len(info.panels) // ACROSS)
+    across = -(-len(info.panels) // down)
     with style():
-        figure = Made(figsize=(PAGE, 2.4))
-        reuse, ranks, working = figure.subplots(1, 3)
-        distances, share = info.drawn["curve"]
-        few = np.unique(np.geomspace(1, len(distances), 400).round().astype(int)) - 1  # as many as a panel can show
-        reuse.plot(distances[few], 100 * share[few], color=PALETTE[1], drawstyle="steps-post")
-        reuse.set_ylim(0, 100)
-        _label(reuse, f"reuse distance ({info.unit})", "requests within it (%)", x_log=True)
-
-        at, count = info.drawn["ranks"]
-        ranks.plot(at, count, color=PALETTE[1])
-        slope, last = info.popularity.zipf_slope, info.popularity.last
-        if slope is not None and last is not None:
-            ends = np.array([1.0, last])
-            held = at <= last
-            middle = np.exp(np.mean(np.log(count[held])) + slope * np.mean(np.log(at[held])))
-            ranks.plot(ends, middle * ends**-slope, color=PALETTE[2], linestyle=DASHES[1], label=f"slope {slope:.2f}")
-            ranks.legend()
-        ranks.set_yscale("log")
-        ranks.yaxis.set_minor_formatter(NullFormatter())
-        _label(ranks, "rank", "requests", x_log=True)
-
-        ends = np.array([row["end"] for row in info.working_set])
-        held = np.array([row["objects"] for row in info.working_set])
-        working.plot(ends, held, color=PALETTE[1], drawstyle="steps-pre")
-        working.set_ylim(bottom=0)
-        _label(working, "requests", f"{info.unit} asked for", x_log=False)
+        figure = Made(figsize=(PAGE * across / ACROSS, HIGH * down))
+        for place, panel in enumerate(info.panels):
+            _draw(figure.add_subplot(down, across, place + 1), panel)
         figure.suptitle(f"{info.trace}: {info.records:,} records")
     return figure
 
 
-def _label(axes: Axes, x: str, y: str, *, x_log: bool) -> None:
+def _draw(axes: Axes, panel: Panel) -> None:
     from matplotlib.ticker import EngFormatter, MaxNLocator, NullFormatter
 
-    if x_log:
+    for place, curve in enumerate(panel.curves):
+        colour = PALETTE[1 + place % (len(PALETTE) - 1)]
+        name = curve.label or None
+        if curve.points:
+            mark = MARKERS[place % len(MARKERS)]
+            axes.plot(curve.x, curve.y, mark, color=colour, markersize=2.5, label=name)
+        else:
+            dash = DASHES[place % len(DASHES)]
+            axes.plot(curve.x, curve.y, color=colour, linestyle=dash, drawstyle=curve.steps, label=name)
+    if any(curve.label for curve in panel.curves):
+        axes.legend()
+    if panel.x_log:
         axes.set_xscale("log")
-        axes.xaxis.set_minor_formatter(NullFormatter())
     else:
         axes.xaxis.set_major_locator(MaxNLocator(4))
-    for axis in (axes.xaxis, axes.yaxis):
+    if panel.y_log:
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(0, panel.full)
+    for axis, log in ((axes.xaxis, panel.x_log), (axes.yaxis, panel.y_log)):
+        if log:
+            axis.set_minor_formatter(NullFormatter())
         axis.set_major_formatter(EngFormatter(sep=""))  # 10k, as sizes are written
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
+    axes.set_xlabel(panel.x)
+    axes.set_ylabel(panel.y)
     axes.grid(True)

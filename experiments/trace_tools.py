@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 
 from tiersim._base.errors import StudyError, TraceError
 from tiersim.experiments.miss_ratio_curve import miss_ratio_curve
-from tiersim.experiments.trace_doctor import DEFAULTS, LINE, Opened, open_records
+from tiersim.experiments.doctor.access_object import LINE
+from tiersim.experiments.doctor.tally import DEFAULTS
+from tiersim.experiments.trace_doctor import Opened, open_records
 from tiersim.sim.requests import NEVER, number_requests, scattered
 from tiersim.traces.chunks import length
 from tiersim.traces.foreign import Foreign
@@ -180,7 +182,7 @@ class _Oracle:
         rows.tofile(self.file)
         self.records += len(rows)
         lost = [
-            name for name in ("op", "ttl", "tenant", "cost") if name in chunk and (chunk[name] != DEFAULTS[name]).any()
+            name for name in ("op", "ttl", "tenant", "cost") if name in chunk and (chunk[name] != DEFAULTS["object"][name]).any()
         ]
         said = [f"{name} has no place in oracleGeneral, and is left out" for name in lost]
         if "time" in chunk and (chunk["time"] % SECOND).any():
@@ -507,7 +509,7 @@ def merge(
             made = {
                 column.name: chunk[column.name]
                 if column.name in chunk
-                else np.full(count, DEFAULTS[column.name], column.dtype)
+                else np.full(count, DEFAULTS[schema.name][column.name], column.dtype)
                 for column in columns
             }
             if separate_ids and schema.name == "object":

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from tiersim.cli import main
-from tiersim.experiments.trace_doctor import check_trace, lines_of, trace_info
+from tiersim.experiments.doctor.access_object import lines_of
+from tiersim.experiments.trace_doctor import check_trace, trace_info
 from tiersim.traces import Writer
 from tiersim.traces.schema import ACCESS, OBJECT
 

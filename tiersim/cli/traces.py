@@ -12,7 +12,7 @@ import click
 from tiersim.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from tiersim.experiments.trace_doctor import Info
+    from tiersim.experiments.doctor.contract import Info
     from tiersim.experiments.trace_tools import Made
 
 __all__ = ["traces_command"]
@@ -144,7 +144,7 @@ def check_command(trace: str, format_: str | None, options: tuple[str, ...], qui
     return 2 if found.errors else 0
 
 
-@traces_command.command("info", short_help="What a trace is like: reuse, popularity, bursts, working set.")
+@traces_command.command("info", short_help="What a trace is like: reuse, lengths, bursts, sharing, ...")
 @click.argument("trace")
 @_of_a_trace
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw it: .png, .svg or .pdf.")
@@ -153,6 +153,9 @@ def info_command(
     trace: str, format_: str | None, options: tuple[str, ...], quiet: bool, plot: Path | None, as_json: bool
 ) -> None:
     """Tell what TRACE, a file or a catalogue name, is like.
+
+    What is told depends on its records: reuse, popularity, bursts and working set of accesses and requests for objects;
+    lengths, arrivals, sessions and shared prefixes of requests to language models; and so on.
 
     A reuse distance counts the different objects asked for since the last request for the same one, itself included:
     an LRU cache of as many objects hits. Memory accesses count as requests for lines of 64 bytes.
@@ -177,45 +180,10 @@ def info_command(
 
 
 def _show(info: Info) -> None:
-    from tiersim.experiments.trace_doctor import duration
-
-    def percent(value: float) -> str:
-        return f"{100 * value:.2f} %"
-
-    rows = [
-        ["format", f"{info.format}, {info.schema} records"],
-        ["records", f"{info.records:,} ({', '.join(f'{count:,} {name}' for name, count in info.kinds.items())})"],
-        [info.unit, f"{info.objects:,}, asked for {info.requests / info.objects:,.2f} times each"],
-    ]
-    if info.footprint is not None:
-        rows.append(["footprint", f"{info.footprint:,} bytes"])
-    if info.span_ns is not None:
-        rows.append(["span", duration(info.span_ns)])
-    rows.append(["requests for what was asked for before", percent(info.reuse["share"])])
-    told = [f"{value:,} ({name} %)" for name, value in info.reuse["quantiles"].items() if value is not None]
-    rows += [["reuse distance, quantiles", ", ".join(told)]] if told else []
-    rows.append(["requests for the most popular 1 %", percent(info.popularity.top_share)])
-    slope = info.popularity.zipf_slope
-    rows.append(
-        [
-            "slope of Zipf's law",
-            "not told: too few are asked for five times"
-            if slope is None
-            else f"{slope:.3f}, over ranks {info.popularity.first:,} to {info.popularity.last:,}",
-        ]
-    )
-    if info.burstiness is not None:
-        bursts = info.burstiness
-        rows.append(
-            [
-                "index of dispersion",
-                f"{bursts.index:,.2f}, over {bursts.windows:,} windows of {duration(bursts.window_ns)}",
-            ]
-        )
-    held = [row["objects"] for row in info.working_set]
-    rows.append([f"{info.unit} in each of {len(held)} equal parts", f"{min(held):,} to {max(held):,}"])
+    kinds = ", ".join(f"{count:,} {name}" for name, count in info.kinds.items())
+    rows = [("format", f"{info.format}, {info.schema} records"), ("records", f"{info.records:,} ({kinds})")]
     click.secho(info.trace, bold=True)
-    print_table(["what", "value"], rows)
+    print_table(["what", "value"], [list(row) for row in rows + info.rows()])
     for note in info.notes:
         click.echo(f"note: {note}")
 
