@@ -16,7 +16,7 @@ from tiersim.traces.readers.contract import ByteStream
 from tiersim.traces.schema import DELETE, GET, SET, Chunk
 
 MAGIC: Final = (0x123456789ABCDEF0).to_bytes(8, "little")
-HEADERS: Final = (8192, 1024)  # bytes of a header, whose last 8 are the magic number again; the second one until 2024
+HEADERS: Final = (8192, 1024)  # bytes of a header, whose last 8 are the magic number again, today and in older files
 RECORDS: Final = 1 << 15  # at a time: few enough for what is made of them to stay in the processor's cache
 SECOND: Final = 10**9
 FARTHEST: Final = 1 << 40  # no trace has as many requests
