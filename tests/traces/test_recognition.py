@@ -65,6 +65,8 @@ SAMPLES |= {
 }
 
 SAMPLES["libcachesim-txt"] = b"user:1\n7\nuser:1\n"
+SAMPLES["msr"] = b"128166372003061629,hm,1,Read,383496192,32768,1331\n128166372016382155,hm,1,Write,0,512,2326\n"
+SAMPLES["twitter"] = b"0,nz:u:eeW5,9,190,4,get,0\n1,a,b,3,5,4,set,60\n"
 SAMPLES["vscsi"] = b"".join(struct.pack("<IIIHHQQ", i, 512, 1, 0x2A, 0x100, i % 7, i + 9) for i in range(50))
 SAMPLES["lcs"] = (
     struct.pack("<Qqqq", 0x123456789ABCDEF0, 1, 1, 100)
