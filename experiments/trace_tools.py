@@ -19,9 +19,9 @@ import pyarrow.csv as pcsv
 from numpy.typing import NDArray
 
 from tiersim._base.errors import StudyError, TraceError
-from tiersim.experiments.miss_ratio_curve import miss_ratio_curve
 from tiersim.experiments.doctor.access_object import LINE
 from tiersim.experiments.doctor.tally import DEFAULTS
+from tiersim.experiments.miss_ratio_curve import miss_ratio_curve
 from tiersim.experiments.trace_doctor import Opened, open_records
 from tiersim.sim.requests import NEVER, number_requests, scattered
 from tiersim.traces.chunks import length
@@ -33,6 +33,7 @@ from tiersim.traces.store import StoredTrace, Writer, sha256_of
 __all__ = ["Made", "annotate", "convert", "merge", "sample", "split"]
 
 ORACLE: Final = (".oraclegeneral", ".oraclegeneral.bin")
+LOST: Final = ("op", "ttl", "tenant", "cost")  # have no place in oracleGeneral
 PIECE: Final = 1 << 20
 SECOND: Final = 10**9
 POINTS: Final = 10  # sizes at which the error of a sample is told
@@ -181,9 +182,7 @@ class _Oracle:
         rows["size"] = self._fit(chunk, "size", 1, 1)
         rows.tofile(self.file)
         self.records += len(rows)
-        lost = [
-            name for name in ("op", "ttl", "tenant", "cost") if name in chunk and (chunk[name] != DEFAULTS["object"][name]).any()
-        ]
+        lost = [name for name in LOST if name in chunk and (chunk[name] != DEFAULTS["object"][name]).any()]
         said = [f"{name} has no place in oracleGeneral, and is left out" for name in lost]
         if "time" in chunk and (chunk["time"] % SECOND).any():
             said.append("times are whole seconds in oracleGeneral: what is less is cut off")
