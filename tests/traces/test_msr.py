@@ -153,6 +153,7 @@ def test_a_wrong_line(bad: bytes, header: bytes, block: int, monkeypatch: pytest
         read(raw)
     assert "expected 'time,host,disk,Read or Write" in caught.value.remedy
     assert not Msr.recognise(raw, "t.csv")
+    assert "format='msr'" in Msr.suggest(raw)
 
 
 @pytest.mark.parametrize("block", [60, 1 << 20])
@@ -209,6 +210,7 @@ def test_recognition() -> None:
     assert Msr.recognise(GOOD + b"500,hm", "t")  # the last line may go on
     for head in (b"", b"\n\n", b"500,hm,1,Read,0,512\n", b"time,id,size\n1,a,3\n", b"1 3 0 0\n", b"1\n2\n"):
         assert not Msr.recognise(head, "hm_0.csv")
+        assert not Msr.suggest(head)
 
 
 def test_read_through_the_front_door(tmp_path: Any) -> None:

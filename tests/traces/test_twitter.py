@@ -145,6 +145,7 @@ def test_a_wrong_line(bad: bytes, block: int, monkeypatch: pytest.MonkeyPatch) -
         read(raw)
     assert "expected 'time,key,key size," in caught.value.remedy
     assert not Twitter.recognise(raw, "t.csv")
+    assert "format='twitter'" in Twitter.suggest(raw)
 
 
 def test_a_file_that_ends_inside_a_line() -> None:
@@ -182,3 +183,4 @@ def test_recognition() -> None:
     assert Twitter.recognise(GOOD + b"5,a,1", "t")  # the last line may go on
     for head in (b"", b"\n\n", b"1,a,2\n", b"time,key,key size,value size,client,op,ttl\n", b"1 3 0 0\n", b"1\n2\n"):
         assert not Twitter.recognise(head, "twitter.csv")
+        assert not Twitter.suggest(head)

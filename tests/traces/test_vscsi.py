@@ -246,6 +246,8 @@ def test_recognition() -> None:
         b"1 128 192\n" * 2000,
     ):
         assert not Vscsi.recognise(raw, "t.vscsi")
+    assert "format='vscsi'" in Vscsi.suggest(changed(700, "<Q", 24, 9))
+    assert not any(map(Vscsi.suggest, (b"", RAW[1:], bytes(4800), b"1 128 192\n" * 2000)))
 
 
 def test_stored_or_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

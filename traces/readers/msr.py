@@ -51,6 +51,13 @@ class Msr:
         requests = lines[1:] if _is_header(lines[0]) else lines
         return any(map(bytes.strip, lines)) and all(map(_Lines({}).right, requests))
 
+    @staticmethod
+    def suggest(head: bytes) -> str:
+        """What would tell more of a file that begins with a request or with the names of the columns."""
+        line = first_lines(head)[0]
+        begun = line.strip() and (_is_header(line) or _Lines({}).right(line))
+        return "format='msr' tells which line is no request to a disk" if begun else ""
+
     def read(self, stream: ByteStream, source: str) -> Generator[Chunk, None, int]:
         """Every request as a record of the object schema. Raises TraceError with line, byte offset and text."""
         first: int | None = None

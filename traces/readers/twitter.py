@@ -50,6 +50,12 @@ class Twitter:
         lines = first_lines(head)
         return any(map(bytes.strip, lines)) and all(map(_Lines().right, lines))
 
+    @staticmethod
+    def suggest(head: bytes) -> str:
+        """What would tell more of a file that begins with a request."""
+        line = first_lines(head)[0]
+        return "format='twitter' tells which line is no request" if line.strip() and _Lines().right(line) else ""
+
     def read(self, stream: ByteStream, source: str) -> Generator[Chunk, None, int]:
         """Every request as a record of the object schema. Raises TraceError with line, byte offset and text."""
         first: int | None = None

@@ -63,6 +63,13 @@ class Vscsi:
         fine = _wrong(rows, version, int(rows["time"][0]), skip_other=True, split=False) is None
         return fine and bool(np.count_nonzero(OPS[rows["op"]] != NO_OP) * 2 > len(rows))
 
+    @staticmethod
+    def suggest(head: bytes) -> str:
+        """What would tell more of a file that begins with a request."""
+        version = _version(head)
+        known = version is not None and OPS[_rows(head, version)["op"][0]] != NO_OP
+        return "format='vscsi' tells which record is no request to a disk" if known else ""
+
     def width(self, head: bytes) -> int:
         """The bytes of a record."""
         version = _version(head)
