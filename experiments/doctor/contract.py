@@ -101,6 +101,8 @@ class Spread:
     def told(self, unit: str = "") -> str:
         """As a person reads it; of a time, ``unit`` is ns."""
         say = (lambda held: duration(round(held))) if unit == "ns" else number
+        if self.least == self.most:
+            return f"always {say(self.least)}"
         middle = ", ".join(f"{say(value)} ({name} %)" for name, value in self.quantiles.items())
         return f"{say(self.mean)} on average, {say(self.least)} to {say(self.most)}; {middle}"
 

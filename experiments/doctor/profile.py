@@ -17,7 +17,8 @@ from tiersim.traces.schema import Chunk
 
 __all__ = ["Operation", "ProfileInfo", "fingerprint", "traps"]
 
-SETTINGS: Final = ("tokens", "output", "batch", "size", "workers", "per_node", "rank", "model", "hardware")
+NAMES: Final = ("model", "hardware")
+SETTINGS: Final = ("tokens", "output", "batch", "size", "workers", "per_node", "rank", *NAMES)
 SCALES: Final = ("tokens", "size", "batch", "output", "workers")  # over which times are drawn, by rank
 STATISTICS: Final = ("minimum", "median", "mean", "maximum")
 DRAWN: Final = 4  # operations: those with the most measurements
@@ -54,7 +55,7 @@ class ProfileInfo(Info):
             ("operations", f"{len(self.operations):,}"),
             ("configurations", f"{self.configurations:,}"),
             *[
-                (name, ", ".join(held) if name in ("model", "hardware") else f"{held[0]:,} to {held[1]:,}")
+                (name, ", ".join(held) if name in NAMES else " to ".join(f"{end:,}" for end in dict.fromkeys(held)))
                 for name, held in self.ranges.items()
             ],
             *[

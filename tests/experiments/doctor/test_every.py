@@ -84,6 +84,9 @@ def test_a_spread_by_hand() -> None:
     assert found == Spread(1, 2.5, 4, {"10": 1, "25": 1, "50": 2, "75": 3, "90": 4, "99": 4})
     assert found.told() == "2.5 on average, 1 to 4; 1 (10 %), 1 (25 %), 2 (50 %), 3 (75 %), 4 (90 %), 4 (99 %)"
     assert found.told("ns").startswith("2 ns on average, 1 ns to 4 ns")
+    same = Spread.of(np.array([4, 4]))
+    assert same is not None
+    assert same.told() == "always 4"
 
 
 def test_a_distribution_by_hand() -> None:
