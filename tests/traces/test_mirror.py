@@ -75,6 +75,10 @@ ROUTINGS = {  # of tokens to experts
     "moe_qwen15_layer18.jsonl.gz": "moe-vllm",
     "moe_qwen15_layer23.jsonl.gz": "moe-vllm",
 }
+SEARCHES = {  # of trees
+    "tot_game24_bfs.json.xz": "tot-bfs",
+    "tot_text_bfs.json.xz": "tot-bfs",
+}
 
 # file, reader, bytes of a line, loads, stores, fetches, instructions or cycles, distinct lines, distinct pages of 4 KiB
 AccessFacts = tuple[str, str, int, int, int, int, int, int, int | None]
@@ -172,7 +176,7 @@ def test_no_reader_takes_the_file_of_another() -> None:
     readers = sorted({entry.name for entry in index("reader").values()})
     known = {name: [] if options else [reader] for name, options, reader, _, _ in OBJECTS}
     known |= {LACKEY: ["lackey"]} | {facts[0]: [facts[1]] for facts in ACCESSES}
-    known |= {name: [reader] for name, reader in (REQUESTS | TABLES | ROUTINGS).items()}
+    known |= {name: [reader] for name, reader in (REQUESTS | TABLES | ROUTINGS | SEARCHES).items()}
     files = sorted(MIRROR.glob("*")) if MIRROR.is_dir() else []
     if not files:
         pytest.skip("TIERSIM_TRACE_MIRROR names no folder of traces")

@@ -78,14 +78,18 @@ SAMPLES["lcs"] = (
 # whose files are right in another format too, which must then be named
 ALSO = {"lirs": {"libcachesim-txt"}}
 SAMPLES |= {
-    "moe-vllm": b'{"type": "meta", "layers_logged": [0], "top_k": 2}\n{"type": "route", "req_id": "r1", "token_idx": 0, '
-    b'"layer": 0, "topk_ids": [3, 1], "topk_weights": [0.5, 0.25]}\n',
+    "moe-vllm": b'{"type": "meta", "layers_logged": [0], "top_k": 2}\n'
+    b'{"type": "route", "token_idx": 0, "layer": 0, "topk_ids": [3, 1], "topk_weights": [0.5, 0.25]}\n',
     "moe-csv": b'Layer ID,Batch Number,Token,Activated Expert IDs\n1,0,a,"[3, 1]"\n1,0,b,"[0, 2]"\n',
     "moe-predictions": b'{"prompt": 9, "layer": 1, "token": 0, "experts": [3, 1], "predicted": [3]}\n',
 }
 ARCHIVE = io.BytesIO()
 np.savez(ARCHIVE, experts=np.array([[[3, 1]], [[0, 2]]]), offsets=np.array([0, 2]), prompts=np.array(["a"]))
 SAMPLES["moe-npz"] = ARCHIVE.getvalue()
+SAMPLES |= {
+    "tot-bfs": b'[{"idx": 900, "steps": [{"step": 0, "x": "4 6", "ys": [""], "new_ys": ["4 * 6"], "values": [20], '
+    b'"select_new_ys": ["4 * 6"]}]}]',
+}
 
 # what must be named, and what its files are taken for when it is not
 NAMED = {"mooncake-requests": "mooncake"}
