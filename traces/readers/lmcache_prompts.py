@@ -49,9 +49,23 @@ class LmcachePrompts:
 
     def read(self, stream: ByteStream, source: str) -> Generator[Chunk, None, int]:
         """Every request. Raises TraceError with line, byte offset and text, and for more than memory should hold."""
-        rows: list[Row] = []
+        held = list(gathered(self._rows(stream, source)))
+        if not held:
+            return 0
+        arrival = np.concatenate([chunk["arrival"] for chunk in held])
+        first = arrival.min()
+        ends = np.cumsum([len(chunk["arrival"]) for chunk in held])
+        order = np.argsort(arrival, kind="stable")
+        yield from gathered(
+            {name: values[row] for name, values in held[place].items()} | {"arrival": arrival[at] - first}
+            for at, place, row in _places(order, ends)
+        )
+        return 0
+
+    def _rows(self, stream: ByteStream, source: str) -> Iterator[Row]:
+        """Every request, at the time that it has."""
         blocks = 0
-        for line in lines(stream, source):
+        for count, line in enumerate(lines(stream, source), 1):
             held = object_of(line.text)
             time = nanoseconds(held.get("timestamp"), MICRO)
             texts = [held.get(name) for name in ("input", "output", "session_id")]
@@ -60,25 +74,20 @@ class LmcachePrompts:
             prompt, answer, session = map(str, texts)
             ids = self._blocks(prompt)
             blocks += len(ids)
-            if len(rows) >= MOST or blocks > MOST_BLOCKS:
+            if count > MOST or blocks > MOST_BLOCKS:
                 raise TraceError(
                     f"{source}: line {line.number:,} (byte {line.offset:,}): more than {MOST:,} requests or "
                     f"{MOST_BLOCKS:,} blocks, which must be held to be sorted",
                     None,
                     "cut the file into parts, or give a larger chunk=",
                 )
-            rows.append(
-                {
-                    "input": self._tokens(prompt),
-                    "output": self._tokens(answer),
-                    "arrival": time,
-                    "blocks": ids,
-                    "session": key_of(session),
-                }
-            )
-        rows.sort(key=lambda row: int(row["arrival"]))
-        yield from gathered(_since(rows))
-        return 0
+            yield {
+                "input": self._tokens(prompt),
+                "output": self._tokens(answer),
+                "arrival": time,
+                "blocks": ids,
+                "session": key_of(session),
+            }
 
     def _tokens(self, text: str) -> int:
         return int(-(-len(text) // self.characters_per_token))
@@ -92,6 +101,8 @@ class LmcachePrompts:
         return np.frombuffer(bytes(found), "<u8")
 
 
-def _since(rows: list[Row]) -> Iterator[Row]:
-    first = rows[0]["arrival"] if rows else 0
-    return (row | {"arrival": row["arrival"] - first} for row in rows)
+def _places(order: NDArray[np.intp], ends: NDArray[np.intp]) -> Iterator[tuple[int, int, int]]:
+    """Each of these records, with the chunk it is in and its place there."""
+    chunk = np.searchsorted(ends, order, side="right")
+    row = order - (ends - np.diff(ends, prepend=0))[chunk]
+    return zip(order, chunk, row)

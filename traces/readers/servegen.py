@@ -27,7 +27,8 @@ from tiersim.traces.store import sha256_of
 COLUMNS: Final = (b"client", b"window_start_s", b"rate", b"cv", b"pattern", b"arg1", b"arg2")
 SECOND: Final = 10**9
 WINDOW: Final = 600  # s, of a table that has one window only
-MOST_ROWS: Final = 1 << 22
+MOST_ROWS: Final = 1 << 20
+MOST_LENGTHS: Final = 1 << 24  # numbers of tokens with a probability each, of all clients together
 MOST: Final = 1 << 23  # requests of a client in a window: they are drawn at once
 EXPECTED: Final = (
     "expected client,window_start_s,rate,cv,pattern,arg1,arg2: whole numbers for client and start, requests a second, "
@@ -208,6 +209,7 @@ def _real(text: bytes) -> float:
 def _lengths(path: Path) -> dict[int, Windows]:
     """The lengths of each client by the start of their window in s."""
     made: dict[int, Windows] = {}
+    count = 0
     with ByteFile(path) as file:
         for line in lines(file, path.name):
             held = object_of(line.text)
@@ -215,6 +217,9 @@ def _lengths(path: Path) -> dict[int, Windows]:
             found = _choices(windows)
             if type(client) is not int or found is None or client in made:
                 raise line.wrong("the lengths of a client", f"{LENGTHS}; each client once")
+            count += sum(len(size[0]) + len(answer[0]) for size, answer in found.values())
+            if count > MOST_LENGTHS:
+                raise line.wrong(f"among the first {MOST_LENGTHS:,} lengths", "they are all held: leave clients out")
             made[client] = found
     return made
 
