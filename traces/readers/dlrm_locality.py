@@ -12,6 +12,7 @@ from tiersim._base.errors import TraceError
 from tiersim._base.registry import register
 from tiersim.traces.readers.contract import ByteStream
 from tiersim.traces.readers.requests import Line, Row, gathered, lines
+from tiersim.traces.readers.text import shown
 from tiersim.traces.schema import POPULARITY, Chunk
 
 BATCHES: Final = "Locality stats after processing {} batches of size {}"
@@ -57,7 +58,7 @@ class _Blocks:
         self._lines = made
         self._source = source
         self._number = 0  # of the block, from 1
-        self._name = ""
+        self._where = ""
         self._line: Line | None = None
 
     def rows(self) -> Iterator[Row]:
@@ -65,10 +66,11 @@ class _Blocks:
         for line in self._lines:
             self._number += 1
             self._line = line
-            self._name = line.text.decode("utf-8", "replace").strip()
+            self._where = f"block {self._number:,} ({shown(line.text.strip())})"
             yield from self._block()
 
     def _block(self) -> list[Row]:
+        name = self._text()
         self._numbers(BATCHES)
         (accesses,), (rows,) = self._numbers(INDICES), self._numbers(ROWS)
         (mean,) = self._numbers(MEAN)
@@ -82,7 +84,7 @@ class _Blocks:
             self._wrong("the end of a histogram of the same classes as the one before")
         return [
             {
-                "table": self._name,
+                "table": name,
                 "above": above,
                 "most": most,
                 "rows": of_rows,
@@ -122,9 +124,9 @@ class _Blocks:
 
     def _numbers(self, form: str) -> tuple[str, ...]:
         """The numbers of a line of this form."""
-        found = re.fullmatch(re.escape(form).replace(r"\{\}", NUMBER), self._next(repr(form)))
+        found = re.fullmatch(re.escape(form).replace(r"\{\}", NUMBER), self._next(repr(form.format(*"NM"))))
         if not found:
-            self._wrong(repr(form))
+            self._wrong(repr(form.format(*"NM")))
         return found.groups()
 
     def _list(self, what: str) -> list[float]:
@@ -139,18 +141,26 @@ class _Blocks:
         if line is None:
             assert self._line is not None
             raise TraceError(
-                f"{self._source}: block {self._number:,} ({self._name}) breaks off after line {self._line.number:,} "
+                f"{self._source}: {self._where} breaks off after line {self._line.number:,} "
                 f"(byte {self._line.offset:,}): {what} is missing",
                 None,
                 "fetch the file again, or cut it before this block",
             )
         self._line = line
-        return line.text.decode("utf-8", "replace").strip()
+        return self._text()
+
+    def _text(self) -> str:
+        """The line, without blanks around it."""
+        assert self._line is not None
+        try:
+            return self._line.text.decode().strip()
+        except UnicodeDecodeError:
+            self._wrong("UTF-8")
 
     def _wrong(self, what: str) -> NoReturn:
         assert self._line is not None
         raise self._line.wrong(
-            f"{what}, in block {self._number:,} ({self._name})",
+            f"{what}, in {self._where}",
             "expected a name, the numbers of batches, indices and rows, and two histograms with their sums; fetch the "
             "file again, or cut it before this block",
         )
