@@ -89,6 +89,7 @@ SAMPLES["moe-npz"] = ARCHIVE.getvalue()
 SAMPLES |= {
     "tot-bfs": b'[{"idx": 900, "steps": [{"step": 0, "x": "4 6", "ys": [""], "new_ys": ["4 * 6"], "values": [20], '
     b'"select_new_ys": ["4 * 6"]}]}]',
+    "tot-dfs": b'[[{"total_step": 0, "actions": ["h1. tasks"], "count": {"impossible": 0}}]]',
 }
 
 # what must be named, and what its files are taken for when it is not

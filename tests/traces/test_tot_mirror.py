@@ -84,3 +84,26 @@ def test_breadth_first(name: str, nodes: int, kept: int, depth: int) -> None:
                 assert text.startswith(texts[start + parent])
                 assert found["fate"][start + parent] == 0
                 assert found["step"][start + parent] == step["step"]
+
+
+def test_depth_first() -> None:
+    name = "tot_crosswords_dfs_prune.json.xz"
+    found = columns(name, "tot-dfs")
+    puzzles = json.loads(lzma.decompress((MIRROR / name).read_bytes()))
+    roots = [place for place, parent in enumerate(found["parent"]) if parent < 0]
+    assert len(roots) == len(puzzles) == 20
+    assert len(found["node"]) - len(roots) == sum(map(len, puzzles)) == 1_856
+    assert [found["text"][root] for root in roots] == [""] * 20
+    for tree, (start, puzzle) in enumerate(zip(roots, puzzles, strict=True)):
+        assert set(found["tree"][start : start + len(puzzle) + 1]) == {tree}
+        went_on = {tuple(visit["actions"][:-1]) for visit in puzzle}
+        for number, visit in enumerate(puzzle, 1):
+            path = []
+            node = number
+            while node:
+                path.append(found["text"][start + node])
+                node = found["parent"][start + node]
+            assert path[::-1] == visit["actions"]
+            assert found["fate"][start + number] == (visit["count"]["impossible"] > 0)
+            assert not (found["fate"][start + number] and tuple(visit["actions"]) in went_on)
+    assert max(len(visit["actions"]) for puzzle in puzzles for visit in puzzle) == 9
