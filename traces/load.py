@@ -61,7 +61,9 @@ def located(name_or_path: str | Path, options: dict[str, Any], format: str | Non
     """
     name = str(name_or_path)
     if format is not None and (name in bundled() or name.startswith(GENERATED)):
-        raise StudyError(f"{name} is no file that a reader could read, and takes no format")
+        raise StudyError(
+            f"{name} is no file that a reader could read, and takes no format", None, "leave the format out"
+        )
     if name in bundled():
         _no_options(name, options)
         return StoredTrace(bundled()[name].path, name=name)
@@ -70,7 +72,7 @@ def located(name_or_path: str | Path, options: dict[str, Any], format: str | Non
     path = fetched(find_public(name)) if name.startswith(PREFIX) else _find(name)
     if _starts(path) == MAGIC:
         if format is not None:
-            raise StudyError(f"{name} is tiersim's own Parquet, and takes no format")
+            raise StudyError(f"{name} is tiersim's own Parquet, and takes no format", None, "leave the format out")
         _no_options(name, options)
         return StoredTrace(path)
     return path
@@ -115,7 +117,9 @@ def _starts(path: Path) -> bytes:
 
 def _no_options(name: str, options: dict[str, Any]) -> None:
     if options:
-        raise StudyError(f"{name} is a stored trace and takes no option {next(iter(options))!r}")
+        raise StudyError(
+            f"{name} is a stored trace and takes no option {next(iter(options))!r}", None, "leave the options out"
+        )
 
 
 def _ingest(path: Path, format: str | None, options: dict[str, Any], progress: Progress | None) -> Trace:

@@ -36,6 +36,7 @@ __all__ = ["MAGIC", "StoredTrace", "Trace", "Writer", "sha256_of"]
 
 MAGIC = b"PAR1"
 KEY = b"tiersim"
+FACTS = {"schema": str, "version": int, "kinds": dict, "instructions": int, "provenance": dict}
 ROW_GROUP = 1 << 20
 LISTED = 64  # numbers that a record with a list is reckoned to have: a row group is held in memory
 LEVEL = 9
@@ -193,7 +194,7 @@ class StoredTrace(Trace):
         self._columns = [c.name for c in SCHEMAS[self.schema].present(columns.names)]
         self._groups = [about.row_group(i).num_rows for i in range(about.num_row_groups)]
         wanted = [_field(column) for column in SCHEMAS[self.schema].present(columns.names)]
-        if list(columns) != wanted or sum(self.kinds.values()) != self.records:
+        if list(columns) != wanted or not sum(self.kinds.values()) == self.records == sum(self._groups):
             raise self._damaged("its columns are not those that its own description names")
 
     @property
@@ -220,13 +221,18 @@ class StoredTrace(Trace):
 
     def _rows(self, first: int, starts: list[int], records: int) -> Iterator[Chunk]:
         for group in range(first, len(self._groups)):
+            where = f"somewhere in records {starts[group]:,} to {starts[group + 1] - 1:,}"
+            left = self._groups[group]
             with (
-                self._reading(f"somewhere in records {starts[group]:,} to {starts[group + 1] - 1:,}"),
+                self._reading(where),
                 # what stands at its end is known: to read that for every group would cost more the longer the file is
                 pq.ParquetFile(self.path, metadata=self._about, page_checksum_verification=True) as file,
             ):
                 for batch in file.iter_batches(min(records, ROW_GROUP), [group], self._columns):
+                    left -= len(batch)
                     yield {name: _numbers(batch.column(name)) for name in self._columns}
+            if left:
+                raise self._damaged(f"{where} (there are not as many)")
 
     def _facts(self, metadata: dict[bytes, bytes]) -> dict[str, Any]:
         if KEY not in metadata:
@@ -235,7 +241,15 @@ class StoredTrace(Trace):
                 None,
                 "write it with tiersim.traces.store.Writer, which declares schema and units",
             )
-        facts: dict[str, Any] = json.loads(metadata[KEY])
+        try:
+            facts: dict[str, Any] = json.loads(metadata[KEY])
+            right = all(type(facts[name]) is kind for name, kind in FACTS.items()) and all(
+                type(count) is int for count in facts["kinds"].values()
+            )
+        except (ValueError, TypeError, KeyError, RecursionError):
+            right = False
+        if not right:
+            raise self._damaged("what it says of itself cannot be read")
         known = SCHEMAS.get(facts["schema"])
         if known is None or facts["version"] > known.version:
             raise TraceError(
@@ -250,8 +264,9 @@ class StoredTrace(Trace):
     def _reading(self, where: str) -> Iterator[None]:
         try:
             yield
-        except (pa.ArrowException, OSError) as error:
-            raise self._damaged(f"{where} ({str(error).splitlines()[0]})") from None
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            said = "".join(letter if letter.isprintable() else "?" for letter in str(error)[:200].partition("\n")[0])
+            raise self._damaged(f"{where} ({said})") from None
 
     def _damaged(self, why: str) -> TraceError:
         return TraceError(

@@ -31,14 +31,18 @@ import sys
 import tempfile
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from random import Random
 from typing import Any, Literal, get_args, get_origin
+
+import numpy as np
 
 from tests.traces import test_access_text
 from tests.traces.mutations import PACKERS, damaged, mutated, nested
@@ -51,16 +55,19 @@ from tiersim.traces.chunks import length
 from tiersim.traces.compression import FORMATS
 from tiersim.traces.ragged import Ragged
 from tiersim.traces.readers import requests, text
-from tiersim.traces.readers.contract import schema_of
+from tiersim.traces.schema import ACCESS, QUERY, REQUEST, SCHEMAS, Chunk, Schema
+from tiersim.traces.store import Writer
 
 SECONDS = 10  # of CPU time an input; a process that is silent three times as long is killed
 MEMORY = 1 << 30  # of address space, beyond what a process has when all readers are loaded
 RECORDS = 1 << 17  # a stream that has come as far goes on; a line of the ARC traces can stand for 16 million requests
 BATCH = 200  # inputs between two reports of a process
+LONG = 1 << 14  # bytes of a sample that shows no more than half of so many would
 LONGEST_MESSAGE = 1500
 COLUMNWISE = (", column ", " columns, and line 1 has ")  # in messages of tables that are read one column after another
 MAGIC = tuple(start for start, *_ in FORMATS)
-READERS = sorted({entry.name for entry in index("reader").values()} & SAMPLES.keys())
+STORED = "tiersim"  # our own Parquet, which has no reader
+READERS = [*sorted({entry.name for entry in index("reader").values()} & SAMPLES.keys()), STORED]
 
 CALL = {"t": 0.5, "type": "n", "model": "m", "in": 70, "out": 5, "hash_ids": [1, 2]}
 # valid files beside the samples, for what those do not show
@@ -92,6 +99,26 @@ MORE: dict[str, list[bytes]] = {
     ],
     "ramulator": [b"LD 0x40\nST 64\n" * 3, b"0x12345680 R\n4cbd56c0 W\n" * 3],
 }
+CHUNKS: list[tuple[Schema, Chunk]] = [
+    (
+        ACCESS,
+        {
+            "address": np.arange(20, dtype=np.uint64) << 40,
+            "size": np.full(20, 8, np.uint16),
+            "kind": np.arange(20, dtype=np.uint8) % 4,
+            "gap": np.ones(20, np.uint32),
+        },
+    ),
+    (
+        REQUEST,
+        {
+            "input": np.arange(3, dtype=np.uint32),
+            "output": np.ones(3, np.uint32),
+            "blocks": Ragged.of([[1, 2], [], [2**64 - 1]]),
+        },
+    ),
+    (QUERY, {"text": Ragged.texts(["how", "", "why \u00e4"]), "time": np.arange(3)}),
+]
 PLAIN: dict[str, Callable[[bytes], Any]] = {
     name: lambda raw, name=name: test_access_text.plain(name, raw)  # type: ignore[misc]
     for name in test_access_text.PLAIN
@@ -126,11 +153,29 @@ class SlowError(BaseException):
     """An input that takes longer than it may; no reader catches it."""
 
 
+@cache
+def valid(reader: str) -> list[bytes]:
+    """The valid files that inputs of a reader are made of."""
+    if reader == STORED:
+        return [_stored(schema, chunk) for schema, chunk in CHUNKS]
+    sample = SAMPLES[reader]
+    return [sample if len(sample) < LONG else sample[: LONG // 2], *MORE.get(reader, [])]
+
+
+def _stored(schema: Schema, chunk: Chunk) -> bytes:
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "trace.parquet"
+        with Writer(path, schema=schema) as out:
+            out.append(chunk)
+        return path.read_bytes()
+
+
 def make(reader: str, seed: int, number: int) -> Input:
     """An input of a reader."""
     draw = Random(f"{reader} {seed} {number}")
-    seeds = [SAMPLES[reader][:8192], *MORE.get(reader, [])]
-    plain = mutated(draw, seeds, list(SAMPLES.values()))
+    plain = mutated(draw, valid(reader), list(SAMPLES.values()))
+    if reader == STORED:
+        return Input(plain, None, None, {}, draw.getrandbits(32))
     raw, whole = plain, None
     how = draw.random()
     if how < 0.1:
@@ -143,7 +188,7 @@ def make(reader: str, seed: int, number: int) -> Input:
     elif how < 0.12:
         raw = nested(draw, plain)
     who = draw.random()
-    format = reader if who < 0.7 else None if who < 0.95 else draw.choice(READERS)
+    format = reader if who < 0.7 else None if who < 0.95 else draw.choice(READERS[:-1])
     options = dict(OPTIONS.get(format or "", {}))
     if format is not None and draw.random() < 0.5:
         options |= _options(draw, format)
@@ -181,7 +226,7 @@ def check(made: Input, path: Path) -> Outcome:
     if made.plain is not None:
         path.write_bytes(content)
         _same("unpacked", found, read(path, made.format, made.options))
-    if content.startswith(MAGIC):  # and damaged, or packed twice: what is inside is not known
+    if content.startswith((*MAGIC, b"PAR1")):  # and damaged, or packed twice: what is inside is not known
         return found
     if made.draws % 8 == 0:
         with small_blocks(content, made.draws):
@@ -198,7 +243,7 @@ def read(path: Path, format: str | None, options: dict[str, Any]) -> Outcome:
     names: list[str] = []
     try:
         trace = stream_trace(path, format=format, **options)
-        schema = schema_of(trace._found.reader)  # type: ignore[union-attr]
+        schema = SCHEMAS[trace.schema]
         for chunk in trace.chunks():
             right = schema.check(chunk, path.name)
             if list(right) != (names or list(right)):
@@ -312,7 +357,6 @@ def _work(seed: int, pipe: Connection, now: Any) -> None:
         for module, name in ((foreign, "configured"), (direct, "code_hash")):
             setattr(module, name, _once(getattr(module, name)))
         for reader in READERS:
-            load("reader", reader)
             run_one(reader, seed, 0, folder / "input")
         size = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))
@@ -530,6 +574,9 @@ def main() -> None:
     began = time.monotonic()
     made = run(readers, asked.seed, asked.inputs, asked.processes, progress=True)
     account = record(made, asked.seed, time.monotonic() - began)
+    kinds = Counter(f"{reader}: {what[:120]}" for reader, tally in made.items() for _, what in tally.faults)
+    for kind, count in kinds.most_common(100):
+        print(f"{count:>6} times {kind}")
     for reader, tally in made.items():
         for number, what in tally.faults[:20]:
             print(shown(reader, asked.seed, number, what))
