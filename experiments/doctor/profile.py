@@ -18,7 +18,7 @@ from tiersim.traces.schema import Chunk
 __all__ = ["Operation", "ProfileInfo", "fingerprint", "traps"]
 
 NAMES: Final = ("model", "hardware")
-SETTINGS: Final = ("tokens", "output", "batch", "size", "workers", "per_node", "rank", *NAMES)
+SETTINGS: Final = ("tokens", "context", "output", "batch", "size", "workers", "per_node", "rank", *NAMES)
 SCALES: Final = ("tokens", "size", "batch", "output", "workers")  # over which times are drawn, by rank
 STATISTICS: Final = ("minimum", "median", "mean", "maximum")
 DRAWN: Final = 4  # operations: those with the most measurements

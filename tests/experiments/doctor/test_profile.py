@@ -59,6 +59,12 @@ def test_traps(stored: Any, one: Any) -> None:
     assert len(said) == 4
 
 
+def test_what_the_cache_holds_already_is_part_of_a_configuration(stored: Any) -> None:
+    path = stored("profile", operation=["decode"] * 2, mean=[5.0, 9.0], tokens=[1, 1], context=[64, 128])
+    assert info(path).configurations == 2
+    assert not check_trace(path).warnings
+
+
 # public traces
 
 MIRROR = Path(os.environ.get("TIERSIM_TRACE_MIRROR") or "/nonexistent")
