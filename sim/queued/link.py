@@ -19,11 +19,13 @@ WHOLE = 10**9  # an efficiency of 1
 
 
 class _Transfer:
-    __slots__ = ("came", "done", "number", "owner", "size", "weight", "work")
+    __slots__ = ("came", "done", "number", "owner", "sent", "size", "weight", "work")
 
-    def __init__(self, number: int, size: int, work: int, weight: int, came: int, owner: str, done: Event) -> None:
+    def __init__(
+        self, number: int, size: int, work: int, weight: int, came: int, owner: str, done: Event, sent: Event | None
+    ) -> None:
         self.number, self.size, self.work, self.weight = number, size, work, weight
-        self.came, self.owner, self.done = came, owner, done
+        self.came, self.owner, self.done, self.sent = came, owner, done, sent
 
     def __lt__(self, other: _Transfer) -> bool:
         return self.number < other.number
@@ -88,18 +90,23 @@ class Link(Station):
         """How long a transfer of so many bytes takes, in picoseconds, where nobody else is on the link."""
         return -(-self.on_wire(size) * SECOND // self.rate) + self.latency
 
-    def send(self, size: int, weight: int = 1, owner: str = "") -> Event:
+    def send(
+        self, size: int, weight: int = 1, owner: str = "", *, wire: int | None = None, sent: Event | None = None
+    ) -> Event:
         """An event for when so many bytes, sent from now on, have arrived; its value is how long that took.
 
-        Raises TypeError for numbers that are not whole, ValueError for negative bytes and weights below 1.
+        ``wire`` is what they take on the link, where the headers are not those that the link adds itself; ``sent`` is
+        an event of the caller's that happens when the last byte is on its way, a latency before it arrives. Raises
+        TypeError for numbers that are not whole, ValueError for negative bytes and weights below 1.
         """
         size = whole(size, f"{self.name}: bytes")
         weight = whole(weight, f"{self.name}: a weight", 1)
+        wire = self.on_wire(size) if wire is None else whole(wire, f"{self.name}: bytes on the wire")
         self._advance()
         now = self.clock.now
         self._number += 1
-        work = self.on_wire(size) * SECOND
-        made = _Transfer(self._number, size, work, weight, now, owner, Event(self.clock))
+        work = wire * SECOND
+        made = _Transfer(self._number, size, work, weight, now, owner, Event(self.clock), sent)
         self._enter(now)
         self._offered += size
         heappush(self._ends, (self._virtual - (-work // weight), made))
@@ -167,6 +174,8 @@ class Link(Station):
                 self.timeline.span(
                     self.name, transfer.owner or "transfer", transfer.came, now, {"bytes": transfer.size}
                 )
+            if transfer.sent is not None:
+                transfer.sent.succeed(now - transfer.came)
             self.clock.trigger(transfer.done, self.latency, now + self.latency - transfer.came)
         self._plan()
 

@@ -120,6 +120,32 @@ def test_headers_and_efficiency() -> None:
     assert [fixed.on_wire(size) for size in (0, 1000)] == [24, 1024]
 
 
+def test_sent_comes_a_latency_before_the_arrival() -> None:
+    """So that the next can follow at once: two of 30 bytes are gone after 20,000 ps, the last arrives 7,000 later."""
+    clock = Clock()
+    link = Link(clock, "pcie", RATE, latency=7_000)
+    sent = clock.event()
+    times: list[int] = []
+    sent.callbacks.append(lambda event: times.append(event.value))
+    sent.callbacks.append(lambda _: link.send(30).callbacks.append(lambda _: times.append(clock.now)))
+    link.send(30, sent=sent).callbacks.append(lambda _: times.append(clock.now))
+    clock.run()
+    assert times == [10_000, 17_000, 27_000]
+
+
+def test_a_transfer_may_say_what_it_takes_on_the_wire() -> None:
+    clock = Clock()
+    link = Link(clock, "pcie", RATE, payload=256, header=24)
+    event = link.send(0, wire=90)
+    link.send(300)
+    clock.run()
+    link.audit()
+    assert (link.size, link.wire) == (300, 90 + 348)
+    assert event.value == 60_000  # 90 bytes at half of 3 bytes a nanosecond
+    with pytest.raises(ValueError, match="pcie: bytes on the wire must be at least 0"):
+        link.send(0, wire=-1)
+
+
 def test_weights_share_in_proportion() -> None:
     clock = Clock()
     link = Link(clock, "pcie", 4 * 10**9)
