@@ -76,6 +76,7 @@ ROUTINGS = {  # of tokens to experts
     "moe_qwen15_layer23.jsonl.gz": "moe-vllm",
 }
 SEARCHES = {  # of trees
+    "lats_hotpot_dfs.log.gz": "lats-log",
     "tot_crosswords_dfs_prune.json.xz": "tot-dfs",
     "tot_game24_bfs.json.xz": "tot-bfs",
     "tot_text_bfs.json.xz": "tot-bfs",

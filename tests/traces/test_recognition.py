@@ -90,6 +90,8 @@ SAMPLES |= {
     "tot-bfs": b'[{"idx": 900, "steps": [{"step": 0, "x": "4 6", "ys": [""], "new_ys": ["4 * 6"], "values": [20], '
     b'"select_new_ys": ["4 * 6"]}]}]',
     "tot-dfs": b'[[{"total_step": 0, "actions": ["h1. tasks"], "count": {"impossible": 0}}]]',
+    "lats-log": b"2024-03-21 20:13:37,657 - INFO - DFS at node depth 0...\n"
+    b"2024-03-21 20:13:37,677 - INFO - PROMPT: why?\n\nThought 1: \n\n",
 }
 
 # what must be named, and what its files are taken for when it is not

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import lzma
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +109,28 @@ def test_depth_first() -> None:
             assert found["fate"][start + number] == (visit["count"]["impossible"] > 0)
             assert not (found["fate"][start + number] and tuple(visit["actions"]) in went_on)
     assert max(len(visit["actions"]) for puzzle in puzzles for visit in puzzle) == 9
+
+
+def test_lats() -> None:
+    name = "lats_hotpot_dfs.log.gz"
+    found = columns(name, "lats-log")
+    log = gzip.decompress((MIRROR / name).read_bytes()).decode()
+    messages = re.split(r"^\d{4}-\d\d-\d\d [\d:,]+ - INFO - ", log, flags=re.MULTILINE)[1:]
+    assert len(messages) == 74
+    visits = [int(text.split()[4].rstrip(".")) for text in messages if text.startswith("DFS at")]
+    assert visits == [0, 1, 2, 3, 4, 5]
+    new = [text for text in messages if text.startswith("NEW NODE")]
+    assert len(found["node"]) == len(new) + 1 == 25
+    depths = [0]
+    for text, parent, own in zip(new, found["parent"][1:], found["text"][1:], strict=True):
+        depths.append(depths[parent] + 1)
+        assert text.startswith(f"NEW NODE: Node(depth={depths[-1]}, ")
+        assert own.startswith(f"\nThought {depths[-1]}: ")
+    texts = [found["text"][0] + text for text in whole_texts(found)]
+    texts[0] = found["text"][0]
+    prompts = [
+        text.removeprefix("PROMPT: ").rpartition("Thought ")[0] for text in messages if text.startswith("PROMPT")
+    ]
+    assert prompts == [texts[node] for node in (0, 1, 6, 11, 16, 20)]
+    assert found["step"] == [0] + [step for step, made in enumerate((5, 5, 5, 4, 5), 1) for _ in range(made)]
+    assert found["time"][-1] == 30_770 * 10**6  # from 20:13:37,677 to 20:14:08,447
