@@ -1,43 +1,58 @@
-"""Traces made of traces: `tiersim traces convert`, `sample`, `split`, `merge` and `annotate`.
-
-What is written has its name once it is whole, and nothing that exists is overwritten.
-"""
+"""Traces made of traces: `tiersim traces convert`, `sample`, `split`, `merge` and `annotate`."""
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import IO, Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv as pcsv
 from numpy.typing import NDArray
 
 from tiersim._base.errors import StudyError, TraceError
 from tiersim.experiments.doctor.access_object import LINE
-from tiersim.experiments.doctor.tally import DEFAULTS
+from tiersim.experiments.doctor.tally import DEFAULTS, clock_of
 from tiersim.experiments.miss_ratio_curve import miss_ratio_curve
 from tiersim.experiments.trace_doctor import Opened, open_records
-from tiersim.sim.requests import NEVER, number_requests, scattered
+from tiersim.experiments.trace_forms import ORACLE, Out, free, picked, writing
+from tiersim.sim.requests import Requests, number_requests, scattered
+from tiersim.sim.stack_distance import lru_curve
 from tiersim.traces.chunks import length
 from tiersim.traces.foreign import Foreign
-from tiersim.traces.readers.oracle_general import RECORD
-from tiersim.traces.schema import OPS, SET, Chunk, Schema
-from tiersim.traces.store import StoredTrace, Writer, sha256_of
+from tiersim.traces.prefix import hit_blocks
+from tiersim.traces.ragged import Ragged, joined
+from tiersim.traces.schema import Chunk, Schema
+from tiersim.traces.store import StoredTrace, sha256_of
 
 __all__ = ["Made", "annotate", "convert", "merge", "sample", "split"]
 
-ORACLE: Final = (".oraclegeneral", ".oraclegeneral.bin")
-LOST: Final = ("op", "ttl", "tenant", "cost")  # have no place in oracleGeneral
-PIECE: Final = 1 << 20
-SECOND: Final = 10**9
 POINTS: Final = 10  # sizes at which the error of a sample is told
-FORMS: Final = ".parquet (tiersim's own), .csv, .oracleGeneral or .oracleGeneral.bin (libCacheSim)"
+GAP: Final = 1 << 32  # instructions between two accesses are fewer
+# what is numbered by each trace for itself: names of it, and the columns that hold them
+IDS: Final[dict[str, list[tuple[str, tuple[str, ...]]]]] = {
+    "access": [("addresses", ("address",))],
+    "object": [("ids", ("id",))],
+    "request": [("blocks", ("blocks",)), ("sessions", ("session",))],
+    "tree": [("trees", ("tree",))],
+    "query": [("groups", ("group",)), ("sessions", ("session",)), ("users", ("user",))],
+    "profile": [],
+    "edge": [("nodes", ("source", "target"))],
+}
+UNMERGED: Final = {
+    "routing": "forward passes and tokens are numbered, and those of two traces would count as one",
+    "popularity": "they are sums over a whole trace, and the sum of two is not that of both",
+}
+UNSAMPLED: Final = {
+    "routing": "a forward pass loads the experts of all its tokens once, and a share of the tokens loads others",
+    "tree": "a node without its parent has no path, and a search without some of its nodes has another shape",
+    "query": "a share of the questions repeats each other less often than all do, and nothing tells by how much",
+    "profile": "each measurement is of a configuration of its own, and none stands for another",
+    "edge": "a share of the edges is another graph, with other paths and degrees",
+    "popularity": "they are sums over a whole trace",
+}
 
 
 @dataclass
@@ -48,172 +63,9 @@ class Made:
     records: int = 0
     notes: list[str] = field(default_factory=list)
 
-
-class _Out(Protocol):
-    notes: list[str]
-    tail_instructions: int
-
-    def append(self, chunk: Chunk) -> None:
-        """Add records."""
-
-
-# what is written
-
-
-@contextmanager
-def _writing(path: Path, schema: Schema, provenance: dict[str, Any]) -> Iterator[_Out]:
-    """What takes the records of a file; the name says its form. Raises StudyError for other names and what exists."""
-    _free(path)
-    name = path.name.lower()
-    if name.endswith(".parquet"):
-        with Writer(path, schema=schema, provenance=provenance) as out:
-            own = _Parquet(out)
-            yield own
-            out.tail_instructions = own.tail_instructions
-        return
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
-    try:
-        with draft.open("w+b") as file:
-            made = _Oracle(file, path, schema) if name.endswith(ORACLE) else _Csv(file, path, schema)
-            yield made
-            made.finish()
-        draft.replace(path)
-    except OSError as error:
-        raise TraceError(
-            f"{path} cannot be written: {error.strerror or error}", None, "choose a folder with room to write"
-        ) from None
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def _free(path: Path) -> None:
-    if not path.name.lower().endswith((".parquet", ".csv", *ORACLE)):
-        raise StudyError(f"{path.name!r} does not tell in which form it is to be written", None, f"end it in {FORMS}")
-    if path.exists() or path.is_symlink():
-        raise StudyError(f"{path} exists already, and nothing is overwritten", None, "remove it, or name another")
-    if not path.parent.is_dir():
-        raise StudyError(f"there is no folder {path.parent}", None, "make it first")
-
-
-class _Parquet:
-    def __init__(self, out: Writer) -> None:
-        self.out = out
-        self.notes: list[str] = []
-        self.tail_instructions = 0
-
-    def append(self, chunk: Chunk) -> None:
-        self.out.append(chunk)
-
-
-class _Csv:
-    """A table with a header; times are seconds with nine decimals, kinds and operations are words."""
-
-    def __init__(self, file: IO[bytes], path: Path, schema: Schema) -> None:
-        self.file, self.path, self.schema = file, path, schema
-        self.notes: list[str] = []
-        if schema.name != "object":
-            self.notes.append(f"tiersim does not read CSV of {schema.name} records again: for that write .parquet")
-        self.tail_instructions = 0
-        self._out: Any = None
-
-    def append(self, chunk: Chunk) -> None:
-        columns: dict[str, Any] = {}
-        for column in self.schema.present(chunk):
-            values = chunk[column.name]
-            if values.dtype == object:
-                raise TraceError(
-                    f"{self.path.name}: the column {column.name} holds lists, which have no place in a table",
-                    None,
-                    "write .parquet",
-                )
-            if column.unit == "ns":
-                columns[column.name] = _seconds(values)
-            elif column.name == self.schema.kind:
-                words = pa.DictionaryArray.from_arrays(values.astype(np.int8), list(self.schema.kinds))
-                columns[column.name] = words.dictionary_decode()
-            else:
-                columns[column.name] = values
-        if list(columns) == ["id"]:  # a table of keys alone does not tell that it is one
-            columns["size"] = np.ones(length(chunk), np.int64)
-        made = pa.table(columns)
-        if self._out is None:
-            self._out = pcsv.CSVWriter(self.file, made.schema, write_options=pcsv.WriteOptions(quoting_style="none"))
-        self._out.write_table(made)
-
-    def finish(self) -> None:
-        if self._out is None:
-            raise TraceError(f"{self.path.name}: not one record to write")
-        self._out.close()
-
-
-def _seconds(ns: NDArray[np.int64]) -> Any:
-    """Nanoseconds as numbers of seconds with nine decimals, as text: exact, and without an exponent."""
-    whole, rest = (pc.cast(pa.array(part), pa.string()) for part in (ns // SECOND, ns % SECOND))
-    return pc.binary_join_element_wise(whole, pc.utf8_lpad(rest, 9, "0"), ".")
-
-
-class _Oracle:
-    """libCacheSim's oracleGeneral, with the next request for each object, which is filled in at the end."""
-
-    def __init__(self, file: IO[bytes], path: Path, schema: Schema) -> None:
-        if schema.name != "object":
-            raise StudyError(
-                f"{path.name}: oracleGeneral is for requests for objects, and these are {schema.name} records",
-                None,
-                "write .parquet",
-            )
-        self.file, self.path = file, path
-        self.records = 0
-        self.notes: list[str] = []
-        self.tail_instructions = 0
-
-    def append(self, chunk: Chunk) -> None:
-        if "op" in chunk and (other := chunk["op"] > SET).any():
-            at = int(np.argmax(other))
-            raise TraceError(
-                f"record {self.records + at + 1:,} is a {OPS[int(chunk['op'][at])]}, and in oracleGeneral every record "
-                "is a request",
-                None,
-                "write .parquet or .csv",
-            )
-        rows = np.empty(length(chunk), RECORD)
-        rows["id"], rows["next"] = chunk["id"], -1
-        rows["time"] = self._fit(chunk, "time", SECOND, 0)
-        rows["size"] = self._fit(chunk, "size", 1, 1)
-        rows.tofile(self.file)
-        self.records += len(rows)
-        lost = [name for name in LOST if name in chunk and (chunk[name] != DEFAULTS["object"][name]).any()]
-        said = [f"{name} has no place in oracleGeneral, and is left out" for name in lost]
-        if "time" in chunk and (chunk["time"] % SECOND).any():
-            said.append("times are whole seconds in oracleGeneral: what is less is cut off")
-        self.notes += [text for text in said if text not in self.notes]
-
-    def _fit(self, chunk: Chunk, name: str, unit: int, absent: int) -> Any:
-        if name not in chunk:
-            return absent
-        values = chunk[name] // unit
-        if ((values < 0) | (values >= 1 << 32)).any():
-            at = int(np.argmax((values < 0) | (values >= 1 << 32)))
-            raise TraceError(
-                f"record {self.records + at + 1:,} has a {name} of {values[at]:,}, and oracleGeneral has 32 bits for "
-                "one",
-                None,
-                "write .parquet or .csv",
-            )
-        return values
-
-    def finish(self) -> None:
-        if not self.records:
-            raise TraceError(f"{self.path.name}: not one record to write")
-        self.file.flush()
-        rows = np.memmap(self.file, RECORD, "r+")
-        pieces = (slice(at, at + PIECE) for at in range(0, len(rows), PIECE))
-        requests = number_requests({"id": rows["id"][part]} for part in pieces)
-        after = requests.next_use
-        for at in range(0, len(rows), PIECE):
-            part = after[at : at + PIECE]
-            rows["next"][at : at + PIECE] = np.where(part == NEVER, -1, part)
-        rows.flush()
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: what ``--json`` prints."""
+        return asdict(self) | {"paths": [str(path) for path in self.paths]}
 
 
 # what is read
@@ -244,14 +96,14 @@ def _gaps(chunk: Chunk) -> int:
 
 
 def convert(trace: str | Path, out: Path, *, format: str | None = None, quiet: bool = True, **options: Any) -> Made:
-    """Write a trace in the form that the name of `out` says: .parquet, .csv or .oracleGeneral.
+    """Write a trace in the form that the name of `out` says: .parquet, .csv, .jsonl or .oracleGeneral.
 
     Raises TraceError when the trace is damaged or does not fit, StudyError when `out` exists or has another name.
     """
-    _free(out)
+    free(out)
     opened = open_records(trace, format, quiet, **options)
     result, gaps = Made([out]), 0
-    with _writing(out, opened.schema, _about("convert", [opened])) as to:
+    with writing(out, opened.schema, _about("convert", [opened])) as to:
         for chunk in opened.chunks():
             to.append(chunk)
             result.records += length(chunk)
@@ -264,7 +116,8 @@ def convert(trace: str | Path, out: Path, *, format: str | None = None, quiet: b
 def annotate(trace: str | Path, out: Path, *, format: str | None = None, quiet: bool = True, **options: Any) -> Made:
     """Write requests for objects with the number of the next request for the same object, as oracleGeneral.
 
-    Raises as `convert` does.
+    Each block of a prompt counts as a request for an object, and so does each expert of a token. Raises as `convert`
+    does.
     """
     if not out.name.lower().endswith(ORACLE):
         raise StudyError(
@@ -285,17 +138,28 @@ def sample(
 ) -> Made:
     """Write all records of a share of the objects, drawn by a hash of the key (Waldspurger et al., FAST 2015).
 
-    Of accesses the lines of 64 bytes are drawn, and instructions between are kept. The notes say the standard error of
-    LRU's miss ratios as estimated from this sample, from its disjoint parts. Raises as `convert` does.
+    Of accesses the lines of 64 bytes are drawn, and instructions between are kept; of requests to language models whole
+    sessions, or single requests where sessions are not known. The notes say the error that this makes: of objects and
+    accesses the standard error of LRU's miss ratios as estimated from this sample, from its disjoint parts; of blocks
+    of prompts how far LRU's hit ratios are from those of the whole trace. Raises as `convert` does, and TraceError for
+    records of which a share tells nothing of all.
     """
     if not 0 < share < 1:
         raise StudyError(f"a sample of {100 * share:g} % is no part of the objects", None, "give a share such as 1%")
-    _free(out)
+    free(out)
     opened = open_records(trace, format, quiet, **options)
-    _needs_keys(opened)
-    result = Made([out])
+    if opened.schema.name in UNSAMPLED:
+        raise TraceError(
+            f"{opened.name} is a trace of {opened.schema.name} records, of which a share tells nothing of all: "
+            f"{UNSAMPLED[opened.schema.name]}",
+            None,
+            "`tiersim traces split` takes parts of it as they are",
+        )
     about = _about("sample", [opened]) | {"share": share, "seed": seed}
-    with _writing(out, opened.schema, about) as to:
+    if opened.schema.name == "request":
+        return _sample_requests(opened, out, share, seed, about)
+    result = Made([out])
+    with writing(out, opened.schema, about) as to:
         kept = _Kept(to, share, seed, opened.schema.name)
         requests = number_requests(kept.of(opened), share=share, seed=seed)
         to.tail_instructions = kept.waiting + _tail(opened, kept.gaps)
@@ -317,7 +181,7 @@ def sample(
 class _Kept:
     """Records that are drawn go to a file; the instructions of the others count to the next one that is."""
 
-    def __init__(self, to: _Out, share: float, seed: int, schema: str) -> None:
+    def __init__(self, to: Out, share: float, seed: int, schema: str) -> None:
         self.to, self.seed, self.schema = to, seed, schema
         self.below = np.uint64(int(share * 2.0**64))
         self.records = self.waiting = self.gaps = 0
@@ -348,13 +212,63 @@ class _Kept:
         return made.astype(np.uint32)
 
 
-def _needs_keys(opened: Opened) -> None:
-    if opened.schema.name not in ("access", "object"):
-        raise TraceError(
-            f"{opened.name} is a trace of {opened.schema.name} records, which have no key to do this by",
-            None,
-            "convert and split take any trace",
-        )
+class _Prompts:
+    """The blocks of prompts as they come, and what an infinite prefix cache has of them."""
+
+    def __init__(self) -> None:
+        self.requests = self.blocks = self.hits = 0
+        self.values: list[NDArray[np.uint64]] = []
+        self._seen: set[int] = set()
+
+    def add(self, chunk: Chunk) -> None:
+        self.requests += length(chunk)
+        if "blocks" in chunk:
+            self.blocks += len(chunk["blocks"].values)
+            self.hits += int(hit_blocks(chunk["blocks"], self._seen).sum())
+            self.values.append(chunk["blocks"].values)
+
+    def numbered(self) -> Requests:
+        return number_requests({"id": values} for values in self.values)
+
+
+def _sample_requests(opened: Opened, out: Path, share: float, seed: int, about: dict[str, Any]) -> Made:
+    """Sessions, or requests where there are none, by a hash."""
+    below, kept, whole, sessions = np.uint64(int(share * 2.0**64)), _Prompts(), _Prompts(), False
+    with writing(out, opened.schema, about) as to:
+        for chunk in opened.chunks():
+            sessions = "session" in chunk
+            number = np.arange(whole.requests, whole.requests + length(chunk), dtype=np.uint64)
+            key = chunk["session"] if sessions else number
+            part = picked(chunk, np.flatnonzero(scattered(key, seed) < below))
+            whole.add(chunk)
+            kept.add(part)
+            if length(part):
+                to.append(part)
+        if not kept.requests:
+            raise TraceError(f"not one of {whole.requests:,} requests is sampled", None, "sample more, or not at all")
+    drawn = "whole sessions" if sessions else "requests one by one, for sessions are not known"
+    notes = [*to.notes, f"{kept.requests:,} of {whole.requests:,} requests: {drawn}"]
+    return Made([out], kept.requests, notes + _hit_error(kept, whole, share))
+
+
+def _hit_error(kept: _Prompts, whole: _Prompts, share: float) -> list[str]:
+    """How far the hit ratios of blocks are from those of the whole trace, in caches of the share of its size."""
+    if not whole.blocks:
+        return ["blocks are not known: only lengths and arrivals can be told from a sample"]
+    if not kept.blocks:
+        return ["the sampled prompts have no block: there is no hit ratio to tell"]
+    requests, part = whole.numbered(), kept.numbered()
+    sizes = np.unique(np.geomspace(max(1.0, 1 / share), max(requests.objects, 1 / share), POINTS).round().astype(int))
+    small = np.maximum(1, np.round(sizes * share)).astype(np.int64)
+    true = 1 - lru_curve(requests, sizes.astype(np.int64)).misses / whole.blocks
+    found = 1 - lru_curve(part, small).misses / kept.blocks
+    at = int(np.argmax(np.abs(found - true)))
+    off = f"at most {100 * abs(found[at] - true[at]):.2f} points off, at {sizes[at]:,} blocks"
+    endless = [f"{100 * held.hits / held.blocks:.2f} %" for held in (kept, whole)]
+    return [
+        f"LRU's hit ratio of blocks at {len(sizes)} sizes, against that of the whole trace: {off}",
+        f"prefixes shared, for a cache without end: {endless[0]} of blocks, {endless[1]} in the whole trace",
+    ]
 
 
 def split(
@@ -388,7 +302,7 @@ def split(
         held = _Cutter(opened, ends, every)
         for number, part in enumerate(held.parts(), 1):
             path = _numbered(pattern, number)
-            with _writing(path, opened.schema, about | {"part": number}) as to:
+            with writing(path, opened.schema, about | {"part": number}) as to:
                 for chunk in part:
                     to.append(chunk)
                     result.records += length(chunk)
@@ -468,67 +382,99 @@ def merge(
 ) -> Made:
     """Write several traces as one: by time where all have times, which all begin at 0, else one after the other.
 
-    Equal ids in two of them are refused, unless they are the same objects (`same_ids`) or are to be kept apart
+    Equal ids in two of them are refused, unless they are of the same thing (`same_ids`) or are to be kept apart
     (`separate_ids`): then an id is hashed with the number of its file, and accesses get its number as address space.
-    Raises TraceError, also where records are of different kinds or time goes back, and StudyError.
+    Ids are those of objects, blocks and sessions, trees, nodes of graphs, users and groups of questions. Instructions
+    after the last access of a trace count to the first of the next one. Raises TraceError, also where records are of
+    different kinds or time goes back, and StudyError.
     """
     if len(traces) < 2:
         raise StudyError("a merge takes two traces or more, and the file to write last")
     if same_ids and separate_ids:
         raise StudyError("ids are the same or are kept apart: give one of --same-ids and --separate-ids")
-    _free(out)
+    free(out)
     opened = [open_records(trace, format, quiet, **options) for trace in traces]
     schema = opened[0].schema
+    _refuse_others(opened)
+    firsts = [_first(one) for one in opened]
+    if separate_ids and any("asid" in first for first in firsts):
+        raise TraceError("these accesses have address spaces already", None, "merge them with --same-ids")
+    if not same_ids and not separate_ids:
+        _refuse_collisions(opened)
+    clock = clock_of(schema) if all(clock_of(schema) in first for first in firsts) else ""
+    made = _Alike(schema, firsts, clock, separate_ids)
+    result = Made([out], 0, made.notes)
+    streams = [made.chunks(one, place) for place, one in enumerate(opened)]
+    about = _about("merge", opened) | {"ids": "separate" if separate_ids else "as they are"}
+    with writing(out, schema, about) as to:
+        for chunk in _by_time(streams, opened, clock) if clock else _in_turn(streams, opened, to):
+            to.append(chunk)
+            result.records += length(chunk)
+    result.notes += to.notes
+    result.notes.append("merged by time" if clock else "one after the other")
+    return result
+
+
+class _Alike:
+    """Chunks of several traces with the columns of all: what one lacks has its default, and goes where it has none."""
+
+    def __init__(self, schema: Schema, firsts: Sequence[Chunk], clock: str, separate: bool) -> None:
+        self.schema, self.separate = schema, separate
+        self.notes: list[str] = []
+        self.defaults = DEFAULTS.get(schema.name, {})
+        self.columns = []
+        for column in schema.columns:
+            held = [column.name in first for first in firsts]
+            if separate and column.name == "asid":
+                self.columns.append(column)
+            elif not any(held):
+                continue
+            elif column.name == clock_of(schema) and not clock:
+                self.notes.append("not all have times: they come one after the other, without times")
+            elif all(held) or column.name in self.defaults:
+                self.columns.append(column)
+            else:
+                self.notes.append(f"not all have the column {column.name}: it is left out")
+
+    def chunks(self, opened: Opened, place: int) -> Iterator[Chunk]:
+        """Those of one trace, by its place among all."""
+        ids = {name for _, names in IDS[self.schema.name] for name in names}
+        for chunk in opened.chunks():
+            made: Chunk = {}
+            for column in self.columns:
+                if self.separate and column.name == "asid":
+                    made["asid"] = np.full(length(chunk), place, np.uint16)
+                elif column.name not in chunk:
+                    made[column.name] = np.full(length(chunk), self.defaults[column.name], column.dtype)
+                elif self.separate and column.name in ids and self.schema.name != "access":
+                    made[column.name] = _apart(chunk[column.name], place)
+                else:
+                    made[column.name] = chunk[column.name]
+            yield made
+
+
+def _apart(held: Any, place: int) -> Any:
+    if isinstance(held, Ragged):
+        return Ragged(scattered(held.values, place), held.offsets)
+    return scattered(held, place)
+
+
+def _refuse_others(opened: Sequence[Opened]) -> None:
+    schema = opened[0].schema
     for one in opened:
-        _needs_keys(one)
+        if one.schema.name in UNMERGED:
+            raise TraceError(
+                f"{one.name} is a trace of {one.schema.name} records, which cannot be merged: "
+                f"{UNMERGED[one.schema.name]}",
+                None,
+                "replay them one by one",
+            )
         if one.schema is not schema:
             raise TraceError(
                 f"{one.name} has {one.schema.name} records, and {opened[0].name} has {schema.name} records",
                 None,
                 "merge what is alike",
             )
-    firsts = [_first(one) for one in opened]
-    if separate_ids and any("asid" in first for first in firsts):
-        raise TraceError("these accesses have address spaces already", None, "merge them with --same-ids")
-    if not same_ids and not separate_ids:
-        _refuse_collisions(opened)
-    clock = "time" if all("time" in first for first in firsts) else ""
-    result = Made([out])
-    if not clock and any("time" in first for first in firsts):
-        result.notes.append("not all have times: they come one after the other, without times")
-    names = [column.name for column in schema.columns if any(column.name in first for first in firsts)]
-    if separate_ids and schema.name == "access":
-        names.append("asid")
-    columns = [column for column in schema.columns if column.name in names and (clock or column.name != "time")]
-
-    def alike(place: int) -> Iterator[Chunk]:
-        """The chunks of one, with the columns of all."""
-        for chunk in opened[place].chunks():
-            count = length(chunk)
-            made = {
-                column.name: chunk[column.name]
-                if column.name in chunk
-                else np.full(count, DEFAULTS[schema.name][column.name], column.dtype)
-                for column in columns
-            }
-            if separate_ids and schema.name == "object":
-                made["id"] = scattered(made["id"], place)
-            elif separate_ids:
-                made["asid"] = np.full(count, place, np.uint16)
-            yield made
-
-    streams = [alike(place) for place in range(len(opened))]
-    gaps = 0
-    about = _about("merge", opened) | {"ids": "separate" if separate_ids else "as they are"}
-    with _writing(out, schema, about) as to:
-        for chunk in _by_time(streams, opened) if clock else (chunk for stream in streams for chunk in stream):
-            to.append(chunk)
-            result.records += length(chunk)
-            gaps += _gaps(chunk)
-        to.tail_instructions = _tail(opened[-1], gaps) if isinstance(opened[-1].found, Foreign) else 0
-    result.notes += to.notes
-    result.notes.append("merged by time" if clock else "one after the other")
-    return result
 
 
 def _first(opened: Opened) -> Chunk:
@@ -538,22 +484,59 @@ def _first(opened: Opened) -> Chunk:
 
 
 def _refuse_collisions(opened: Sequence[Opened]) -> None:
-    seen: NDArray[np.uint64] = np.empty(0, np.uint64)
-    for one in opened:
-        key = "id" if one.schema.name == "object" else "address"
-        keys = number_requests({"id": chunk[key]} for chunk in one.chunks()).keys
-        both = np.intersect1d(seen, keys)
-        if len(both):
-            what = "ids" if key == "id" else "addresses"
-            raise TraceError(
-                f"{one.name} has {len(both):,} {what} that a trace before it has too, such as {int(both[0])}",
-                None,
-                "say --same-ids if these are the same objects, or --separate-ids to keep them apart",
-            )
-        seen = np.union1d(seen, keys)
+    for what, columns in IDS[opened[0].schema.name]:
+        seen: NDArray[np.uint64] = np.empty(0, np.uint64)
+        for one in opened:
+            keys = _keys(one, columns)
+            both = np.intersect1d(seen, keys)
+            if len(both):
+                raise TraceError(
+                    f"{one.name} has {len(both):,} {what} that a trace before it has too, such as {int(both[0])}",
+                    None,
+                    "say --same-ids if these are the same, or --separate-ids to keep them apart",
+                )
+            seen = np.union1d(seen, keys)
 
 
-def _by_time(streams: list[Iterator[Chunk]], opened: Sequence[Opened]) -> Iterator[Chunk]:
+def _keys(opened: Opened, columns: Sequence[str]) -> NDArray[np.uint64]:
+    """All that some columns of a trace name."""
+
+    def named() -> Iterator[Chunk]:
+        for chunk in opened.chunks():
+            for column in columns:
+                held = chunk.get(column, ())
+                values = held.values if isinstance(held, Ragged) else held
+                if len(values):
+                    yield {"id": values}
+
+    pieces = named()
+    first = next(pieces, None)
+    return np.empty(0, np.uint64) if first is None else number_requests(chain([first], pieces)).keys
+
+
+def _in_turn(streams: Sequence[Iterator[Chunk]], opened: Sequence[Opened], to: Out) -> Iterator[Chunk]:
+    """The records one trace after the other; what is executed after the last of one counts to the first of the next."""
+    waiting = 0
+    for stream, one in zip(streams, opened, strict=True):
+        gaps = 0
+        for chunk in stream:
+            gaps += _gaps(chunk)
+            if waiting and length(chunk):
+                chunk["gap"] = chunk["gap"].copy()
+                if int(chunk["gap"][0]) + waiting >= GAP:
+                    raise TraceError(
+                        f"2**32 instructions or more lie before the first access of {one.name}",
+                        None,
+                        "cut the end of the trace before it",
+                    )
+                chunk["gap"][0] += np.uint32(waiting)
+                waiting = 0
+            yield chunk
+        waiting += _tail(one, gaps)
+    to.tail_instructions = waiting
+
+
+def _by_time(streams: list[Iterator[Chunk]], opened: Sequence[Opened], clock: str) -> Iterator[Chunk]:
     """The records of all in order of time, those of the same time in the order of the files."""
     held: list[Chunk | None] = [next(stream, None) for stream in streams]
     live = [chunk is not None for chunk in held]
@@ -561,23 +544,23 @@ def _by_time(streams: list[Iterator[Chunk]], opened: Sequence[Opened]) -> Iterat
     while any(live):
         for place, chunk in enumerate(held):
             if chunk is not None and length(chunk):
-                _forward(chunk["time"], opened[place].name)
-                last[place] = int(chunk["time"][-1])
+                _forward(chunk[clock], opened[place].name)
+                last[place] = int(chunk[clock][-1])
         next_up = min((place for place in range(len(held)) if live[place]), key=lambda place: last[place])
         ready = []
         for place, chunk in enumerate(held):
             if chunk is not None:
                 # more at this very time may follow, of files that come first
-                cut = int(np.searchsorted(chunk["time"], last[next_up], side="left"))
+                cut = int(np.searchsorted(chunk[clock], last[next_up], side="left"))
                 ready.append({name: values[:cut] for name, values in chunk.items()})
                 held[place] = {name: values[cut:] for name, values in chunk.items()}
-        yield from _sorted(ready)
+        yield from _sorted(ready, clock)
         more = next(streams[next_up], None)
         if more is None:
             live[next_up] = False
         else:
             held[next_up] = _joined([held[next_up], more])
-    yield from _sorted([chunk for chunk in held if chunk is not None])
+    yield from _sorted([chunk for chunk in held if chunk is not None], clock)
 
 
 def _forward(time: NDArray[np.int64], name: str) -> None:
@@ -591,11 +574,10 @@ def _forward(time: NDArray[np.int64], name: str) -> None:
 
 def _joined(pieces: Sequence[Chunk | None]) -> Chunk:
     held = [piece for piece in pieces if piece is not None]
-    return {name: np.concatenate([piece[name] for piece in held]) for name in held[0]}
+    return {name: joined([piece[name] for piece in held]) for name in held[0]}
 
 
-def _sorted(pieces: list[Chunk]) -> Iterator[Chunk]:
+def _sorted(pieces: list[Chunk], clock: str) -> Iterator[Chunk]:
     if pieces and any(map(length, pieces)):
         whole = _joined(pieces)
-        order = np.argsort(whole["time"], kind="stable")
-        yield {name: values[order] for name, values in whole.items()}
+        yield picked(whole, np.argsort(whole[clock], kind="stable"))

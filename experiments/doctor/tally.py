@@ -12,7 +12,7 @@ from tiersim.experiments.doctor.contract import duration
 from tiersim.traces.chunks import length
 from tiersim.traces.schema import Chunk, Schema
 
-__all__ = ["DEFAULTS", "SMALL", "Tally"]
+__all__ = ["DEFAULTS", "SMALL", "TIME", "Tally", "clock_of"]
 
 # what a column says when it says nothing, and may be taken to say where it is absent
 DEFAULTS: Final[Mapping[str, Mapping[str, float]]] = {
@@ -23,8 +23,14 @@ DEFAULTS: Final[Mapping[str, Mapping[str, float]]] = {
     "query": {"turn": 0},
     "edge": {"weight": 1.0},
 }
+TIME: Final = ("ns", "int64")  # the unit and type of what is kept in whole nanoseconds
 FEW_TIMES: Final = 2  # a clock ticks seldom where there are so many records or more to a tick
 SMALL: Final = 16  # numbers were given one after the other if none is larger than so many times their count
+
+
+def clock_of(schema: Schema) -> str:
+    """The column of a schema that tells when, or nothing; measured times are no clock, and have fractions."""
+    return next((column.name for column in schema.columns if (column.unit, column.dtype) == TIME), "")
 
 
 class Tally:
@@ -39,7 +45,7 @@ class Tally:
         self.spread, self.forward = spread, forward
         self.records = 0
         self.kinds = schema.tally({})
-        self.clock = next((held.name for held in schema.columns if (held.unit, held.dtype) == ("ns", "int64")), "")
+        self.clock = clock_of(schema)
         self.timed = False
         self.step = self.restarts = 0
         self._defaults = DEFAULTS.get(schema.name, {})

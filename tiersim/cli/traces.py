@@ -95,7 +95,8 @@ def list_command(kind: str | None, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--to", type=click.Path(path_type=Path), metavar="DIR", help="Folder for it. [default: the cache folder]")
 @click.option("--quiet", is_flag=True, help="No progress on standard error.")
-def fetch_command(name: str, to: Path | None, quiet: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def fetch_command(name: str, to: Path | None, quiet: bool, as_json: bool) -> None:
     """Bring the public trace NAME here, and check its sha256.
 
     The folder that TIERSIM_TRACE_MIRROR names is tried before the network. A download that breaks off goes on where it
@@ -112,6 +113,10 @@ def fetch_command(name: str, to: Path | None, quiet: bool) -> None:
             bar.update(done)
 
         path = fetch(item, to, progress)
+    if as_json:
+        told = {"path": str(path), "bytes": item.bytes, "sha256": item.sha256}
+        print(json.dumps({"name": item.name, **told, "licence": item.licence, "citation": item.citation}, indent=2))
+        return
     click.echo(
         f"{path}\n{item.name}: {item.bytes:,} bytes, as published\nlicence: {item.licence}\ncite: {item.citation}"
     )
@@ -189,34 +194,51 @@ def _show(info: Info) -> None:
 
 
 _OUT = click.argument("out", type=click.Path(path_type=Path))
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
-@traces_command.command("convert", short_help="Write a trace as .parquet, .csv or .oracleGeneral.")
+@traces_command.command("convert", short_help="Write a trace as .parquet, .csv, .jsonl or .oracleGeneral.")
 @click.argument("trace")
 @_OUT
 @_of_a_trace
-def convert_command(trace: str, out: Path, format_: str | None, options: tuple[str, ...], quiet: bool) -> None:
-    """Write TRACE in the form that the name OUT says: .parquet, .csv or .oracleGeneral."""
+@_JSON
+def convert_command(
+    trace: str, out: Path, format_: str | None, options: tuple[str, ...], quiet: bool, as_json: bool
+) -> None:
+    """Write TRACE in the form that the name OUT says: .parquet, .csv, .jsonl (JSON lines) or .oracleGeneral.
+
+    Tables hold no lists; JSON lines do. Times are in seconds there, kinds are words, and what is no number is null.
+    """
     from tiersim.experiments.progress import aloud
     from tiersim.experiments.trace_tools import convert
 
     with aloud(not quiet):
-        _tell(convert(trace, out, format=format_, quiet=quiet, **_options(options)))
+        made = convert(trace, out, format=format_, quiet=quiet, **_options(options))
+    _tell(made, as_json)
 
 
-@traces_command.command("sample", short_help="Write all requests for a share of the objects.")
+@traces_command.command("sample", short_help="Write all requests for a share of the objects, or of the sessions.")
 @click.argument("trace")
 @_OUT
-@click.option("--share", required=True, metavar="SHARE", help="Of the objects, e.g. 1%.")
+@click.option("--share", required=True, metavar="SHARE", help="Of the objects, or sessions, e.g. 1%.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Another draws other objects.")
 @_of_a_trace
+@_JSON
 def sample_command(
-    trace: str, out: Path, share: str, seed: int, format_: str | None, options: tuple[str, ...], quiet: bool
+    trace: str,
+    out: Path,
+    share: str,
+    seed: int,
+    format_: str | None,
+    options: tuple[str, ...],
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Write all requests of TRACE for a share of its objects to OUT, and say what error that makes.
 
     Objects are drawn by a hash of the key; of memory accesses, lines of 64 bytes. The error is the standard error of
-    the miss ratios of LRU, from disjoint parts of the sample.
+    the miss ratios of LRU, from disjoint parts of the sample. Of requests to language models whole sessions are drawn,
+    or single requests where sessions are not known; the error is how far the hit ratios of LRU are from those of all.
     """
     from tiersim._base.units import parse
     from tiersim.experiments.progress import aloud
@@ -224,7 +246,8 @@ def sample_command(
 
     amount = parse(share, "ratio").amount / 10**9
     with aloud(not quiet):
-        _tell(sample(trace, out, amount, seed=seed, format=format_, quiet=quiet, **_options(options)))
+        made = sample(trace, out, amount, seed=seed, format=format_, quiet=quiet, **_options(options))
+    _tell(made, as_json)
 
 
 @traces_command.command("split", short_help="Write consecutive parts of a trace.")
@@ -233,6 +256,7 @@ def sample_command(
 @click.option("--every", metavar="COUNT", help="Or how many records in each, e.g. 1M.")
 @click.option("--out", "pattern", required=True, metavar="PATTERN", help="Names, with {} for the number: part-{}.csv.")
 @_of_a_trace
+@_JSON
 def split_command(
     trace: str,
     parts: int | None,
@@ -241,6 +265,7 @@ def split_command(
     format_: str | None,
     options: tuple[str, ...],
     quiet: bool,
+    as_json: bool,
 ) -> None:
     """Write consecutive parts of TRACE, numbered from 1."""
     from tiersim._base.errors import StudyError
@@ -252,17 +277,19 @@ def split_command(
     if count == 0:
         raise StudyError("parts of 0 records hold nothing")
     with aloud(not quiet):
-        _tell(split(trace, pattern, parts=parts, every=count, format=format_, quiet=quiet, **_options(options)))
+        made = split(trace, pattern, parts=parts, every=count, format=format_, quiet=quiet, **_options(options))
+    _tell(made, as_json)
 
 
 @traces_command.command("merge", short_help="Write several traces as one.")
 @click.argument("traces", nargs=-1, required=True)
 @_OUT
-@click.option("--same-ids", is_flag=True, help="Equal ids are the same objects.")
+@click.option("--same-ids", is_flag=True, help="Equal ids are the same things.")
 @click.option(
     "--separate-ids", is_flag=True, help="Equal ids of two traces are not: hash them with the trace's number."
 )
 @_of_a_trace
+@_JSON
 def merge_command(
     traces: tuple[str, ...],
     out: Path,
@@ -271,31 +298,45 @@ def merge_command(
     format_: str | None,
     options: tuple[str, ...],
     quiet: bool,
+    as_json: bool,
 ) -> None:
-    """Write TRACES as one to OUT: by time where all have times, else one after the other."""
+    """Write TRACES as one to OUT: by time where all have times, else one after the other.
+
+    Ids are those of objects, of blocks and sessions, of trees, of nodes of graphs, of users and groups of questions.
+    """
     from tiersim.experiments.progress import aloud
     from tiersim.experiments.trace_tools import merge
 
     given = _options(options)
     with aloud(not quiet):
         made = merge(traces, out, same_ids=same_ids, separate_ids=separate_ids, format=format_, quiet=quiet, **given)
-    _tell(made)
+    _tell(made, as_json)
 
 
 @traces_command.command("annotate", short_help="Add to each request the next one for the same object.")
 @click.argument("trace")
 @_OUT
 @_of_a_trace
-def annotate_command(trace: str, out: Path, format_: str | None, options: tuple[str, ...], quiet: bool) -> None:
-    """Write TRACE with the number of the next request for the same object, as OUT.oracleGeneral."""
+@_JSON
+def annotate_command(
+    trace: str, out: Path, format_: str | None, options: tuple[str, ...], quiet: bool, as_json: bool
+) -> None:
+    """Write TRACE with the number of the next request for the same object, as OUT.oracleGeneral.
+
+    Each block of a prompt counts as a request for an object, and so does each expert of a token.
+    """
     from tiersim.experiments.progress import aloud
     from tiersim.experiments.trace_tools import annotate
 
     with aloud(not quiet):
-        _tell(annotate(trace, out, format=format_, quiet=quiet, **_options(options)))
+        made = annotate(trace, out, format=format_, quiet=quiet, **_options(options))
+    _tell(made, as_json)
 
 
-def _tell(made: Made) -> None:
+def _tell(made: Made, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(made.to_dict(), indent=2))
+        return
     for path in made.paths:
         click.echo(str(path))
     click.echo(f"{made.records:,} records")
