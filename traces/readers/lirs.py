@@ -11,7 +11,7 @@ from tiersim.traces.readers.contract import ByteStream
 from tiersim.traces.readers.text import blocks, first_lines, is_number, malformed, table
 from tiersim.traces.schema import Chunk
 
-MARK: Final = re.compile(rb"^[ \t]*\*[ \t]*\r?$", re.MULTILINE)
+MARK: Final = re.compile(rb"^[ \t\r]*\*[ \t\r]*$", re.MULTILINE)
 
 
 @register("lirs", family="reader", paper="Jiang and Zhang, ACM SIGMETRICS 2002, doi:10.1145/511334.511340")

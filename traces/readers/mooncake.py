@@ -22,7 +22,7 @@ from tiersim.traces.schema import Chunk
 
 FORM: Final = pa.schema([("timestamp", pa.float64()), ("hash_ids", pa.list_(pa.uint64()))])
 BLOCK: Final = 8 << 20  # a prompt of a million tokens has a line of 20 kB at 512 tokens a block, more with small blocks
-LATEST: Final = 1e13  # ms: beyond are nanoseconds or no times at all, and 2**63 ns end there
+LATEST: Final = 4e12  # ms: beyond are nanoseconds or no times at all; a difference of two is less than 2**63 ns
 MILLISECOND: Final = 10**6
 KEYS: Final = (b'"timestamp"', b'"hash_ids"', b'"input_length"', b'"output_length"')
 
@@ -84,7 +84,7 @@ def _fields(text: bytes) -> Fields | None:
         return None
     stamps, lists = (found[name].combine_chunks() for name in ("timestamp", "hash_ids"))
     ids = lists.flatten()
-    if stamps.null_count or lists.null_count or ids.null_count or not (stamps.to_numpy() < LATEST).all():
+    if stamps.null_count or lists.null_count or ids.null_count or not (np.abs(stamps.to_numpy()) < LATEST).all():
         return None
     return stamps.to_numpy(), ids.to_numpy(), np.diff(lists.offsets.to_numpy()).astype(np.int64)
 
@@ -110,7 +110,8 @@ def _right(line: bytes, start: float) -> bool:
     return (
         isinstance(stamp, int | float)
         and not isinstance(stamp, bool)
-        and start <= stamp < LATEST
+        and start <= stamp
+        and abs(stamp) < LATEST
         and isinstance(ids, list)
         and all(type(key) is int and 0 <= key < 1 << 64 for key in ids)
     )

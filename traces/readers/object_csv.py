@@ -213,6 +213,8 @@ class _Rows:
             )
         except pa.ArrowInvalid as error:
             self._malformed(str(error))
+        if b'"' in text and len(found) != sum(line not in (b"", b"\r") for line in text.split(b"\n")):
+            self._malformed("a text in quotes goes over a line end")
         made = {role: found[name].combine_chunks() for role, name in wanted.items()}
         return {role: _trimmed(values) for role, values in made.items()}
 
@@ -319,8 +321,11 @@ def _trimmed(values: Any) -> Any:
 
 def _nanoseconds(text: bytes, digits: int) -> int | None:
     try:
-        made = int(Decimal(_plain(text)).scaleb(digits).to_integral_value())
-    except (ValueError, InvalidOperation, OverflowError):
+        exact = Decimal(_plain(text))
+        if not exact.is_finite() or exact.adjusted() > 30:
+            return None
+        made = int(exact.scaleb(digits).to_integral_value())
+    except (ValueError, InvalidOperation):
         return None
     return made if 0 <= made < 1 << 63 else None
 
