@@ -82,9 +82,10 @@ def run(
         _check_writable(folder)
     if jobs:
         _check_memory(jobs)
-        _prepare(jobs, quiet)
-        ready = time.time()
         workers = max(1, min(workers, len(jobs)))
+        if workers > 1 or not _streams(jobs):
+            _prepare(jobs, quiet)
+        ready = time.time()
         with Bar(f"{plan.study.name}: {len(jobs)} simulations", steps, jobs[0].scenario.steps, quiet=quiet) as bar:
             if workers == 1:
                 for job in _once_each(jobs):
@@ -165,6 +166,11 @@ def _check_memory(jobs: list[Job]) -> None:
             None,
             "make the caches smaller, or use less of the trace with `limit`",
         )
+
+
+def _streams(jobs: list[Job]) -> bool:
+    """Whether the first simulation can prepare what the others use; of several traces a damaged one is told at once."""
+    return len({job.scenario.preparation() for job in jobs}) == 1 and jobs[0].scenario.streams()
 
 
 def _prepare(jobs: list[Job], quiet: bool) -> None:

@@ -73,6 +73,9 @@ class Scenario(Protocol):
     def prepare(self, progress: Progress) -> None:
         """Make the data that runs share, before any worker starts."""
 
+    def streams(self) -> bool:
+        """Whether `simulate` can make that data as it goes, so that one process need not wait for it."""
+
     def loop(self) -> str:
         """What `warm` compiles; scenarios with the same text share it."""
 

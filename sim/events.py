@@ -11,6 +11,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +24,18 @@ from tiersim._base.errors import TraceError
 from tiersim._base.paths import cache_folder
 from tiersim.sim import kernels
 
-__all__ = ["BATCH", "Counts", "Events", "Numbering", "Source", "counts_of", "events_from", "prefix", "prepare"]
+__all__ = [
+    "BATCH",
+    "Counts",
+    "Events",
+    "Numbering",
+    "Source",
+    "begin_events",
+    "counts_of",
+    "events_from",
+    "prefix",
+    "prepare",
+]
 
 BATCH = 1 << 17  # records at a time: keeps the dictionary small for small traces
 MOST_LINES = 1 << 29
@@ -81,6 +93,14 @@ class Events:
             else:
                 assert self.path is not None
                 yield np.fromfile(self.path, np.int32, count, offset=4 * start)
+
+    def complete(self) -> None:
+        """Have all lines numbered."""
+
+    @property
+    def distinct(self) -> int | None:
+        """How many lines there are, or None where that is not known yet."""
+        return len(self.lines)
 
 
 def counts_of(chunk: dict[str, NDArray[Any]], shift: int, fetches: bool) -> Counts:
@@ -174,13 +194,103 @@ def prepare(
 
     `progress` is called with records done and records in all. Raises TraceError when nothing is left to replay.
     """
-    shift = line.bit_length() - 1
-    asked = [trace.fingerprint, line, fetches, skip, limit, _version()]
-    folder = cache_folder("events") / hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:24]
+    folder = _folder(trace, line, fetches, skip, limit)
     if not (folder / "counts.json").exists():
-        _make(trace, shift, fetches, skip, limit, folder, progress)
+        _make(trace, line.bit_length() - 1, fetches, skip, limit, folder, progress)
+    return _kept(folder)
+
+
+def begin_events(trace: Source, line: int, fetches: bool) -> Events | None:
+    """The events of a whole trace as `prepare` gives them, from the cache folder, or made while they are replayed.
+
+    For the latter the trace's ``outline`` must tell how many there will be, as that of a stored trace does
+    (`tiersim.traces.outline`); None where it does not.
+    """
+    folder = _folder(trace, line, fetches, 0, None)
+    if (folder / "counts.json").exists():
+        return _kept(folder)
+    told = getattr(trace, "outline", {}).get("references", {})
+    data, fetched = told.get(str(line), (0, 0))
+    events = data + fetched if fetches else data
+    return _Arriving(trace, line.bit_length() - 1, fetches, events, folder) if events else None
+
+
+def _folder(trace: Source, line: int, fetches: bool, skip: int, limit: int | None) -> Path:
+    asked = [trace.fingerprint, line, fetches, skip, limit, _version()]
+    return cache_folder("events") / hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:24]
+
+
+def _kept(folder: Path) -> Events:
     counts = Counts(**json.loads((folder / "counts.json").read_text()))
     return Events(counts, np.fromfile(folder / "lines.i64", np.int64), folder / "events.i32")
+
+
+def _draft(folder: Path) -> Path:
+    return Path(tempfile.mkdtemp(dir=folder.parent, prefix="draft-"))
+
+
+def _keep(draft: Path, folder: Path, numbering: Numbering, counts: Counts) -> None:
+    """Put what was made where the next replay looks for it."""
+    numbering.lines[: numbering.known].tofile(draft / "lines.i64")
+    (draft / "counts.json").write_text(json.dumps(asdict(counts)))
+    try:
+        draft.rename(folder)
+    except OSError:  # another process was first: its files are the same
+        if not (folder / "counts.json").exists():
+            raise
+
+
+class _Arriving(Events):
+    """Events that are made as far as a replay has come; their files are kept when all are there.
+
+    How many there will be is told before, and checked at the end. `lines` has those that were met, and `counts` is
+    right when all are.
+    """
+
+    def __init__(self, trace: Source, shift: int, fetches: bool, events: int, folder: Path) -> None:
+        draft = _draft(folder)
+        super().__init__(Counts(events=events), np.zeros(0, np.int64), draft / "events.i32")
+        weakref.finalize(self, shutil.rmtree, draft, True)
+        self._trace, self._shift, self._fetches, self._folder = trace, shift, fetches, folder
+        self._chunks = trace.chunks(BATCH)
+        self._numbering, self._done = Numbering(), Counts()
+        self._whole = False
+
+    def chunks(self, begin: int, end: int, size: int = 1 << 20) -> Iterator[NDArray[np.int32]]:
+        for start in range(begin, end, size):
+            stop = min(start + size, end)
+            self._reach(stop)
+            yield from super().chunks(start, stop, size)
+
+    def complete(self) -> None:
+        self._reach(self.counts.events)
+
+    @property
+    def distinct(self) -> int | None:
+        return len(self.lines) if self._whole else None
+
+    def _reach(self, end: int) -> None:
+        assert self.path is not None
+        with self.path.open("ab") as out:
+            while self._done.events < end and (chunk := next(self._chunks, None)) is not None:
+                _add(self._done, counts_of(chunk, self._shift, self._fetches))
+                self._numbering.turn(chunk, self._shift, self._fetches).tofile(out)
+        self.lines = self._numbering.lines[: self._numbering.known]
+        last = end == self.counts.events and not self._whole
+        if last:
+            for chunk in self._chunks:  # records that make no events
+                _add(self._done, counts_of(chunk, self._shift, self._fetches))
+        if self._done.events < end or (last and self._done.events > end):
+            raise TraceError(
+                f"{self._trace.name} is damaged: its description tells of {self.counts.events:,} references to lines "
+                f"of {1 << self._shift} bytes, and its records are others",
+                None,
+                "copy or make the file again; nothing in it can be trusted",
+            )
+        if last:
+            self.counts, self._whole = self._done, True
+            _keep(self.path.parent, self._folder, self._numbering, self._done)
+            self.path = self._folder / self.path.name
 
 
 def _version() -> str:
@@ -199,7 +309,7 @@ def _make(
     numbering, total = Numbering(), Counts()
     whole = max(0, trace.records - skip)
     whole = whole if limit is None else min(limit, whole)
-    draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix="draft-"))
+    draft = _draft(folder)
     try:
         with (draft / "events.i32").open("wb") as out:
             for chunk in trace.chunks(BATCH, skip, limit):
@@ -214,13 +324,7 @@ def _make(
                 None,
                 f"the trace has {trace.records:,} records",
             )
-        numbering.lines[: numbering.known].tofile(draft / "lines.i64")
-        (draft / "counts.json").write_text(json.dumps(asdict(total)))
-        try:
-            draft.rename(folder)
-        except OSError:  # another process was first: its files are the same
-            if not (folder / "counts.json").exists():
-                raise
+        _keep(draft, folder, numbering, total)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 

@@ -56,25 +56,46 @@ class Result:
 class _State:
     """The arrays of one replay."""
 
-    def __init__(self, levels: Sequence[Level], sets: Sequence[int], seed: int, distinct: int) -> None:
+    def __init__(self, levels: Sequence[Level], sets: Sequence[int], seed: int, distinct: int | None) -> None:
         self.levels, self.sets = levels, sets
+        self.room = distinct or 0
         front = (len(levels) + 1) * HEADER
         blocks = [np.zeros(front, np.int64)]
-        tags_at, words_at, shadow_at = 0, front, 0
+        tags_at, words_at = 0, front
         for k, (level, count) in enumerate(zip(levels, sets, strict=True)):
             words = _words(level, count, seed + k)
             header = blocks[0][k * HEADER :]
             lines = count * level.ways
-            header[:7] = count, tags_at, words_at, words.shape[1], shadow_at, lines, lines >= distinct
+            roomy = distinct is not None and lines >= distinct  # only saves time
+            header[:7] = count, tags_at, words_at, words.shape[1], 0, lines, roomy
             tags_at += lines
             words_at += words.size
-            shadow_at += 2 * (distinct + 1) if level.classify else 0
             blocks.append(words.reshape(-1))
         self.words = np.concatenate(blocks)
         self.tags = np.full(tags_at, EMPTY, np.int32)
-        self.shadow = np.full(max(shadow_at, 2), -2, np.int32)
-        for begin in range(0, shadow_at, 2 * (distinct + 1)):
-            self.shadow[begin : begin + 2] = 0
+        self.classified = [k for k, level in enumerate(levels) if level.classify]
+        self.shadow = self._shadows()
+        for held in self._by_level(self.shadow):
+            held[:2] = 0
+
+    def _shadows(self) -> NDArray[np.int32]:
+        """For each cache that tells misses apart two words, and two for each line; where they begin is noted."""
+        each = 2 * (self.room + 1)
+        for place, k in enumerate(self.classified):
+            self.words[k * HEADER + cache_loop.SHADOW] = place * each
+        return np.full(max(each * len(self.classified), 2), -2, np.int32)
+
+    def _by_level(self, shadow: NDArray[np.int32]) -> list[NDArray[np.int32]]:
+        return np.split(shadow, len(self.classified)) if self.classified else []
+
+    def room_for(self, lines: int) -> None:
+        """Make room for the lines that are known by now."""
+        if lines <= self.room:
+            return
+        self.room = max(lines, 2 * self.room)
+        before, self.shadow = self._by_level(self.shadow), self._shadows()
+        for old, new in zip(before, self._by_level(self.shadow), strict=True):
+            new[: len(old)] = old
 
     def counters(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         rows = self.words[: (len(self.levels) + 1) * HEADER].reshape(-1, HEADER)
@@ -144,14 +165,16 @@ def replay(
     futures: dict[int, NDArray[np.int64]] = {}
     for k in _top_down(levels):
         if getattr(levels[k].policy, "needs_future", False):
+            events.complete()
             futures[k] = _future(levels, sets, events, k, futures, seed, compiled)
     loop = cache_loop.make_loop(levels, compiled=compiled)
-    state = _State(levels, sets, seed, len(events.lines))
+    state = _State(levels, sets, seed, events.distinct)
     extra = [futures[k] for k in sorted(futures)]
     found: list[Cut] = []
     begin = 0
     for end in sorted({*(cut for cut in cuts if 0 < cut < _end(events)), _end(events)}):
         for chunk in events.chunks(begin, end, CHUNK):
+            state.room_for(len(events.lines))
             _call(loop, state, events, chunk, extra, levels)
             if progress:
                 progress(len(chunk))

@@ -311,9 +311,15 @@ def _numbers(held: Any) -> Any:
     if isinstance(held, pa.StringArray):
         return _texts(held)
     if not isinstance(held, pa.ListArray):
-        return held.to_numpy()
-    offsets = held.offsets.to_numpy().astype(np.int64)
-    return Ragged(held.flatten().to_numpy(), offsets - offsets[0])
+        return _flat(held)
+    offsets = _flat(held.offsets).astype(np.int64)
+    return Ragged(_flat(held.flatten()), offsets - offsets[0])
+
+
+def _flat(held: pa.Array) -> NDArray[Any]:
+    """The same numbers without a copy, and without pandas, which `to_numpy` loads first."""
+    made: NDArray[Any] = np.from_dlpack(held)
+    return made
 
 
 def _texts(held: pa.StringArray) -> Ragged:

@@ -14,7 +14,7 @@ from tiersim._base.registry import register
 from tiersim.experiments.scenario import Measured, Metric, Progress
 from tiersim.experiments.trace_use import TraceParam, TraceUse
 from tiersim.models.caches import System, additive, levels_of
-from tiersim.sim.events import Counts, Events, prefix, prepare
+from tiersim.sim.events import Counts, Events, begin_events, prefix, prepare
 from tiersim.sim.replay import Result, replay, warm
 
 WINDOWS = 100
@@ -150,6 +150,10 @@ class MemoryHierarchy:
         self._events(step)
         self.trace.warm_up_records()
 
+    def streams(self) -> bool:
+        told = getattr(self.trace.open(), "outline", {}).get("references", {})
+        return not self.trace.skip and self.trace.limit is None and str(self.system.line) in told
+
     def loop(self) -> str:
         levels, _ = levels_of(self.system, classify=self.miss_kinds)
         return str(levels)
@@ -162,7 +166,8 @@ class MemoryHierarchy:
             note("")
 
     def simulate(self, seed: int, progress: Progress) -> Simulated:
-        events = self._events()
+        begun = begin_events(self.trace.open(), self.system.line, self._fetches()) if self.streams() else None
+        events = begun or self._events()
         levels, sets = levels_of(self.system, classify=self.miss_kinds)
         warm_up = self.trace.warm_up_records()
         start = prefix(self.trace.open(), warm_up, self.system.line.bit_length() - 1, self._fetches(), self.trace.skip)

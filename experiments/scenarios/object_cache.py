@@ -99,6 +99,9 @@ class ObjectCacheScenario:
     def prepare(self, progress: Progress) -> None:
         self._requests(progress)
 
+    def streams(self) -> bool:
+        return False
+
     def _columns(self) -> dict[str, Any]:
         """One request that has the columns of the trace, so that its loop is the trace's."""
         names = ("size", "time", "op", "ttl", "cost", "tenant")

@@ -15,12 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tiersim._base.errors import AuditError, PolicyError
+from tiersim._base.errors import AuditError, PolicyError, TraceError
 from tiersim._base.registry import build
 from tiersim.sim import cache_loop, kernels
+from tiersim.sim import events as events_module
+from tiersim.sim import replay as module
 from tiersim.sim.cache_loop import COUNTERS, FIRST_COUNTER, Level, make_loop
-from tiersim.sim.events import Counts, counts_of, events_from, prefix, prepare
+from tiersim.sim.events import Counts, begin_events, counts_of, events_from, prefix, prepare
 from tiersim.sim.replay import replay
+from tiersim.traces.store import StoredTrace, Writer
 
 PROGRAM = frozenset({"data", "instructions"})
 FILLS = FIRST_COUNTER + COUNTERS.index("fills")  # of the first cache, in the state
@@ -111,6 +114,7 @@ from tiersim._base.registry import build
 from tiersim.sim.cache_loop import Level, make_loop
 from tiersim.sim.events import events_from
 from tiersim.sim.replay import replay
+from tiersim.traces.store import StoredTrace, Writer
 levels = [Level("only", 2, build("way-replacement", "lru"), None, frozenset({"data"}), classify=False)]
 replay(levels, [4], events_from(np.arange(100, dtype=np.uint64) * np.uint64(64), np.zeros(100, np.uint8), 64))
 stats = make_loop(levels).run.stats
@@ -292,6 +296,109 @@ def test_the_dictionary_grows() -> None:
     events = prepare(trace, 64, False)
     assert np.array_equal(events.lines, (address >> np.uint64(6)).astype(np.int64))
     assert events.counts == Counts(200_000, 200_000, 200_000, 0, 0, 200_000)
+
+
+def program(count: int, seed: int) -> dict[str, NDArray[Any]]:
+    rng = np.random.default_rng(seed)
+    return {
+        "address": (40 * rng.integers(0, 100, count) + np.arange(count)).astype(np.uint64),
+        "size": rng.integers(1, 200, count).astype(np.uint16),
+        "kind": rng.integers(0, 4, count).astype(np.uint8),
+        "gap": rng.integers(0, 5, count).astype(np.uint32),
+    }
+
+
+def stored(path: Path, chunk: dict[str, NDArray[Any]]) -> StoredTrace:
+    with Writer(path) as out:
+        out.append(chunk)
+    return StoredTrace(path)
+
+
+@pytest.mark.parametrize("fetches", [True, False])
+@pytest.mark.parametrize("policy", ["lru", "belady"])
+def test_events_are_made_while_they_are_replayed(
+    tmp_path: Path, fetches: bool, policy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHUNK", 1 << 12)
+    monkeypatch.setattr(events_module, "BATCH", 1000)
+    trace = stored(tmp_path / "t.parquet", program(30_000, len(policy)))
+    levels = [
+        Level(
+            "l1", 2, build("way-replacement", "lru"), 1, frozenset({"data", "instructions"} if fetches else {"data"})
+        ),
+        Level("l2", 4, build("way-replacement", policy), None),
+    ]
+    cuts = [1, 5000, 20_000]
+    begun = begin_events(trace, 64, fetches)
+    assert begun is not None
+    assert not begun.path.parent.joinpath("counts.json").exists()
+    draft = begun.path.parent
+    first = replay(levels, [8, 32], begun, cuts=cuts, contents=True)
+    assert not draft.exists()
+    whole = prepare(trace, 64, fetches)
+    assert begun.counts == whole.counts
+    assert np.array_equal(begun.lines, whole.lines)
+    # which was just kept; made from nothing it is the same
+    monkeypatch.setattr(events_module, "_version", lambda: "another")
+    again = prepare(trace, 64, fetches)
+    assert again.path != whole.path
+    assert again.path.read_bytes() == whole.path.read_bytes()
+    plain = replay(levels, [8, 32], again, cuts=cuts, contents=True)
+    for made, wanted in zip(first.cuts, plain.cuts, strict=True):
+        assert made.end == wanted.end
+        assert np.array_equal(made.caches, wanted.caches)
+        assert np.array_equal(made.memory, wanted.memory)
+    assert first.contents == plain.contents
+    kept = begin_events(trace, 64, fetches)
+    assert kept is not None
+    assert kept.distinct == len(again.lines)
+
+
+def test_a_replay_begins_before_the_trace_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHUNK", 1 << 12)
+    monkeypatch.setattr(events_module, "BATCH", 1000)
+    trace = stored(tmp_path / "t.parquet", program(30_000, 4))
+    begun = begin_events(trace, 64, True)
+    assert begun is not None
+    known: list[int] = []
+    replay(
+        [Level("l1", 2, build("way-replacement", "lru"), None, PROGRAM)],
+        [8],
+        begun,
+        progress=lambda _: known.append(len(begun.lines)),
+    )
+    assert known[0] < known[-1] / 2
+    assert known == sorted(known)
+
+
+def test_a_replay_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    trace = stored(tmp_path / "t.parquet", program(3000, 5))
+    begun = begin_events(trace, 64, False)
+    assert begun is not None
+    draft = begun.path.parent
+    next(begun.chunks(0, 100))
+    assert draft.exists()
+    del begun
+    assert not draft.exists()
+
+
+@pytest.mark.parametrize("change", [-1000, -1, 1, 9000])
+def test_a_description_that_is_wrong_is_found(tmp_path: Path, change: int) -> None:
+    trace = stored(tmp_path / "t.parquet", program(3000, 5))
+    data, fetches = trace.outline["references"]["64"]
+    trace.outline = {"references": {"64": [data + change, fetches]}}
+    begun = begin_events(trace, 64, False)
+    assert begun is not None
+    with pytest.raises(TraceError, match=f"tells of {data + change:,} references"):
+        replay([Level("l1", 2, build("way-replacement", "lru"), None, frozenset({"data"}))], [8], begun)
+
+
+def test_what_no_description_tells_is_made_before(tmp_path: Path) -> None:
+    trace = stored(tmp_path / "t.parquet", program(3000, 5))
+    assert begin_events(trace, 8192, False) is None
+    fetched = stored(tmp_path / "u.parquet", program(30, 5) | {"kind": np.full(30, 3, np.uint8)})
+    assert begin_events(fetched, 64, False) is None  # nothing is left: `prepare` says so
+    assert begin_events(fetched, 64, True) is not None
 
 
 @given(stream=st.lists(st.integers(0, 9), max_size=40))
