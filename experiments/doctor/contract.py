@@ -89,10 +89,13 @@ class Spread:
     quantiles: dict[str, float]
 
     @classmethod
-    def of(cls, values: NDArray[Any]) -> Self | None:
+    def if_any(cls, values: NDArray[Any]) -> Self | None:
         """That of some numbers; None of none."""
-        if not len(values):
-            return None
+        return cls.of(values) if len(values) else None
+
+    @classmethod
+    def of(cls, values: NDArray[Any]) -> Self:
+        """That of some numbers, at least one."""
         ordered = np.sort(values)
         places = {str(part): -(-len(ordered) * part // 100) - 1 for part in QUANTILES}
         quantiles = {name: ordered[place].item() for name, place in places.items()}

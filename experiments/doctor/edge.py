@@ -89,21 +89,15 @@ def fingerprint(chunks: Iterator[Chunk], tally: Tally) -> EdgeInfo:
         self_loops=int(graph.loop.sum()),
         duplicates=graph.duplicates,
         both_ways=graph.both_ways,
-        out_degree=_spread(outward),
-        in_degree=_spread(inward),
-        degree=_spread(degree),
+        out_degree=Spread.of(outward),
+        in_degree=Spread.of(inward),
+        degree=Spread.of(degree),
         top_share=float(ordered[: -(-graph.nodes // 100)].sum() / ordered.sum()),
         weight=Spread.of(held["weight"]) if "weight" in held else None,
         panels=[
             Panel("degree", "nodes of it or a higher one", (_tail(degree),), x_log=True, y_log=True),
         ],
     )
-
-
-def _spread(values: NDArray[np.int64]) -> Spread:
-    made = Spread.of(values)
-    assert made is not None  # there is an edge, so there is a node
-    return made
 
 
 def _tail(degree: NDArray[np.int64]) -> Curve:

@@ -76,19 +76,17 @@ def fingerprint(chunks: Iterator[Chunk], tally: Tally) -> QueryInfo:
     drawn = distribution((name, values[values > 0]) for name, values in lengths)
     turns = np.unique(held["session"], return_counts=True)[1] if "session" in held else np.empty(0, np.int64)
     span = tally.span
-    length = Spread.of(lengths[0][1])
-    assert length is not None  # there is a question
     return QueryInfo(
         **tally.about(),
         **vars(keys),
         texts=texts.objects,
         groups=asked.objects if "group" in held else None,
         same_text=1 - texts.objects / len(texts),
-        length=length,
+        length=Spread.of(lengths[0][1]),
         answer=Spread.of(lengths[1][1]) if "answer" in held else None,
         users=len(np.unique(held["user"])) if "user" in held else None,
         sessions=len(turns) if "session" in held else None,
-        turns=Spread.of(turns),
+        turns=Spread.if_any(turns),
         categories=_categories(held["category"]) if "category" in held else None,
         span_ns=span,
         burstiness=burstiness(iter([held["time"]]), tally.earliest, span, tally.step) if span else None,

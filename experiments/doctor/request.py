@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from itertools import chain
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +24,9 @@ from tiersim.experiments.doctor.contract import (
 )
 from tiersim.experiments.doctor.keys import Burstiness, Keys, burstiness, measured
 from tiersim.experiments.doctor.tally import Tally
-from tiersim.sim.requests import number_requests
+from tiersim.sim.requests import Requests, number_requests
 from tiersim.traces.prefix import BlockSize, block_size, hit_blocks
+from tiersim.traces.ragged import Ragged
 from tiersim.traces.schema import SERVED, Chunk
 
 __all__ = ["Arrivals", "Blocks", "RequestInfo", "Sessions", "fingerprint", "traps"]
@@ -32,6 +34,7 @@ __all__ = ["Arrivals", "Blocks", "RequestInfo", "Sessions", "fingerprint", "trap
 NAMED: Final = 3  # records that a warning names
 WINDOWS: Final = 100  # of the arrivals that are drawn
 SECOND: Final = 10**9
+Lengths = NDArray[np.int64]
 
 
 @dataclass
@@ -124,8 +127,7 @@ def _block_rows(blocks: Blocks) -> list[tuple[str, str]]:
 
 def fingerprint(chunks: Iterator[Chunk], tally: Tally) -> RequestInfo:
     """Lengths, arrivals, sessions and the sharing of blocks."""
-    blocks = _Blocks()
-    held = whole(blocks.over(chunks), ("input", "output", "arrival", "session", "model", "category"))
+    held, requests, counts = _read(chunks)
     arrivals, notes = None, []
     panels = [Panel("tokens", "requests with no more (%)", _lengths(held), x_log=True, full=100)]
     if "arrival" in held:
@@ -133,11 +135,11 @@ def fingerprint(chunks: Iterator[Chunk], tally: Tally) -> RequestInfo:
         panels.append(_arrived(held["arrival"], tally))
         if tally.restarts:
             notes.append("arrivals start again: rate and bursts are of all requests on one clock")
-    asked, drawn = blocks.told(held["input"])
+    asked, drawn = (None, []) if requests is None else _blocks(requests, counts, held["input"])
     return RequestInfo(
         **tally.about(),
-        input=_spread(held["input"]),
-        output=_spread(held["output"]),
+        input=Spread.of(held["input"]),
+        output=Spread.of(held["output"]),
         input_tokens=int(held["input"].sum(dtype=np.uint64)),
         output_tokens=int(held["output"].sum(dtype=np.uint64)),
         span_ns=tally.span,
@@ -149,12 +151,6 @@ def fingerprint(chunks: Iterator[Chunk], tally: Tally) -> RequestInfo:
         notes=notes,
         panels=panels + drawn,
     )
-
-
-def _spread(values: NDArray[Any]) -> Spread:
-    made = Spread.of(values)
-    assert made is not None  # there is a record
-    return made
 
 
 def _lengths(held: Chunk) -> tuple[Curve, ...]:
@@ -186,46 +182,46 @@ def _sessions(held: Chunk) -> Sessions:
     if "arrival" in held:
         order = np.lexsort((held["arrival"], which))
         same = which[order][1:] == which[order][:-1]
-        between = Spread.of(np.diff(held["arrival"][order])[same])
-    return Sessions(len(names), _spread(turns), between)
+        between = Spread.if_any(np.diff(held["arrival"][order])[same])
+    return Sessions(len(names), Spread.of(turns), between)
 
 
-class _Blocks:
-    """Takes the blocks out of chunks as they pass: numbered, and how many of each prompt an infinite cache has."""
+def _read(chunks: Iterator[Chunk]) -> tuple[Chunk, Requests | None, Lengths]:
+    """The records without their blocks, the blocks as requests for objects where there are any, how many each has."""
+    pieces: list[Chunk] = []
+    counts: list[Lengths] = []
 
-    def __init__(self) -> None:
-        self.seen: set[int] = set()
-        self.hits: list[NDArray[np.int64]] = []
-        self.counts: list[NDArray[np.int64]] = []
-        self.values: list[NDArray[np.uint64]] = []
-
-    def over(self, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+    def blocks() -> Iterator[Chunk]:
         for chunk in chunks:
+            pieces.append({name: values for name, values in chunk.items() if name != "blocks"})
             if "blocks" in chunk:
-                self.hits.append(hit_blocks(chunk["blocks"], self.seen))
-                self.counts.append(chunk["blocks"].counts)
-                self.values.append(chunk["blocks"].values)
-            yield chunk
+                counts.append(chunk["blocks"].counts)
+                if len(chunk["blocks"].values):
+                    yield {"id": chunk["blocks"].values}
 
-    def told(self, input: NDArray[np.uint32]) -> tuple[Blocks | None, list[Panel]]:
-        """The facts, and what is drawn."""
-        if not self.seen:
-            return None, []
-        hits, counts = np.concatenate(self.hits), np.concatenate(self.counts)
-        keys, panels = measured(number_requests({"id": values} for values in self.values), "blocks")
-        size, length = fitting(block_size(input, counts), len(counts)), input.astype(np.int64)
-        by_tokens = None
-        if size is not None and length.any():
-            by_tokens = float(np.minimum(length, hits * size.tokens).sum() / length.sum())
-        made = Blocks(
-            **vars(keys),
-            block_tokens=size.tokens if size else None,
-            rounding=size.rounding if size else None,
-            misfits=len(size.misfits) if size else None,
-            prefix_by_blocks=float(hits.sum() / counts.sum()),
-            prefix_by_tokens=by_tokens,
-        )
-        return made, panels
+    found = blocks()
+    first = next(found, None)
+    requests = None if first is None else number_requests(chain([first], found))
+    return whole(pieces), requests, np.concatenate([np.zeros(0, np.int64), *counts])
+
+
+def _blocks(requests: Requests, counts: Lengths, input: NDArray[np.uint32]) -> tuple[Blocks, list[Panel]]:
+    """The facts of blocks, and what is drawn of them."""
+    keys, panels = measured(requests, "blocks")
+    hits = hit_blocks(Ragged.counted(requests.ids[:], counts), set())
+    size, length = fitting(block_size(input, counts), len(counts)), input.astype(np.int64)
+    by_tokens = None
+    if size is not None and length.any():
+        by_tokens = float(np.minimum(length, hits * size.tokens).sum() / length.sum())
+    made = Blocks(
+        **vars(keys),
+        block_tokens=size.tokens if size else None,
+        rounding=size.rounding if size else None,
+        misfits=len(size.misfits) if size else None,
+        prefix_by_blocks=float(hits.sum() / counts.sum()),
+        prefix_by_tokens=by_tokens,
+    )
+    return made, panels
 
 
 def fitting(size: BlockSize | None, prompts: int) -> BlockSize | None:
@@ -238,8 +234,7 @@ def fitting(size: BlockSize | None, prompts: int) -> BlockSize | None:
 
 def traps(chunks: Iterator[Chunk], tally: Tally) -> Iterator[str]:
     """Lengths of nothing, numbers of blocks that do not fit, blocks that stand for no prefix, ids of several files."""
-    chains = _Chains()
-    held = whole(chains.over(chunks), ("input", "output", "arrival", "session", "status"))
+    held, requests, counts = _read(chunks)
     served = held["status"] == SERVED if "status" in held else np.ones(tally.records, bool)
     for name, empty in (("a prompt", held["input"] == 0), ("an answer", (held["output"] == 0) & served)):
         yield from spotted(
@@ -248,7 +243,10 @@ def traps(chunks: Iterator[Chunk], tally: Tally) -> Iterator[str]:
             "they failed, or hold what is no text, and nothing says which; leave out those that failed",
         )
     yield from _of_sessions(held)
-    yield from chains.warnings(held["input"], tally)
+    if requests is not None:
+        yield from _of_blocks(requests, counts, held["input"], tally)
+    elif len(counts):
+        yield "not one request names a block: there is no prefix to share; leave the column out"
 
 
 def _of_sessions(held: Chunk) -> Iterator[str]:
@@ -268,39 +266,18 @@ def _of_sessions(held: Chunk) -> Iterator[str]:
         )
 
 
-class _Chains:
-    """Takes the blocks out of chunks as they pass, and tells what is odd about them."""
-
-    def __init__(self) -> None:
-        self.values: list[NDArray[np.uint64]] = []
-        self.counts: list[NDArray[np.int64]] = []
-
-    def over(self, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
-        for chunk in chunks:
-            if "blocks" in chunk:
-                self.values.append(chunk["blocks"].values)
-                self.counts.append(chunk["blocks"].counts)
-            yield chunk
-
-    def warnings(self, input: NDArray[np.uint32], tally: Tally) -> Iterator[str]:
-        if not self.counts:
-            return
-        counts = np.concatenate(self.counts)
-        if not counts.any():
-            yield "not one request names a block: there is no prefix to share; leave the column out"
-            return
-        requests = number_requests({"id": values} for values in self.values)
-        yield from _misfits(block_size(input, counts), input, counts)
-        if several := several_chains(requests.ids[:], counts, requests.objects):
-            yield (
-                f"{several:,} of {requests.objects:,} blocks come after different blocks, so that their numbers do not "
-                "stand for all before them, and who shares them need not share the prompt: these are hashes of single "
-                "blocks, or several files whose equal numbers are not the same; for those merge the files with "
-                "`tiersim traces merge --separate-ids`"
-            )
-        if requests.objects == len(requests):
-            yield "not one block is in two prompts: there is no prefix to share"
-        yield from several_files(tally, requests, "numbers of blocks")
+def _of_blocks(requests: Requests, counts: Lengths, input: NDArray[np.uint32], tally: Tally) -> Iterator[str]:
+    yield from _misfits(block_size(input, counts), input, counts)
+    if several := several_chains(requests.ids[:], counts, requests.objects):
+        yield (
+            f"{several:,} of {requests.objects:,} blocks come after different blocks, so that their numbers do not "
+            "stand for all before them, and who shares them need not share the prompt: these are hashes of single "
+            "blocks, or several files whose equal numbers are not the same; for those merge the files with "
+            "`tiersim traces merge --separate-ids`"
+        )
+    if requests.objects == len(requests):
+        yield "not one block is in two prompts: there is no prefix to share"
+    yield from several_files(tally, requests, "numbers of blocks")
 
 
 def several_chains(ids: NDArray[np.int32], counts: NDArray[np.int64], objects: int) -> int:

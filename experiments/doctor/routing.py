@@ -127,7 +127,7 @@ def fingerprint(chunks: Iterator[Chunk], tally: Tally) -> RoutingInfo:
             )
         )
         popular.append(ordered / max(total, 1))
-    spread = Spread.of(held["experts"].counts[served])
+    spread = Spread.if_any(held["experts"].counts[served])
     used = table[served]
     even = [spread.mean / one.experts for one in layers if one.experts] if spread else []
     notes = [] if served.all() else [f"{int((~served).sum()):,} rows of warm-up are left out of what is told"]

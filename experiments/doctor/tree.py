@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,8 +36,8 @@ class Sharing:
 class TreeInfo(Info):
     """The fingerprint of trees. A root has depth 0, and a node without its parent counts as a root.
 
-    ``branching`` is of the nodes that have children; ``kept`` is the share of nodes that the search kept, and None
-    where it is not known.
+    ``branching`` is of the nodes that have children; ``kept`` is the share of the nodes but roots that the search kept,
+    and None where it is not known.
     """
 
     trees: int
@@ -81,27 +81,22 @@ def fingerprint(chunks: Iterator[Chunk], tally: Tally) -> TreeInfo:
     once, apart = int(own.sum()), int(above[leaf].sum())
     rewards = held["reward"][~np.isnan(held["reward"])] if "reward" in held else np.empty(0)
     kept = held["fate"] == KEPT if "fate" in held else None
+    root = held["parent"] < 0
     return TreeInfo(
         **tally.about(),
         trees=len(np.unique(held["tree"])),
-        nodes=_spread(np.unique(held["tree"], return_counts=True)[1]),
+        nodes=Spread.of(np.unique(held["tree"], return_counts=True)[1]),
         leaves=int(leaf.sum()),
-        depth=_spread(depth),
-        branching=Spread.of(children[~leaf]),
+        depth=Spread.of(depth),
+        branching=Spread.if_any(children[~leaf]),
         steps=len(np.unique(held["step"])),
-        kept=None if kept is None else float(kept.mean()),
+        kept=None if kept is None or root.all() else float(kept[~root].mean()),
         tokens=Spread.of(held["tokens"]) if "tokens" in held else None,
-        reward=Spread.of(rewards),
+        reward=Spread.if_any(rewards),
         span_ns=tally.span,
         sharing=Sharing(unit, once, apart, 1 - once / apart if apart else 0.0),
         panels=_panels(depth, children, kept),
     )
-
-
-def _spread(values: NDArray[Any]) -> Spread:
-    made = Spread.of(values)
-    assert made is not None  # there is a node
-    return made
 
 
 def _panels(depth: NDArray[np.int64], children: NDArray[np.int64], kept: NDArray[np.bool_] | None) -> list[Panel]:
@@ -162,6 +157,7 @@ def traps(chunks: Iterator[Chunk], tally: Tally) -> Iterator[str]:
     """Nodes twice, parents that are not there or come later, trees without a root, rounds that fall back."""
     held = whole(chunks)
     places = _places(held)
+    root = held["parent"] < 0  # which needs no text of its own, and no reward
     missing = (places.parents == NOWHERE) & ~places.later
     for wrong, what, remedy in (
         (places.again, "are in their tree already", "give each a number of its own, or each search a tree of its own"),
@@ -170,7 +166,7 @@ def traps(chunks: Iterator[Chunk], tally: Tally) -> Iterator[str]:
     ):
         yield from spotted(wrong, f"nodes {what}", remedy)
     trees, which = np.unique(held["tree"], return_inverse=True)
-    roots = np.bincount(which[held["parent"] < 0], minlength=len(trees))
+    roots = np.bincount(which[root], minlength=len(trees))
     for many, what in ((roots == 0, "no root"), (roots > 1, "several roots")):
         if many.any():
             yield (
@@ -186,9 +182,11 @@ def traps(chunks: Iterator[Chunk], tally: Tally) -> Iterator[str]:
         )
     if "tokens" in held:
         yield from spotted(
-            held["tokens"] == 0, "nodes have 0 tokens of their own", "a store holds nothing for them; leave them out"
+            (held["tokens"] == 0) & ~root,
+            "nodes have 0 tokens of their own",
+            "a store holds nothing for them; leave them out",
         )
     if "reward" in held:
         yield from spotted(
-            np.isnan(held["reward"]), "nodes have no reward", "what ranks by it must place them; give them one"
+            np.isnan(held["reward"]) & ~root, "nodes have no reward", "what ranks by it must place them; give them one"
         )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,7 +42,7 @@ def test_by_hand(stored: Any) -> None:
     assert (found.depth.most, found.depth.mean) == (2, 6 / 6)
     assert found.branching is not None
     assert (found.branching.mean, found.branching.most) == (2, 2)
-    assert (found.kept, found.kinds) == (4 / 6, {"kept": 4, "pruned": 2})
+    assert (found.kept, found.kinds) == (2 / 4, {"kept": 4, "pruned": 2})
     assert found.reward is not None
     assert (found.reward.mean, found.reward.least) == (2, 0)
     # paths: 10 3 5, 10 3 1, 10 4 and 2
@@ -119,3 +121,26 @@ def test_traps(stored: Any, one: Any) -> None:
     assert len(said) == 8
     assert check_trace(stored("tree", "u.parquet", **COLUMNS)).warnings == []
     assert info(path).trees == 3  # a tree that is broken has a fingerprint
+
+
+# public traces
+
+MIRROR = Path(os.environ.get("TIERSIM_TRACE_MIRROR") or "/nonexistent")
+
+
+@pytest.mark.parametrize(
+    ("name", "trees", "nodes", "kept", "depth"),
+    [
+        ("tot_game24_bfs.json.xz", 100, 8_412, 2_000, 4),
+        ("tot_text_bfs.json.xz", 100, 1_000, 200, 2),
+        ("tot_crosswords_dfs_prune.json.xz", 20, 1_856, None, 9),
+    ],
+)
+def test_public_trees(name: str, trees: int, nodes: int, kept: int | None, depth: int) -> None:
+    if not (MIRROR / name).exists():
+        pytest.skip("TIERSIM_TRACE_MIRROR names no folder with this trace")
+    found = info(MIRROR / name)
+    assert (found.trees, found.records, found.depth.most) == (trees, nodes + trees, depth)  # each has a root besides
+    assert kept is None or found.kept == kept / nodes
+    assert 0 < found.sharing.saved < 1
+    assert check_trace(MIRROR / name).warnings == []
