@@ -53,6 +53,7 @@ from tiersim._base.registry import index, load
 from tiersim.traces import direct, foreign, stream_trace
 from tiersim.traces.chunks import length
 from tiersim.traces.compression import FORMATS
+from tiersim.traces.direct import DirectTrace
 from tiersim.traces.ragged import Ragged
 from tiersim.traces.readers import requests, text
 from tiersim.traces.schema import ACCESS, QUERY, REQUEST, SCHEMAS, Chunk, Schema
@@ -138,10 +139,10 @@ class Input:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How many records were read and a hash of them, or the error."""
+    """How many records there are and a hash of them, or the error."""
 
     records: int
-    digest: bytes = b""
+    digest: str = ""
     error: str = ""
 
 
@@ -202,7 +203,8 @@ def _options(draw: Random, reader: str) -> dict[str, Any]:
         values = list(_values(hint))
         if not values and "int" in str(hint) and param is not None and param.ge is not None:
             least = int(param.ge)
-            values = [each for each in (least, least + 1, least + 2, 64, 65535) if param.le is None or each <= param.le]
+            most = least + 65535 if param.le is None else param.le
+            values = [each for each in (least, least + 1, least + 2, 64, 4096, 65535) if least <= each <= most]
         if values and draw.random() < 0.3:
             made[item.name] = draw.choice(values)
     return made
@@ -238,35 +240,35 @@ def check(made: Input, path: Path) -> Outcome:
 
 def read(path: Path, format: str | None, options: dict[str, Any]) -> Outcome:
     """The outcome of reading a file, which must be one of the two that are right."""
-    digest = hashlib.blake2b(digest_size=16)
+    hashes: dict[str, list[Any]] = {}  # of the values of each column, and of how many a record has
     count = 0
-    names: list[str] = []
     try:
         trace = stream_trace(path, format=format, **options)
         schema = SCHEMAS[trace.schema]
-        for chunk in trace.chunks():
+        # as the reader makes them: cutting into other sizes takes the columns of the first for those of all
+        for chunk in trace._counted(trace._found.records()) if isinstance(trace, DirectTrace) else trace.chunks():
             right = schema.check(chunk, path.name)
-            if list(right) != (names or list(right)):
-                raise FaultError(f"the columns {names} become {list(right)} after record {count:,}")
-            names = list(right)
+            hashes = hashes or {name: [hashlib.blake2b(digest_size=16) for _ in range(2)] for name in right}
+            if list(right) != list(hashes):
+                raise FaultError(f"the columns {list(hashes)} become {list(right)} after record {count:,}")
             for name, held in right.items():
-                values = chunk[name].values if isinstance(held, Ragged) else chunk[name]
-                wanted = held.values.dtype if isinstance(held, Ragged) else held.dtype
-                if values.dtype != wanted:
-                    raise FaultError(f"{name} is {values.dtype}, not {wanted}")
-                digest.update(values.tobytes())
-                if isinstance(held, Ragged):
-                    digest.update(held.counts.tobytes())
+                parts = [
+                    (each.values, each.counts) if isinstance(each, Ragged) else (each,) for each in (chunk[name], held)
+                ]
+                for made, wanted, digest in zip(*parts, hashes[name]):
+                    if made.dtype != wanted.dtype:
+                        raise FaultError(f"{name} is {made.dtype}, not {wanted.dtype}")
+                    digest.update(made.tobytes())
             count += length(chunk)
             if count >= RECORDS:
-                return Outcome(count, digest.digest())
+                return Outcome(RECORDS)
+        if not count or trace.records != count or sum(trace.kinds.values()) != count:
+            raise FaultError(f"{count} records were read, and the trace tells of {trace.records}: {trace.kinds}")
     except (TraceError, StudyError) as error:
         _clear(error, path.name)
-        return Outcome(count, error=error.message)
-    if not count or trace.records != count or sum(trace.kinds.values()) != count:
-        raise FaultError(f"{count} records were read, and the trace tells of {trace.records}: {trace.kinds}")
-    digest.update(f"{names} {trace.instructions}".encode())
-    return Outcome(count, digest.digest())
+        return Outcome(0, error=error.message)
+    said = [f"{name} {values.hexdigest()} {counts.hexdigest()}" for name, (values, counts) in hashes.items()]
+    return Outcome(count, f"{said} {trace.instructions}")
 
 
 def _clear(error: TraceError | StudyError, name: str) -> None:
@@ -419,11 +421,11 @@ def run_one(reader: str, seed: int, number: int, path: Path) -> Outcome | str:
 class _Process:
     """A process that reads inputs, one batch after the other."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, work: Callable[..., None]) -> None:
         spawning = multiprocessing.get_context("spawn")
         self.now = spawning.Value("q", -1, lock=False)
         self.pipe, theirs = spawning.Pipe()
-        self.process = spawning.Process(target=_work, args=(seed, theirs, self.now), daemon=True)
+        self.process = spawning.Process(target=work, args=(seed, theirs, self.now), daemon=True)
         self.process.start()
         theirs.close()
         self.batch: tuple[str, int, int] | None = None
@@ -448,7 +450,14 @@ class _Process:
         self.pipe.close()
 
 
-def run(readers: list[str], seed: int, inputs: int, processes: int = 1, progress: bool = False) -> dict[str, Tally]:
+def run(
+    readers: list[str],
+    seed: int,
+    inputs: int,
+    processes: int = 1,
+    progress: bool = False,
+    work: Callable[..., None] = _work,
+) -> dict[str, Tally]:
     """What came of so many inputs, as many of each reader."""
     made = {reader: Tally() for reader in readers}
     share = {name: inputs // len(readers) + (place < inputs % len(readers)) for place, name in enumerate(readers)}
@@ -458,7 +467,7 @@ def run(readers: list[str], seed: int, inputs: int, processes: int = 1, progress
         for name in readers
         if first < share[name]
     ][::-1]
-    pool = [_Process(seed) for _ in range(min(processes, len(todo)))]
+    pool = [_Process(seed, work) for _ in range(min(processes, len(todo)))]
     began, done = time.monotonic(), 0
     try:
         while todo or any(each.batch for each in pool):
@@ -479,12 +488,13 @@ def run(readers: list[str], seed: int, inputs: int, processes: int = 1, progress
                 except (EOFError, ConnectionError):
                     # the inputs before the fatal one of this batch are read again, and the rest after it
                     fatal = max(first, each.now.value)
+                    each.process.join(1)  # its pipe may end before it does
                     hung = each.process.is_alive()
                     each.stop()
                     how = "hangs" if hung else f"ends the process with {each.process.exitcode}"
                     made[reader].add(Tally(1, faults=[(fatal, how)]))
                     todo += [(reader, *part) for part in ((fatal + 1, end), (first, fatal)) if part[0] < part[1]]
-                    pool[place] = _Process(seed)
+                    pool[place] = _Process(seed, work)
                 if progress and done % (BATCH * 50) == 0:
                     rate = done / (time.monotonic() - began)
                     faults = sum(len(tally.faults) for tally in made.values())
