@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import itertools
 import random
 import struct
 import tempfile
 import tracemalloc
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -205,6 +207,32 @@ def test_no_room_for_a_temporary_file(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "TMPDIR" in caught.value.remedy
 
 
+def test_the_temporary_file_is_closed_whatever_happens() -> None:
+    made: list[Any] = []
+    opened = tempfile.TemporaryFile
+
+    def temporary() -> Any:
+        made.append(opened())
+        return made[-1]
+
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.tell():
+                raise TraceError("the stream breaks off", None, "fetch it again")
+            return super().read(size)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "TemporaryFile", temporary)
+        for stream in (io.BytesIO(packed()), io.BytesIO(packed()[:-9]), Broken(packed())):
+            for end in (1, 99):  # after the first chunk, or all of them
+                with suppress(TraceError):
+                    chunks = build("reader", READER).read(stream, "t.npz")
+                    list(itertools.islice(chunks, end))
+                chunks.close()
+                stream.seek(0)
+    assert [file.closed for file in made] == [True] * 6
+
+
 @settings(deadline=None, max_examples=300)
 @given(st.booleans(), st.integers(0, 2**32), st.integers(1, 8))
 def test_changed_bytes(small: bool, seed: int, changes: int) -> None:
@@ -222,6 +250,7 @@ def test_changed_bytes(small: bool, seed: int, changes: int) -> None:
         return
     assert message.startswith("t.npz: ")
     assert message.isprintable()
+    assert len(message) < 300
     assert remedy
 
 

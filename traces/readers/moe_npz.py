@@ -219,19 +219,26 @@ def _spooled(stream: ByteStream, source: str) -> Iterator[IO[bytes]]:
     data = stream.read(STEP)
     if not data.startswith(MAGIC):
         raise TraceError(f"{source}: byte 0 does not begin a zip archive: {shown(data)}", None, REMEDY)
-    try:
+    with _room(source):
         file = tempfile.TemporaryFile()  # noqa: SIM115
+    with file:
         while data:
-            file.write(data)
+            with _room(source):
+                file.write(data)
             data = stream.read(STEP)
+        yield file
+
+
+@contextmanager
+def _room(source: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise TraceError(
             f"{source} cannot be put into a temporary file: {error.strerror}",
             None,
             "give the environment variable TMPDIR a folder with room for it",
         ) from None
-    with file:
-        yield file
 
 
 @contextmanager
@@ -240,5 +247,8 @@ def _whole(source: str) -> Iterator[None]:
         yield
     except FAULTS as fault:
         raise TraceError(
-            f"{source}: the zip archive breaks off, or is damaged ({fault})", None, f"fetch the file again; {REMEDY}"
+            # a name that is wrong can be as long as the archive
+            f"{source}: the zip archive breaks off, or is damaged ({str(fault)[:60]})",
+            None,
+            f"fetch the file again; {REMEDY}",
         ) from None
