@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from tiersim._base.errors import DependencyError, StudyError
 from tiersim.experiments.doctor.contract import Info, Panel
-from tiersim.experiments.figures import DASHES, MARKERS, PAGE, PALETTE, style
+from tiersim.experiments.figures import COLUMN, DASHES, MARKERS, PAGE, PALETTE, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +33,7 @@ def draw_info(info: Info) -> Figure:
     down = -(-len(info.panels) // ACROSS)
     across = -(-len(info.panels) // down)
     with style():
-        figure = Made(figsize=(PAGE * across / ACROSS, HIGH * down))
+        figure = Made(figsize=(max(PAGE * across / ACROSS, COLUMN), HIGH * down))
         for place, panel in enumerate(info.panels):
             _draw(figure.add_subplot(down, across, place + 1), panel)
         figure.suptitle(f"{info.trace}: {info.records:,} records")
@@ -57,7 +57,8 @@ def _draw(axes: Axes, panel: Panel) -> None:
     if panel.x_log:
         axes.set_xscale("log")
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(4))
+        numbers = all(curve.x.dtype.kind in "iu" for curve in panel.curves)
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=numbers))
     if panel.y_log:
         axes.set_yscale("log")
     else:

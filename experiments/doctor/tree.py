@@ -105,8 +105,8 @@ def _panels(depth: NDArray[np.int64], children: NDArray[np.int64], kept: NDArray
     if kept is not None:
         made.append(Curve(steps, np.bincount(depth[kept], minlength=len(steps)), "kept", "steps-mid"))
     many = np.bincount(children)
-    branches = Curve(np.arange(len(many)), many, points=True)
-    return [Panel("depth", "nodes", tuple(made)), Panel("children", "nodes", (branches,))]
+    branches = Curve(np.flatnonzero(many), many[many > 0], points=True)
+    return [Panel("depth", "nodes", tuple(made)), Panel("children", "nodes", (branches,), y_log=True)]
 
 
 def _own(held: Chunk) -> tuple[str, NDArray[np.int64]]:
