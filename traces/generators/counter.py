@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["below", "draw", "mix", "share", "shuffle_keys", "shuffled"]
+__all__ = ["below", "draw", "mix", "share", "shuffle_keys", "shuffled", "unshuffle_keys"]
 
 Words = NDArray[np.uint64]
 
@@ -64,6 +64,13 @@ def shuffle_keys(size: int, seed: int) -> Words:
     odd = [_key(seed, -1 - turn) | np.uint64(1) for turn in range(3)]
     added = [_key(seed, -9 - turn) for turn in range(3)]
     return np.array([*odd, *added, (1 << bits) - 1, (bits + 1) // 2], np.uint64)
+
+
+def unshuffle_keys(size: int, seed: int) -> Words:
+    """The same for the way back, with the inverse of each factor."""
+    *odd, first, second, third, mask, half = (int(key) for key in shuffle_keys(size, seed))
+    inverse = [pow(key, -1, 1 << 64) for key in odd]
+    return np.array([*inverse, first, second, third, mask, half], np.uint64)
 
 
 def _key(seed: int, stream: int) -> np.uint64:

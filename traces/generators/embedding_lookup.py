@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, ClassVar, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tiersim._base.params import Param
 from tiersim._base.registry import register
-from tiersim.traces.generators import base, zipf
-from tiersim.traces.generators.kernels import BASE, PAGE, Kernel, Made
-from tiersim.traces.generators.zipf import Zipf
-from tiersim.traces.schema import LOAD, STORE
+from tiersim.traces.generators import exact, zipf
+from tiersim.traces.generators.counter import Words
+from tiersim.traces.generators.exact import compiled
+from tiersim.traces.generators.kernels import BASE, PAGE, Kernel, Made, load, store
 
 INDEX: Final = 8  # bytes
 LOADED: Final = 64  # the most bytes of a row that one load takes
-GRAIN: Final = 8
 
 
 @register("embedding-lookup", family="generator", paper="Naumov et al., 2019, arXiv:1906.00091")
@@ -29,7 +27,7 @@ class EmbeddingLookup(Kernel):
     batch uses the same room; in every table the same row numbers are popular.
     """
 
-    uses: ClassVar[tuple[str, ...]] = (zipf.__name__, base.__name__)
+    uses: ClassVar[tuple[str, ...]] = (zipf.__name__, exact.__name__)
 
     tables: Annotated[int, Param("tables", unit="count", ge=1, le=4096)] = 8
     rows: Annotated[int, Param("rows of each table", unit="count", ge=1, le=1 << 30)] = 100_000
@@ -41,32 +39,49 @@ class EmbeddingLookup(Kernel):
     def touched(self, start: int, count: int) -> Made:
         """The references from ``start`` on."""
         pieces = -(-self.row // LOADED)
-        each = 1 + pieces  # references of a look-up
-        bag, place = np.divmod(np.arange(start, start + count), self.pooling * each + pieces)
-        table, within = bag % self.tables, bag % (self.tables * self.batch)
-        stores = place >= self.pooling * each
-        lookup, part = np.divmod(np.minimum(place, self.pooling * each - 1), each)
-        part = np.where(stores, place - self.pooling * each, part - 1)
-        lookup += bag * self.pooling
-        row = self._rows(lookup)
-        numbers = _whole(self.tables * self.batch * self.pooling * INDEX)
-        whole = _whole(self.rows * self.row)
-        address = numbers + table * whole + row * self.row + part * LOADED
-        sums = numbers + self.tables * whole + within * self.row + part * LOADED
-        index = lookup % (self.tables * self.batch * self.pooling) * INDEX
-        address = BASE + np.where(stores, sums, np.where(part < 0, index, address))
-        size = np.where(part < 0, INDEX, np.minimum(LOADED, self.row - part * LOADED))
-        return address, size.astype(np.uint16), np.where(stores, STORE, LOAD).astype(np.uint8)
-
-    def _rows(self, lookup: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The row of each look-up, which come in order, so that each is drawn once."""
-        made: type[Any] = Zipf  # its fields come from the register, which a type checker does not see
-        law: Zipf = made(footprint=self.rows * GRAIN, grain=GRAIN, skew=self.skew, seed=self.seed)
-        drawn = law.places(np.arange(lookup[0], lookup[-1] + 1, dtype=np.uint64)) // np.uint64(GRAIN)
-        found: NDArray[np.int64] = drawn.astype(np.int64)[lookup - lookup[0]]
-        return found
+        bag, place = divmod(start, self.pooling * (1 + pieces) + pieces)
+        first = bag * self.pooling + min(place // (1 + pieces), self.pooling)
+        lookups = np.arange(first, first + count // (1 + pieces) + 2, dtype=np.uint64)
+        rows = zipf.scattered(lookups, self.rows, self.skew, self.seed)
+        made = np.empty(count, np.int64), np.empty(count, np.uint16), np.empty(count, np.uint8)
+        _sum_up(self.tables, self.rows, self.row, self.pooling, self.batch, pieces, bag, place, rows, made)
+        return made
 
 
-def _whole(count: int) -> int:
-    """The bytes of the pages that so many take."""
-    return -(-count // PAGE) * PAGE
+@compiled
+def _sum_up(
+    tables: int,
+    rows: int,
+    row: int,
+    pooling: int,
+    batch: int,
+    pieces: int,
+    bag: int,
+    place: int,
+    drawn: Words,
+    made: Made,
+) -> None:
+    """The references from a place in a bag on; `drawn` are the rows from the look-up on that it is in."""
+    indices = (tables * batch * pooling * INDEX + PAGE - 1) // PAGE * PAGE
+    table = (rows * row + PAGE - 1) // PAGE * PAGE
+    lookup, part = min(place // (1 + pieces), pooling), place % (1 + pieces)
+    taken = 0
+    for k in range(len(made[0])):
+        within = bag % (tables * batch)
+        if lookup == pooling:
+            store(made, k, (BASE + indices + tables * table + within * row + part * LOADED, LOADED), 0)
+            made[1][k] = min(LOADED, row - part * LOADED)
+        elif part == 0:
+            load(made, k, (BASE, INDEX), within * pooling + lookup)
+        else:
+            at = (part - 1) * LOADED
+            load(made, k, (BASE + indices + bag % tables * table + int(drawn[taken]) * row + at, LOADED), 0)
+            made[1][k] = min(LOADED, row - at)
+        part += 1
+        if part == pieces + (lookup < pooling):
+            part = 0
+            taken += lookup < pooling
+            lookup += 1
+            if lookup > pooling:
+                lookup = 0
+                bag += 1

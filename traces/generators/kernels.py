@@ -16,7 +16,7 @@ from tiersim._base.params import Param, config
 from tiersim.traces import graphs
 from tiersim.traces.generators import counter, exact, tape
 from tiersim.traces.generators.exact import inlined
-from tiersim.traces.generators.tape import Tape
+from tiersim.traces.generators.tape import Machine, Tape
 from tiersim.traces.schema import LOAD, STORE, Chunk
 
 __all__ = ["BASE", "PAGE", "Graph", "Kernel", "Program", "Room", "Running", "load", "row", "store"]
@@ -51,12 +51,11 @@ class Room:
         return self.itemsize * self.size
 
 
-class Program:
+class Program(Machine):
     """A kernel at work: its arrays, one after the other from 4 GiB on, each from the beginning of a page of 4 KiB.
 
-    ``loop`` is called with the arrays that have content, with what else is ``given``, with the places of all arrays in
-    memory, and with its own state, ``cursor``; then with columns to write into, and how many references it shall make.
-    It makes at most ``unit`` more, and returns how many. It is never done: a kernel that ends begins again.
+    The loop gets the arrays that have content, what else is ``given``, the places of all arrays in memory, and its own
+    state, ``cursor``. It is never done: a kernel that ends begins again.
     """
 
     def __init__(
@@ -68,19 +67,13 @@ class Program:
         unit: int,
     ) -> None:
         self.arrays = [array for array in arrays if not isinstance(array, Room)]
-        self.unit = unit
         self.cursor = np.array(cursor, np.int64)
         memory: list[Place] = []
         first = BASE
         for array in arrays:
             memory.append((first, array.itemsize))
             first += -(-max(array.nbytes, 1) // PAGE) * PAGE
-        self._loop = loop
-        self._given = (*self.arrays, *given, tuple(memory), self.cursor)
-
-    def step(self, columns: tuple[NDArray[Any], ...], most: int) -> int:
-        """Write references; how many there are."""
-        return self._loop(*self._given, columns, most)
+        super().__init__(loop, *self.arrays, *given, tuple(memory), self.cursor, unit=unit)
 
 
 @config

@@ -9,15 +9,14 @@ import numpy as np
 from tiersim._base.params import Param
 from tiersim._base.registry import register
 from tiersim.traces.generators.counter import Words
-from tiersim.traces.generators.objects import ObjectGenerator
+from tiersim.traces.generators.exact import compiled
+from tiersim.traces.generators.objects import LOOPED, SCANNED, PopularObjects
 
-SCANNED: Final = 1 << 62  # the first key of what is scanned; popular objects have those from 0 on
-LOOPED: Final = 1 << 61
 ALL: Final = 10**9
 
 
 @register("loop-objects", family="generator")
-class LoopObjects(ObjectGenerator):
+class LoopObjects(PopularObjects):
     """Requests for objects in three phases by turns: popular objects by Zipf's law, a scan, a loop.
 
     A scan asks for each of its objects once and never again; a loop for the same ``loop`` objects round and round, and
@@ -32,13 +31,19 @@ class LoopObjects(ObjectGenerator):
 
     def keys(self, index: Words) -> Words:
         """The key of each request, from the number of its record."""
-        turn, place = index // np.uint64(self.phase), index % np.uint64(self.phase)
-        # how many of the requests before this one, and up to it, are hot: no record needs the one before it
-        before = place * np.uint64(self.hot_share) // np.uint64(ALL)
-        hot = (place + np.uint64(1)) * np.uint64(self.hot_share) // np.uint64(ALL) > before
-        cold = place - before
-        scan, loop = turn % np.uint64(3) == 1, turn % np.uint64(3) == 2
         made = self.popular(index)
-        scanned = np.uint64(SCANNED) + turn // np.uint64(3) * np.uint64(self.phase) + cold
-        made = np.where(scan & ~hot, scanned, made)
-        return np.where(loop & ~hot, np.uint64(LOOPED) + cold % np.uint64(self.loop), made)
+        _replace(index, self.phase, self.loop, self.hot_share, made)
+        return made
+
+
+@compiled
+def _replace(index: Words, phase: int, loop: int, hot_share: int, made: Words) -> None:
+    """Put the keys of scans and loops in the place of popular ones; no record needs the one before it."""
+    for i in range(len(index)):
+        turn, place = np.int64(index[i]) // phase, np.int64(index[i]) % phase
+        # how many of the requests before this one, and up to it, are hot
+        before = place * hot_share // ALL
+        if turn % 3 == 0 or (place + 1) * hot_share // ALL > before:
+            continue
+        cold = place - before
+        made[i] = np.uint64(SCANNED + turn // 3 * phase + cold if turn % 3 == 1 else LOOPED + cold % loop)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +14,21 @@ __all__ = ["Machine", "Tape"]
 BLOCK: Final = 1 << 16  # records written at a time
 
 
-class Machine(Protocol):
-    """What writes records: ``step`` writes into columns until it has made as many as it is asked for.
+class Machine:
+    """What writes records, as many as it is asked for and at most ``unit`` more; it keeps its place in what is given.
 
-    It makes at most ``unit`` more, keeps its place, and returns how many there are.
+    ``loop`` is called with what is given, the columns to write into, and how many records it shall make; it returns how
+    many there are.
     """
 
-    unit: int
+    def __init__(self, loop: Callable[..., int], *given: Any, unit: int = 0) -> None:
+        self.unit = unit
+        self._loop = loop
+        self._given = given
 
     def step(self, columns: tuple[NDArray[Any], ...], most: int) -> int:
-        """Write on."""
+        """Write on; how many records there are."""
+        return self._loop(*self._given, columns, most)
 
 
 class Tape:

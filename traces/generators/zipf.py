@@ -39,27 +39,34 @@ class Zipf(Generator):
     def places(self, index: Words) -> Words:
         """The offset in bytes of each access, from the number of its record."""
         grains = self._grains(self.grain)
-        made, areas, points = np.empty(len(index), np.uint64), np.empty(len(index)), np.empty(len(index))
-        keys = counter.shuffle_keys(grains, self.seed)
-        _places(index, root(self.seed), self.skew, grains, keys, np.uint64(self.grain), areas, points, made)
-        return made
+        return scattered(index, grains, self.skew, self.seed) * np.uint64(self.grain)
+
+
+def ranks(index: Words, count: int, skew: float, seed: int) -> Words:
+    """The rank of each record, 0 the most popular; the k-th has a probability proportional to 1 / k**skew."""
+    made, areas, points = np.empty(len(index), np.uint64), np.empty(len(index)), np.empty(len(index))
+    _ranks(index, root(seed), skew, count, areas, points, made)
+    return made
+
+
+def scattered(index: Words, count: int, skew: float, seed: int) -> Words:
+    """Ranks likewise, under other names: which are popular is the seed's choice."""
+    made = ranks(index, count, skew, seed)
+    _rename(made, count, counter.shuffle_keys(count, seed))
+    return made
 
 
 @compiled
-def _places(
-    index: Words,
-    root: np.uint64,
-    skew: float,
-    grains: int,
-    keys: Words,
-    grain: np.uint64,
-    areas: Reals,
-    points: Reals,
-    made: Words,
-) -> None:
+def _rename(made: Words, count: int, keys: Words) -> None:
+    for i in range(len(made)):
+        made[i] = image(made[i], count, keys)
+
+
+@compiled
+def _ranks(index: Words, root: np.uint64, skew: float, count: int, areas: Reals, points: Reals, made: Words) -> None:
     """Rejection-inversion: a point under t**-skew, drawn by its area, is under the bar of a rank or is drawn again."""
     power = 1.0 - skew
-    most = _area(grains + 0.5, power)
+    most = _area(count + 0.5, power)
     span = _area(1.5, power) - 1.0 - most
     sure = 2.0 - _at(_area(2.5, power) - exp(-skew * log(2.0)), power)
     for i in range(len(index)):  # a loop of its own, so that the processor draws several at once
@@ -68,13 +75,13 @@ def _places(
     for i in range(len(index)):
         area, point, turn = areas[i], points[i], FIRST_TRY
         while True:
-            rank = min(max(math.floor(point + 0.5), 1), grains)
+            rank = min(max(math.floor(point + 0.5), 1), count)
             if rank - point <= sure or _under(area, rank, power):
                 break
             turn += 1
             area = most + real(word(root, turn, index[i])) * span
             point = _at(area, power)
-        made[i] = image(np.uint64(rank - 1), grains, keys) * grain
+        made[i] = np.uint64(rank - 1)
 
 
 @compiled

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tiersim._base.registry import register
 from tiersim.traces.generators.counter import Words
-from tiersim.traces.generators.objects import ObjectGenerator
+from tiersim.traces.generators.objects import PopularObjects
 
 
 @register(
@@ -12,7 +12,7 @@ from tiersim.traces.generators.objects import ObjectGenerator
     family="generator",
     paper="Hoermann and Derflinger, ACM TOMACS 6(3), 1996, doi:10.1145/235025.235029",
 )
-class ZipfObjects(ObjectGenerator):
+class ZipfObjects(PopularObjects):
     """Independent requests for objects, the k-th most popular with a probability proportional to 1 / k**skew."""
 
     def keys(self, index: Words) -> Words:
