@@ -67,6 +67,16 @@ class Pool(Slots):
         super().give(count)
         self._count()
 
+    def rename(self, count: int, owner: str, other: str) -> None:
+        """Hand slots that one owner holds to another. Raises ValueError when it does not hold so many."""
+        if count > self.held[owner]:
+            raise ValueError(f"{self.name}: {owner or 'nobody'} hands {count} slots on, and has {self.held[owner]}")
+        self._tick()
+        self.held[owner] -= count
+        self.held[other] += count
+        if not self.held[owner]:
+            del self.held[owner]
+
     def _tick(self) -> None:
         now = self.clock.now
         span, self._since = now - self._since, now
