@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -148,10 +149,10 @@ def _built(family: str, text: str) -> Any:
 
 
 def value_of(text: str) -> Any:
-    """What a word of a command line stands for: true or false, a number, or text."""
+    """What a word of a command line stands for: true or false, a number, a list as in JSON, or text."""
     if text in ("true", "false"):
         return text == "true"
-    for kind in (int, float):
+    for kind in (json.loads,) if text.startswith("[") else (int, float):
         try:
             return kind(text)
         except ValueError:

@@ -46,7 +46,9 @@ class TraceUse:
     def open(self) -> Trace:
         """The trace. Raises TraceError when it is missing or damaged."""
         try:
-            return _open(self.use, self.format, tuple(sorted(self.options.items())), _stamp(self.use))
+            options = tuple((key, _hashable(held)) for key, held in sorted(self.options.items()))
+            files = [self.use, *(held for held in self.options.values() if isinstance(held, str))]
+            return _open(self.use, self.format, options, tuple(map(_stamp, files)))
         except TraceError as error:
             error.path = ("trace", "use")
             raise
@@ -92,6 +94,10 @@ def _nothing_left(key: str, message: str) -> StudyError:
     return error
 
 
+def _hashable(value: Any) -> Any:
+    return tuple(map(_hashable, value)) if isinstance(value, list) else value
+
+
 def _stamp(use: str) -> str:
     """What tells a file from another of its name: where it is looked for, and when it was changed."""
     path = Path(use).absolute()
@@ -103,7 +109,7 @@ def _stamp(use: str) -> str:
 
 
 @cache
-def _open(use: str, format: str | None, options: tuple[tuple[str, Any], ...], stamp: str) -> Trace:
+def _open(use: str, format: str | None, options: tuple[tuple[str, Any], ...], stamps: tuple[str, ...]) -> Trace:
     with reading(Path(use).name) as progress:
         return load_trace(use, format=format, progress=progress, **dict(options))
 

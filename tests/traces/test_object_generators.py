@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
@@ -12,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import tiersim
 from tiersim._base.errors import StudyError
 from tiersim._base.registry import index, load
+from tiersim.experiments.replays import value_of
 from tiersim.sim.requests import number_requests
 from tiersim.sim.stack_distance import lru_curve
 from tiersim.traces import Trace, load_trace
@@ -367,6 +370,24 @@ def test_wrong_options(options: dict[str, Any], message: str) -> None:
 def test_wrong_chains(transitions: Any, message: str) -> None:
     with pytest.raises(StudyError, match=message):
         load_trace("generated/markov-objects", transitions=transitions)
+
+
+def test_lists_from_studies_and_command_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = "study: chain\nscenario: object-cache\ncache: {capacity: 10}\ntrace:\n"
+    own = "  use: generated/markov-objects\n  requests: 10k\n  objects: 5\n  transitions: [[0, 1], [1, 0]]\n"
+    (tmp_path / "chain.yaml").write_text(study + own)
+    (row,) = tiersim.run("chain.yaml", keep=False).rows
+    assert row.metrics["misses"] == 10  # ten objects, and all have room
+    told = value_of("[[0, 1], [1, 0]]")
+    trace = load_trace("generated/markov-objects", requests=10_000, objects=5, transitions=told)
+    assert trace.fingerprint == load_trace("generated/markov-objects", **made_of(trace)).fingerprint
+    assert len(np.unique(column(trace))) == 10
+
+
+def made_of(trace: Trace) -> dict[str, Any]:
+    """The options that a trace says it was made with."""
+    return {key: held for key, held in trace.provenance["generator"].items() if key != "use"}
 
 
 @pytest.mark.parametrize(
