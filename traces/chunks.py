@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from tiersim.traces.ragged import joined
+import numpy as np
+
+from tiersim.traces.ragged import Ragged, joined
 from tiersim.traces.schema import Chunk
 
-__all__ = ["length", "rechunk", "window"]
+__all__ = ["NUMBERS", "length", "numbers", "rechunk", "window"]
+
+NUMBERS = 1 << 24  # of lists, or bytes of texts, in one column of a chunk: a record may hold millions
 
 
 def length(chunk: Chunk) -> int:
@@ -15,20 +19,39 @@ def length(chunk: Chunk) -> int:
     return len(next(iter(chunk.values()), ()))
 
 
+def numbers(chunk: Chunk) -> int:
+    """How many numbers, or bytes of text, the longest of its columns of lists holds."""
+    return max((len(column.values) for column in chunk.values() if isinstance(column, Ragged)), default=0)
+
+
 def rechunk(pieces: Iterable[Chunk], records: int) -> Iterator[Chunk]:
-    """The same records in chunks of exactly this many; the last may be shorter. Pieces that fit are not copied."""
+    """The same records in chunks of exactly this many; the last may be shorter. Pieces that fit are not copied.
+
+    Chunks are shorter too where lists or texts are long: at most `NUMBERS` numbers in a column, or one record. Where
+    they are cut does not depend on how the pieces were.
+    """
     held: list[Chunk] = []
     count = 0
+    room: dict[str, int] = {}  # for numbers, in each column of lists
     for piece in pieces:
         start, end = 0, length(piece)
+        lists = {name: column for name, column in piece.items() if isinstance(column, Ragged)}
         while start < end:
             step = min(end - start, records - count)
-            held.append({name: values[start : start + step] for name, values in piece.items()})
-            start += step
-            count += step
-            if count == records:
+            for name, column in lists.items():
+                most = int(column.offsets[start]) + room.get(name, NUMBERS)
+                step = min(step, int(np.searchsorted(column.offsets, most, "right")) - 1 - start)
+            step = max(step, 0 if count else 1)
+            if step:
+                held.append({name: values[start : start + step] for name, values in piece.items()})
+                for name, column in lists.items():
+                    taken = int(column.offsets[start + step] - column.offsets[start])
+                    room[name] = room.get(name, NUMBERS) - taken
+                start += step
+                count += step
+            if count == records or not step:
                 yield _joined(held)
-                held, count = [], 0
+                held, count, room = [], 0, {}
     if held:
         yield _joined(held)
 

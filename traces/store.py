@@ -22,11 +22,12 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tiersim._base.errors import TraceError
-from tiersim.traces.chunks import length, rechunk, window
+from tiersim.traces.chunks import NUMBERS, length, numbers, rechunk, window
 from tiersim.traces.outline import outline_of
 from tiersim.traces.ragged import Ragged
 from tiersim.traces.schema import ACCESS, SCHEMAS, Chunk, Column, Schema
@@ -100,7 +101,7 @@ class Writer:
         self._outline.add(made)
         self._held.append(made)
         rows = _rows_of(self.schema)
-        if sum(map(length, self._held)) >= rows:
+        if sum(map(length, self._held)) >= rows or sum(map(numbers, self._held)) >= NUMBERS:
             pieces = list(rechunk(self._held, rows))
             self._held = [pieces.pop()] if length(pieces[-1]) < rows else []
             for piece in pieces:
@@ -192,6 +193,7 @@ class StoredTrace(Trace):
         self._fingerprint = fingerprint
         self._about = about
         self._columns = [c.name for c in SCHEMAS[self.schema].present(columns.names)]
+        self._texts = [c.name for c in SCHEMAS[self.schema].present(columns.names) if c.text]
         self._groups = [about.row_group(i).num_rows for i in range(about.num_row_groups)]
         wanted = [_field(column) for column in SCHEMAS[self.schema].present(columns.names)]
         if list(columns) != wanted or not sum(self.kinds.values()) == self.records == sum(self._groups):
@@ -226,13 +228,22 @@ class StoredTrace(Trace):
             with (
                 self._reading(where),
                 # what stands at its end is known: to read that for every group would cost more the longer the file is
-                pq.ParquetFile(self.path, metadata=self._about, page_checksum_verification=True) as file,
+                pq.ParquetFile(
+                    self.path, metadata=self._about, page_checksum_verification=True, read_dictionary=self._texts
+                ) as file,
             ):
-                for batch in file.iter_batches(min(records, ROW_GROUP), [group], self._columns):
+                for batch in file.iter_batches(min(records, self._step(group)), [group], self._columns):
                     left -= len(batch)
-                    yield {name: _numbers(batch.column(name)) for name in self._columns}
+                    for piece in _pieces(batch):
+                        yield {name: _numbers(piece.column(name)) for name in self._columns}
             if left:
                 raise self._damaged(f"{where} (there are not as many)")
+
+    def _step(self, group: int) -> int:
+        """The records of a group that are read at once: fewer where their lists are long."""
+        about = self._about.row_group(group)
+        most: int = max(about.column(place).num_values for place in range(about.num_columns))
+        return int(min(ROW_GROUP, max(1, about.num_rows * NUMBERS // max(most, NUMBERS))))
 
     def _facts(self, metadata: dict[bytes, bytes]) -> dict[str, Any]:
         if KEY not in metadata:
@@ -307,7 +318,24 @@ def _array(held: Any, kind: Any) -> Any:
     return pa.ListArray.from_arrays(offsets, pa.array(held.values), type=kind)
 
 
+def _pieces(batch: Any) -> Iterator[Any]:
+    """A batch cut so that few bytes of text come at once; a long text that is repeated takes no room in the file."""
+    size = np.zeros(len(batch), np.int64)
+    for column in batch.columns:
+        if isinstance(column, pa.DictionaryArray):
+            size += pc.binary_length(column.dictionary).to_numpy()[column.indices.to_numpy()]
+    ends = np.cumsum(size)
+    start = 0
+    while start < len(batch):
+        most = ends[start] - size[start] + NUMBERS
+        end = max(start + 1, int(np.searchsorted(ends, most, "right")))
+        yield batch.slice(start, end - start)
+        start = end
+
+
 def _numbers(held: Any) -> Any:
+    if isinstance(held, pa.DictionaryArray):
+        held = held.dictionary_decode()
     if isinstance(held, pa.StringArray):
         return _texts(held)
     if not isinstance(held, pa.ListArray):
