@@ -1,0 +1,542 @@
+"""The commands of DRAM: banks, what each command keeps waiting for how long, and a controller; compiled.
+
+One call advances one channel to a time, from command to command. What it decides is what a controller would that looks
+at its queues at every cycle, and is told here in its order; a plain model of the tests does just that.
+
+At a cycle, where the bus is free:
+
+1. A rank whose refresh is due closes its rows (PREA) and refreshes (REF) as soon as it may, and does nothing else.
+2. Writes are served when there are ``high`` of them or no read waits, and until ``low`` are left and a read waits.
+3. A read or write whose row is open goes first, the oldest of them; but after ``cap`` of them since the row was opened
+   those stand back for an older request of the bank that wants another row.
+4. Else the oldest request whose next step is to close a row that no request of 3. wants any more, or to open its own.
+5. With ``closed`` rows one that no queued request wants is closed.
+
+With two buses (HBM) a step of 3. and one of 4. or 5. may go out in the same cycle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiersim.sim.kernels import compiled
+
+__all__ = [
+    "ACT",
+    "COMMANDS",
+    "NEVER",
+    "PRE",
+    "PREA",
+    "RD",
+    "REF",
+    "SCOPES",
+    "WR",
+    "Channels",
+    "Shape",
+    "advance",
+    "drive",
+    "earliest",
+    "issue",
+    "new_channels",
+    "offer",
+]
+
+Words = NDArray[np.int64]
+
+COMMANDS: Final = ("ACT", "PRE", "RD", "WR", "REF", "PREA")
+ACT, PRE, RD, WR, REF, PREA = range(6)
+# where a command keeps another waiting: its own bank, bank group, rank, or the other ranks of the channel
+SCOPES: Final = ("bank", "group", "rank", "others")
+BANK, GROUP, RANK, OTHERS = range(4)
+NEVER: Final = 1 << 60
+LONG_AGO: Final = -(1 << 40)
+
+# a request: where it goes, of how many bursts, the cycle before which it does not come; when it got its place in the
+# queue and when the last of its data has passed; who waits behind it
+R_CHANNEL, R_BANK, R_ROW, R_WRITE, R_PARTS, R_AT, R_BEGUN, R_DONE, R_NEXT, R_FIELDS = range(10)
+
+# a burst of one in a queue
+Q_BANK, Q_ROW, Q_ID, Q_FIELDS = range(4)
+
+# words of a channel
+(
+    NOW, READS, WRITES, MODE, N_ACT, N_HIT, N_READ, N_WRITE, N_REF, N_PRE, ROW_FREE, COLUMN_FREE, FIRST, LAST, HEAD,
+) = range(15)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a channel is: its parts, its timings in cycles, its controller.
+
+    ``constraints`` has the rows (scope, first, then, cycles): after ``first`` the command ``then`` waits so long within
+    the scope. ``occupancy`` is how many cycles a command is on the bus, by command.
+    """
+
+    ranks: int
+    groups: int
+    banks: int
+    read_latency: int
+    write_latency: int
+    burst: int
+    window: int
+    refresh_every: int
+    refresh_first: int
+    constraints: tuple[tuple[int, int, int, int], ...]
+    occupancy: tuple[int, ...] = (1, 1, 1, 1, 1, 1)
+    buses: int = 1
+    queue: int = 32
+    high: int = 24
+    low: int = 8
+    cap: int = 16
+    closed: bool = False
+
+    def words(self) -> Words:
+        """The numbers as the kernels take them."""
+        return np.array(
+            [
+                self.ranks, self.groups, self.banks, self.read_latency, self.write_latency, self.burst, self.window,
+                self.refresh_every, self.buses, self.queue, self.high, self.low, self.cap, self.closed,
+                *self.occupancy,
+            ],
+            np.int64,
+        )  # fmt: skip
+
+
+(
+    P_RANKS, P_GROUPS, P_BANKS, P_CL, P_CWL, P_BURST, P_FAW, P_REFI, P_BUSES, P_QUEUE, P_HIGH, P_LOW, P_CAP, P_CLOSED,
+    P_OCCUPANCY,
+) = range(15)  # fmt: skip
+
+
+@dataclass
+class Channels:
+    """The state of some channels, by channel: words, when each node may get each command, rows, windows, queues."""
+
+    shape: Words
+    rules: Words
+    head: Words
+    ready: Words
+    row: Words
+    hits: Words
+    acts: Words
+    due: Words
+    queues: Words
+    scratch: Words
+
+    @property
+    def arrays(self) -> tuple[Words, ...]:
+        """What the kernels take."""
+        return (
+            self.shape, self.rules, self.head, self.ready, self.row, self.hits, self.acts, self.due, self.queues,
+            self.scratch,
+        )  # fmt: skip
+
+
+def new_channels(shape: Shape, count: int) -> Channels:
+    """Channels with all rows closed and empty queues at cycle 0; rank k refreshes first after its part of the interval.
+
+    The refreshes of ranks and channels are spread evenly over the interval, as controllers do.
+    """
+    banks = shape.ranks * shape.groups * shape.banks
+    nodes = shape.ranks + shape.ranks * shape.groups + banks
+    due = np.full((count, shape.ranks), NEVER, np.int64)
+    if shape.refresh_every:
+        for k in range(count * shape.ranks):
+            due[k // shape.ranks, k % shape.ranks] = shape.refresh_first + shape.refresh_every * k // (
+                count * shape.ranks
+            )
+    head = np.zeros((count, HEAD), np.int64)
+    head[:, FIRST] = -1
+    return Channels(
+        shape.words(),
+        np.array(shape.constraints, np.int64).reshape(-1, 4),
+        head,
+        np.zeros((count, nodes, len(COMMANDS)), np.int64),
+        np.full((count, banks), -1, np.int64),
+        np.zeros((count, banks), np.int64),
+        np.full((count, shape.ranks, 5), LONG_AGO, np.int64),
+        due,
+        np.zeros((count, 2, shape.queue, Q_FIELDS), np.int64),
+        np.zeros((count, 3, banks), np.int64),
+    )
+
+
+@compiled
+def earliest(p: Words, ready: Words, acts: Words, ch: int, command: int, bank: int) -> int:
+    """The first cycle at which a bank may get a command, as far as timing goes."""
+    ranks, groups, banks = p[P_RANKS], p[P_GROUPS], p[P_BANKS]
+    group = bank // banks
+    rank = group // groups
+    at: int = max(ready[ch, rank, command], ready[ch, ranks + group, command])
+    if command == PREA:  # all banks of the rank at once
+        at = ready[ch, rank, PREA]
+        first = rank * groups * banks
+        for b in range(first, first + groups * banks):
+            e = max(ready[ch, ranks + ranks * groups + b, PRE], ready[ch, ranks + b // banks, PRE])
+            at = max(at, e)
+        return int(max(at, ready[ch, rank, PRE]))
+    at = max(at, ready[ch, ranks + ranks * groups + bank, command])
+    if command == ACT:
+        at = max(at, acts[ch, rank, acts[ch, rank, 4] & 3] + p[P_FAW])
+    return at
+
+
+@compiled
+def issue(
+    p: Words, rules: Words, ready: Words, acts: Words, row: Words, ch: int, command: int, bank: int, now: int
+) -> None:
+    """Send a command to a bank (REF and PREA: to its rank) at a cycle."""
+    ranks, groups, banks = p[P_RANKS], p[P_GROUPS], p[P_BANKS]
+    group = bank // banks
+    rank = group // groups
+    for k in range(len(rules)):
+        if rules[k, 1] != command:
+            continue
+        scope, then, at = rules[k, 0], rules[k, 2], now + rules[k, 3]
+        if scope == BANK:
+            node = ranks + ranks * groups + bank
+            ready[ch, node, then] = max(ready[ch, node, then], at)
+        elif scope == GROUP:
+            ready[ch, ranks + group, then] = max(ready[ch, ranks + group, then], at)
+        elif scope == RANK:
+            ready[ch, rank, then] = max(ready[ch, rank, then], at)
+        else:
+            for other in range(ranks):
+                if other != rank:
+                    ready[ch, other, then] = max(ready[ch, other, then], at)
+    if command == ACT:
+        slot = acts[ch, rank, 4] & 3  # the fourth last, which the window looks back to
+        acts[ch, rank, slot] = now
+        acts[ch, rank, 4] = slot + 1
+    elif command == PRE:
+        row[ch, bank] = -1
+    elif command == PREA:
+        first = rank * groups * banks
+        for b in range(first, first + groups * banks):
+            row[ch, b] = -1
+
+
+@compiled
+def offer(head: Words, table: Words, ch: int, number: int) -> None:
+    """Put a request, a row of the table, behind those that wait for a place in the queues of a channel."""
+    table[number, R_NEXT] = -1
+    if head[ch, FIRST] < 0:
+        head[ch, FIRST] = number
+    else:
+        table[head[ch, LAST], R_NEXT] = number
+    head[ch, LAST] = number
+
+
+@compiled
+def advance(
+    p: Words,
+    rules: Words,
+    head: Words,
+    ready: Words,
+    row: Words,
+    hits: Words,
+    acts: Words,
+    due: Words,
+    queues: Words,
+    scratch: Words,
+    table: Words,
+    ch: int,
+    until: int,
+    most: int,
+    finished: Words,
+    log: Words,
+    logged: int,
+) -> tuple[int, int]:
+    """Send the commands of all cycles before ``until``, or until ``most`` requests are finished.
+
+    Nothing may be offered at a cycle that is past. ``finished`` gets the numbers of the requests whose last burst was
+    sent, so that the end of their data is known. ``log`` gets rows (cycle, command, bank, row) while it has room.
+    Returns how many were finished, and how many rows the log has.
+    """
+    ranks, groups, banks = p[P_RANKS], p[P_GROUPS], p[P_BANKS]
+    per_rank = groups * banks
+    one_bus = p[P_BUSES] == 1
+    count = 0
+    now = head[ch, NOW]
+    while now < until and count < most:
+        soon = NEVER
+        sent = False
+        # who waits joins its queue, in turn, when there is a place for all of its bursts
+        while head[ch, FIRST] >= 0:
+            number = head[ch, FIRST]
+            if table[number, R_AT] > now:
+                soon = table[number, R_AT]
+                break
+            write = table[number, R_WRITE]
+            held = head[ch, READS + write]
+            if held + table[number, R_PARTS] > p[P_QUEUE]:
+                break
+            for _ in range(table[number, R_PARTS]):
+                queues[ch, write, held, Q_BANK] = table[number, R_BANK]
+                queues[ch, write, held, Q_ROW] = table[number, R_ROW]
+                queues[ch, write, held, Q_ID] = number
+                held += 1
+            head[ch, READS + write] = held
+            table[number, R_BEGUN] = now
+            head[ch, FIRST] = table[number, R_NEXT]
+        # refresh
+        for rank in range(ranks):
+            if due[ch, rank] > now:
+                soon = min(soon, due[ch, rank])
+                continue
+            first = rank * per_rank
+            command = REF
+            for b in range(first, first + per_rank):
+                if row[ch, b] >= 0:
+                    command = PREA
+            at = earliest(p, ready, acts, ch, command, first)
+            at = max(at, head[ch, ROW_FREE])
+            if at > now:
+                soon = min(soon, at)
+                continue
+            issue(p, rules, ready, acts, row, ch, command, first, now)
+            if logged < len(log):
+                log[logged, 0], log[logged, 1], log[logged, 2], log[logged, 3] = now, command, first, -1
+                logged += 1
+            sent = True
+            head[ch, ROW_FREE] = now + p[P_OCCUPANCY + command]
+            if one_bus:
+                head[ch, COLUMN_FREE] = head[ch, ROW_FREE]
+            if command == REF:
+                head[ch, N_REF] += 1
+                due[ch, rank] += p[P_REFI]
+        # which queue
+        reads, writes = head[ch, READS], head[ch, WRITES]
+        mode = head[ch, MODE]
+        if mode == 0 and (writes >= p[P_HIGH] or (reads == 0 and writes > 0)):
+            mode = 1
+        elif mode == 1 and (writes == 0 or (writes <= p[P_LOW] and reads > 0)):
+            mode = 0
+        head[ch, MODE] = mode
+        held = head[ch, READS + mode]
+        # what each bank is asked for
+        for b in range(ranks * per_rank):
+            scratch[ch, 0, b] = 0  # requests for the open row that may go
+            scratch[ch, 1, b] = 0  # whether an older request wants another row
+        best_column = -1
+        best_row = -1
+        for i in range(held):
+            bank = queues[ch, mode, i, Q_BANK]
+            if due[ch, bank // per_rank] <= now or row[ch, bank] < 0:
+                continue
+            if queues[ch, mode, i, Q_ROW] != row[ch, bank]:
+                scratch[ch, 1, bank] = 1
+                continue
+            if hits[ch, bank] >= p[P_CAP] and scratch[ch, 1, bank]:
+                continue
+            scratch[ch, 0, bank] += 1
+            if best_column < 0:
+                at = max(earliest(p, ready, acts, ch, RD + mode, bank), head[ch, COLUMN_FREE])
+                if at <= now:
+                    best_column = i
+                else:
+                    soon = min(soon, at)
+        if best_column >= 0:
+            bank = queues[ch, mode, best_column, Q_BANK]
+            number = queues[ch, mode, best_column, Q_ID]
+            command = RD + mode
+            issue(p, rules, ready, acts, row, ch, command, bank, now)
+            if logged < len(log):
+                log[logged, 0], log[logged, 1], log[logged, 2], log[logged, 3] = now, command, bank, row[ch, bank]
+                logged += 1
+            sent = True
+            head[ch, COLUMN_FREE] = now + p[P_OCCUPANCY + command]
+            if one_bus:
+                head[ch, ROW_FREE] = head[ch, COLUMN_FREE]
+            table[number, R_DONE] = now + p[P_CL + mode] + p[P_BURST]
+            table[number, R_PARTS] -= 1
+            if table[number, R_PARTS] == 0:
+                finished[count] = number
+                count += 1
+            head[ch, N_READ + mode] += 1
+            head[ch, N_HIT] += hits[ch, bank] > 0
+            hits[ch, bank] += 1
+            for i in range(best_column, held - 1):
+                for f in range(Q_FIELDS):
+                    queues[ch, mode, i, f] = queues[ch, mode, i + 1, f]
+            held -= 1
+            head[ch, READS + mode] = held
+            scratch[ch, 0, bank] -= 1
+        if head[ch, ROW_FREE] > now:
+            soon = min(soon, head[ch, ROW_FREE])
+        else:
+            for i in range(held):
+                bank = queues[ch, mode, i, Q_BANK]
+                if due[ch, bank // per_rank] <= now:
+                    continue
+                if row[ch, bank] < 0:
+                    command = ACT
+                elif queues[ch, mode, i, Q_ROW] != row[ch, bank] and scratch[ch, 0, bank] == 0:
+                    command = PRE
+                else:
+                    continue
+                at = earliest(p, ready, acts, ch, command, bank)
+                if at <= now:
+                    best_row = i
+                    break
+                soon = min(soon, at)
+            if best_row >= 0:
+                bank = queues[ch, mode, best_row, Q_BANK]
+                command = PRE
+                if row[ch, bank] < 0:
+                    command = ACT
+                issue(p, rules, ready, acts, row, ch, command, bank, now)
+                if command == ACT:
+                    row[ch, bank] = queues[ch, mode, best_row, Q_ROW]
+                    hits[ch, bank] = 0
+                    head[ch, N_ACT] += 1
+                else:
+                    head[ch, N_PRE] += 1
+                if logged < len(log):
+                    log[logged, 0], log[logged, 1], log[logged, 2], log[logged, 3] = now, command, bank, row[ch, bank]
+                    logged += 1
+                sent = True
+                head[ch, ROW_FREE] = now + p[P_OCCUPANCY + command]
+            elif p[P_CLOSED]:
+                for b in range(ranks * per_rank):
+                    scratch[ch, 2, b] = 0  # whether any request wants its open row
+                for w in range(2):
+                    for i in range(head[ch, READS + w]):
+                        bank = queues[ch, w, i, Q_BANK]
+                        if queues[ch, w, i, Q_ROW] == row[ch, bank]:
+                            scratch[ch, 2, bank] = 1
+                for b in range(ranks * per_rank):
+                    if row[ch, b] < 0 or scratch[ch, 2, b] or due[ch, b // per_rank] <= now:
+                        continue
+                    at = earliest(p, ready, acts, ch, PRE, b)
+                    if at > now:
+                        soon = min(soon, at)
+                        continue
+                    issue(p, rules, ready, acts, row, ch, PRE, b, now)
+                    head[ch, N_PRE] += 1
+                    if logged < len(log):
+                        log[logged, 0], log[logged, 1], log[logged, 2], log[logged, 3] = now, PRE, b, -1
+                        logged += 1
+                    sent = True
+                    head[ch, ROW_FREE] = now + p[P_OCCUPANCY + PRE]
+                    break
+            if sent and one_bus:
+                head[ch, COLUMN_FREE] = max(head[ch, COLUMN_FREE], head[ch, ROW_FREE])
+        now = now + 1 if sent else max(min(soon, until), now + 1)
+    head[ch, NOW] = now
+    return count, logged
+
+
+@compiled
+def push(heap: Words, size: int, time: int) -> int:
+    """Put a time into a heap; returns the new size."""
+    at = size
+    while at > 0:
+        up = (at - 1) >> 1
+        if heap[up] <= time:
+            break
+        heap[at] = heap[up]
+        at = up
+    heap[at] = time
+    return size + 1
+
+
+@compiled
+def pop(heap: Words, size: int) -> int:
+    """Take the smallest time, heap[0], out of a heap; returns the new size."""
+    size -= 1
+    time = heap[size]
+    at = 0
+    while True:
+        down = 2 * at + 1
+        if down >= size:
+            break
+        if down + 1 < size and heap[down + 1] < heap[down]:
+            down += 1
+        if heap[down] >= time:
+            break
+        heap[at] = heap[down]
+        at = down
+    heap[at] = time
+    return size
+
+
+@compiled
+def drive(
+    p: Words,
+    rules: Words,
+    head: Words,
+    ready: Words,
+    row: Words,
+    hits: Words,
+    acts: Words,
+    due: Words,
+    queues: Words,
+    scratch: Words,
+    table: Words,
+    window: int,
+    finished: Words,
+    heap: Words,
+    log: Words,
+) -> int:
+    """Offer all requests of a table in order, each at its time or later: at most ``window`` reads are under way.
+
+    A channel whose queues are full keeps those behind it waiting, and no other channel. Returns how many rows the log
+    has.
+    """
+    logged = 0
+    channels = len(head)
+    now = 0
+    size = 0  # of the heap of the times at which reads end
+    flying = 0
+    number = 0
+    total = len(table)
+    while True:
+        # offer what may go now
+        while number < total and (flying < window or table[number, R_WRITE]):
+            now = max(now, table[number, R_AT])
+            table[number, R_AT] = now
+            while size and heap[0] <= now:
+                size = pop(heap, size)
+                flying -= 1
+            offer(head, table, table[number, R_CHANNEL], number)
+            flying += 1 - table[number, R_WRITE]
+            number += 1
+        if number == total:
+            window = NEVER
+        # No read that is not sent yet ends before a latency and a burst from now on: up to then all channels may go on
+        # and nothing that is offered at an end comes too late.
+        first = heap[0] if size and number < total else NEVER
+        behind = NEVER
+        for ch in range(channels):
+            if head[ch, READS] or head[ch, WRITES] or head[ch, FIRST] >= 0:
+                behind = min(behind, head[ch, NOW])
+        busy = behind < first
+        limit = min(first, behind + p[P_CL] + p[P_BURST])
+        if number == total:
+            limit = NEVER
+        for ch in range(channels):
+            if not busy or (head[ch, READS] == 0 and head[ch, WRITES] == 0 and head[ch, FIRST] < 0):
+                continue
+            most = len(finished) - 1
+            if number == total:
+                most = 1  # the last one leaves nothing behind, and the clock of the channel need not run on
+            count, logged = advance(
+                p, rules, head, ready, row, hits, acts, due, queues, scratch, table, ch, limit, most, finished, log,
+                logged,
+            )  # fmt: skip
+            for k in range(count):
+                if not table[finished[k], R_WRITE]:
+                    size = push(heap, size, table[finished[k], R_DONE])
+        if busy:
+            continue
+        if number == total:
+            return logged
+        now = max(now, heap[0])
+        while size and heap[0] <= now:
+            size = pop(heap, size)
+            flying -= 1
