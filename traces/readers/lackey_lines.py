@@ -45,38 +45,40 @@ def _parse(
     `since` counts the instructions after the last record before. Returns how many records there are, -1 where a line
     is wrong, and the instructions after the last.
     """
-    made = at = 0
-    end = len(text)
+    made = 0
+    # unsigned, because an index that may be negative costs a comparison at each character
+    one, two = np.uint64(1), np.uint64(2)
+    at, end = np.uint64(0), np.uint64(len(text))
     while at < end:
-        if at + 3 > end or text[at + 2] != SPACE:
+        if at + two >= end or text[at + two] != SPACE:
             return -1, 0
         if text[at] == SPACE:
-            what = kinds[text[at + 1]]
+            what = kinds[text[at + one]]
         else:
-            what = FETCH if text[at] == I_LINE and text[at + 1] == SPACE else NONE
+            what = FETCH if text[at] == I_LINE and text[at + one] == SPACE else NONE
         if what == NONE:
             return -1, 0
-        at += 3
+        at += two + one
         begin = at
         number = np.uint64(0)
         held = digit[text[at]]  # a line ends before the text does, and its end is no digit
         while held != NONE:
             number = number << np.uint64(4) | np.uint64(held)
-            at += 1
+            at += one
             held = digit[text[at]]
-        if text[at] != COMMA or at == begin or at - begin > MOST_DIGITS:
+        if text[at] != COMMA or at == begin or at - begin > np.uint64(MOST_DIGITS):
             return -1, 0
-        at += 1
+        at += one
         begin = at
         length = 0
         held = digit[text[at]]
         while held < 10:
             length = length * 10 + held
-            at += 1
+            at += one
             held = digit[text[at]]
-        if text[at] != NEWLINE or at - begin > MOST_PLACES or length < 1 or length > LARGEST:
+        if text[at] != NEWLINE or at - begin > np.uint64(MOST_PLACES) or length < 1 or length > LARGEST:
             return -1, 0
-        at += 1
+        at += one
         if what == FETCH:
             since += 1
             if not fetches:
