@@ -85,6 +85,11 @@ class Duplex:
         """
         return self.link(forth).send(size, weight, owner, sent=sent)
 
+    def occupied(self, size: int, forth: bool = True, *, posted: bool = False) -> int:
+        """How long a transfer of so many bytes that meets nobody occupies a direction: until its last byte is sent."""
+        link = self.link(forth)
+        return link.alone(size) - link.latency
+
     def audit(self) -> None:
         """Raise AuditError when the books of a direction do not balance."""
         self.there.audit()

@@ -95,6 +95,10 @@ class NicPort(Duplex):
         turn.callbacks.append(go)
         return made
 
+    def occupied(self, size: int, forth: bool = True, *, posted: bool = False) -> int:
+        """How long a message of so many bytes that meets nobody occupies a direction: until its last byte is sent."""
+        return self.nic.message + super().occupied(size, forth)
+
     def audit(self) -> None:
         """Raise AuditError when the books of a direction do not balance."""
         super().audit()

@@ -124,8 +124,7 @@ class Port(Duplex):
         if not forth:
             return self.back.send(size, weight, owner, sent=sent)
         if posted:
-            wire = size + self.pcie.write * -(-size // self.pcie.payload)
-            return self.there.send(size, weight, owner, wire=wire, sent=sent)
+            return self.there.send(size, weight, owner, wire=self._written(size), sent=sent)
         if size:
             self.back.send(0, weight, owner, wire=self.pcie.read * -(-size // self.pcie.request))
         if self.tags is None:
@@ -139,6 +138,18 @@ class Port(Duplex):
         if sent is not None:
             self._both(gone, sent, begun)
         return self._both(parts, Event(self.clock), begun)
+
+    def _written(self, size: int) -> int:
+        return size + self.pcie.write * -(-size // self.pcie.payload)
+
+    def occupied(self, size: int, forth: bool = True, *, posted: bool = False) -> int:
+        """How long a transfer of so many bytes that meets nobody occupies a direction: until its last byte is sent."""
+        if forth and posted:
+            return -(-self._written(size) * SECOND // self.there.rate)
+        alone = super().occupied(size, forth)
+        if forth and self.tags is not None:
+            return max(alone, self.tags.alone(size) - self.tags.latency)
+        return alone
 
     def _both(self, parts: tuple[Event, Event], made: Event, begun: int) -> Event:
         """Make an event happen when both parts have, with the time that has passed."""

@@ -1,0 +1,43 @@
+"""GPUs in numbers: memory, arithmetic, and what connects them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from tiersim._base.params import Param, config
+from tiersim.models.links.nvlink import Nvlink
+from tiersim.models.links.pcie import Pcie
+from tiersim.models.tiers import Tier
+
+__all__ = ["Compute", "Gpu"]
+
+DENSE = "operations a second, dense, with tensor cores where they do it"
+
+
+@config
+class Compute:
+    """The peak of a GPU's arithmetic, by type; what it does not do is left out."""
+
+    fp64: Annotated[int | None, Param(f"64-bit floating point: {DENSE}", unit="count", ge=1)] = None
+    fp32: Annotated[
+        int | None, Param("32-bit floating point: operations a second, no tensor cores", unit="count", ge=1)
+    ] = None
+    tf32: Annotated[int | None, Param(f"TensorFloat-32: {DENSE}", unit="count", ge=1)] = None
+    fp16: Annotated[int | None, Param(f"16-bit floating point: {DENSE}", unit="count", ge=1)] = None
+    bf16: Annotated[int | None, Param(f"bfloat16: {DENSE}", unit="count", ge=1)] = None
+    fp8: Annotated[int | None, Param(f"8-bit floating point: {DENSE}", unit="count", ge=1)] = None
+    int8: Annotated[int | None, Param(f"8-bit integers: {DENSE}", unit="count", ge=1)] = None
+
+
+@config
+class Gpu:
+    """A GPU."""
+
+    memory: Annotated[Tier, Param("its HBM or GDDR")]
+    l2: Annotated[int, Param("bytes of its L2 cache", unit="bytes", ge=1)]
+    compute: Annotated[Compute, Param("its peak arithmetic")]
+    copy_engines: Annotated[int, Param("copies that it does at a time (asyncEngineCount)", ge=1, le=16)]
+    pcie: Annotated[Pcie, Param("how it is connected to its node")]
+    nvlink: Annotated[Nvlink | None, Param("how it is connected to other GPUs; unless said, by PCI Express only")] = (
+        None
+    )
