@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,11 +30,20 @@ def _source(module: str) -> bytes | None:
     return Path(file).read_bytes() if file else None
 
 
+def _statements(within: ast.AST) -> Iterator[ast.stmt]:
+    """All statements, at any depth: an expression has no import, and most of a module is expressions."""
+    for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for node in getattr(within, part, ()):
+            if isinstance(node, ast.stmt):
+                yield node
+            yield from _statements(node)
+
+
 @cache
 def _imports(module: str) -> frozenset[str]:
     source = _source(module)
     found: set[str] = set()
-    for node in ast.walk(ast.parse(source)) if source else ():
+    for node in _statements(ast.parse(source)) if source else ():
         if isinstance(node, ast.Import):
             found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:

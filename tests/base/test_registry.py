@@ -1,5 +1,6 @@
 """The register of everything that has a name."""
 
+import ast
 import pickle
 import subprocess
 import sys
@@ -26,6 +27,18 @@ def test_the_index_imports_nothing() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_no_registered_class_is_overlooked() -> None:
+    classes = [
+        node.name
+        for floor in registry.FLOORS
+        for path in (registry.ROOT / floor).rglob("*.py")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef) and any("register(" in ast.unparse(mark) for mark in node.decorator_list)
+    ]
+    known = {(entry.module, entry.attribute) for family in families() for entry in index(family).values()}
+    assert sorted(classes) == sorted(name for module, name in known if module.startswith("tiersim."))
 
 
 @pytest.mark.parametrize("family", families())
