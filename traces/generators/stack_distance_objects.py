@@ -23,6 +23,7 @@ NEW: Final = 9
 DEEP: Final = 100_000  # objects of the stack when nothing is said
 SKEW: Final = 1.0
 GUIDE: Final = 1024  # equal parts of what is drawn, to begin looking from
+PIECE: Final = 1 << 13  # distances drawn at a time: little beside the stack in the processor's cache
 SHIFT: Final = 10  # a leaf is 2**10 bits
 LEAF: Final = 1 << SHIFT - 6  # in words
 BYTES: Final = np.uint64(0x0101010101010101)
@@ -31,6 +32,7 @@ TOPS: Final = np.uint64(0x8080808080808080)
 Ints = NDArray[np.int64]
 Reals = NDArray[np.float64]
 Counts = NDArray[np.int32]
+Owners = NDArray[np.uint32] | Words
 
 
 @register("stack-distance-objects", family="generator", paper="Mattson et al., 1970, doi:10.1147/sj.92.0078")
@@ -116,15 +118,21 @@ class Stack(Machine):
 
     def __init__(self, generator: StackDistanceObjects) -> None:
         leaves = (2 * generator.depth >> SHIFT) + 2
-        bits, owner = np.zeros(leaves * LEAF, np.uint64), np.zeros(leaves << SHIFT, np.int64)
-        tree = np.zeros((1 << leaves.bit_length()) + 1, np.int32)
+        short = (
+            np.uint32 if generator.requests < 1 << 32 else np.uint64
+        )  # the less memory, the more of it is in a cache
+        bits, owner = np.zeros(leaves * LEAF, np.uint64), np.zeros(leaves << SHIFT, short)
+        tree = np.zeros(1 << leaves.bit_length(), np.int32)
         super().__init__(_look_down, generator.depth, bits, tree, owner, np.zeros(5, np.int64))
         self._distances = generator.distances
 
     def step(self, columns: tuple[NDArray[Any], ...], most: int) -> int:
         """Write the keys of the next requests."""
-        at = int(self._given[-1][0])
-        return self._loop(self._distances(np.arange(at, at + most, dtype=np.uint64)), *self._given, columns[0])
+        for begin in range(0, most, PIECE):
+            made = columns[0][begin : min(begin + PIECE, most)]
+            at = int(self._given[-1][0])
+            self._loop(self._distances(np.arange(at, at + len(made), dtype=np.uint64)), *self._given, made)
+        return most
 
 
 @compiled
@@ -176,7 +184,7 @@ def _place(x: np.uint64, below: int) -> int:
 
 
 @compiled
-def _look_down(distance: Ints, depth: int, bits: Words, tree: Counts, owner: Ints, cursor: Ints, made: Ints) -> int:
+def _look_down(distance: Ints, depth: int, bits: Words, tree: Counts, owner: Owners, cursor: Ints, made: Ints) -> int:
     """The keys at these distances; `fresh` marks are in the leaf whose times run."""
     at, now, held, born, fresh = cursor
     for i in range(len(distance)):
@@ -192,7 +200,7 @@ def _look_down(distance: Ints, depth: int, bits: Words, tree: Counts, owner: Int
                 older -= held - fresh
                 fresh -= 1
             else:
-                leaf, step = 0, len(tree) - 1
+                leaf, step = 0, len(tree) >> 1
                 while step > 0:
                     # what is not passed counts the mark, which goes; a branch here could not be foreseen
                     passed = tree[leaf + step] <= older
@@ -209,7 +217,7 @@ def _look_down(distance: Ints, depth: int, bits: Words, tree: Counts, owner: Int
             place = _place(bits[at_word], older)
             bits[at_word] ^= np.uint64(1) << np.uint64(place)
             if not new:
-                key = owner[at_word * 64 + place]
+                key = np.int64(owner[at_word * 64 + place])
         made[i] = key
         owner[now] = key
         bits[now >> 6] |= np.uint64(1) << np.uint64(now & 63)
@@ -229,7 +237,7 @@ def _look_down(distance: Ints, depth: int, bits: Words, tree: Counts, owner: Int
 
 
 @compiled
-def _move_to_front(bits: Words, tree: Counts, owner: Ints) -> int:
+def _move_to_front(bits: Words, tree: Counts, owner: Owners) -> int:
     """Give the marks the first times, in order; how many there are."""
     now = 0
     for at_word in range(len(bits)):
