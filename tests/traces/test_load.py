@@ -44,7 +44,7 @@ def test_text_is_read_once(tmp_path: Path, cache: Path, monkeypatch: pytest.Monk
     assert (trace.name, trace.records, trace.instructions) == ("t.lackey", 1000, 1000)
     assert trace.fingerprint == sha256_of(path)
     assert len(stored(cache)) == 1
-    monkeypatch.setattr(lackey, "_fields", None)  # a second reading would fail
+    monkeypatch.setattr(lackey, "_records", None)  # a second reading would fail
     again = load_trace(str(path))
     assert next(again.chunks())["address"].tolist() == [i * 64 for i in range(1000)]
 
