@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_type_hints
 
 from tiersim._base.errors import StudyError
 from tiersim._base.registry import nearest
@@ -14,6 +16,8 @@ from tiersim.experiments.yaml_tree import Node, load, merge, plain
 __all__ = ["Preset", "Value", "expand", "find", "names"]
 
 FOLDER = Path(__file__).parents[1] / "models" / "presets"
+KIND = re.compile(r"^kind: *(\S+)", re.MULTILINE)
+WRITTEN = "write {value: ..., source: ...}"
 
 
 @dataclass(frozen=True)
@@ -39,21 +43,38 @@ class Preset:
 
 def names(kind: str) -> list[str]:
     """The presets of a kind, such as ``system``."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml") if find(path.stem).kind == kind)
+    return sorted(name for name, its in _kinds().items() if its == kind)
+
+
+@cache
+def _kinds() -> dict[str, str]:
+    """Each preset that comes along with its kind, which a line of its own says: no file is parsed for this."""
+    return {path.stem: KIND.findall(path.read_text(encoding="utf-8"))[0] for path in FOLDER.glob("*.yaml")}
 
 
 @cache
 def find(name: str) -> Preset:
-    """A preset by its name. Raises StudyError with the nearest right spelling."""
-    path = FOLDER / f"{name}.yaml"
-    if not path.exists():
-        known = sorted(p.stem for p in FOLDER.glob("*.yaml"))
+    """A preset by its name, or by the path of a file of one's own that ends in ``.yaml``.
+
+    Raises StudyError with the nearest right spelling, or the place of what is no preset in a file.
+    """
+    own = name.endswith((".yaml", ".yml"))
+    path = Path(name) if own else FOLDER / f"{name}.yaml"
+    if not own and name not in _kinds():
+        known = sorted(_kinds())
         raise StudyError(f"no preset is called {name!r}; {nearest(name, known) or 'there are: ' + ', '.join(known)}")
     document = load(path)
+    for key, form in (("preset", str), ("kind", str), ("values", dict)):
+        held = document.value.get(key)
+        if held is None or not isinstance(held.value, form):
+            place = document.place if held is None else held.place
+            what = "a mapping" if form is dict else "a name"
+            raise StudyError(f"a preset says `{key}`, {what}", place, "`tiersim presets new` writes one to look at")
     whole = plain(document)
     values: list[Value] = []
     tree = _strip(document.value["values"], "", values)
-    about = [line.removeprefix("#").strip() for line in path.read_text().splitlines() if line.startswith("#")]
+    lines = path.read_text(encoding="utf-8").splitlines()
+    about = [line.removeprefix("#").strip() for line in lines if line.startswith("#")]
     return Preset(whole["preset"], whole["kind"], tree, tuple(values), " ".join(about))
 
 
@@ -62,10 +83,13 @@ def _strip(node: Node, path: str, values: list[Value]) -> Node:
     inside = node.value
     if isinstance(inside, dict) and "value" in inside:
         said = plain(node)
+        if not isinstance(said.get("source"), str):
+            raise StudyError(f"{path} has no source", node.place, "say where the value is from: source: ...")
         values.append(Value(path, said["value"], said["source"], said.get("uncertainty", "")))
         found: Node = inside["value"]
         return found
-    assert isinstance(inside, dict), path
+    if not isinstance(inside, dict):
+        raise StudyError(f"{path} is {node.text!r}, and each value says its source", node.place, WRITTEN)
     kept = {key: _strip(held, f"{path}.{key}" if path else key, values) for key, held in inside.items()}
     return Node(kept, node.place, node.key_place)
 
@@ -73,27 +97,37 @@ def _strip(node: Node, path: str, values: list[Value]) -> Node:
 def expand(tree: Node, cls: type) -> Node:
     """Fill presets into a scenario's tree: what the study says goes before what the preset says.
 
-    A key of the scenario whose type is a plain config class, given as a name or with ``use``, names a preset of the
-    kind of that key.
+    A key whose type is a plain config class that there are presets for (their kind is its name: ``pcie`` for Pcie),
+    given as a name or with ``use``, names one of them; so does such a key inside what a preset says.
     """
-    from dataclasses import is_dataclass
-    from typing import get_type_hints
-
     hints = get_type_hints(cls)
     out = dict(tree.value)
     for key, node in tree.value.items():
-        if key not in hints or not is_dataclass(hints[key]) or hasattr(hints[key], "to_data"):
+        inner = _config_of(hints.get(key))
+        if inner is None:
             continue
         said = node.value
         use = node if isinstance(said, str) else said.get("use") if isinstance(said, dict) else None
-        if use is None:
-            continue
-        try:
-            preset = find(str(use.value))
-            if preset.kind != key:
-                raise StudyError(f"{preset.name!r} is a preset for {preset.kind}, not for {key}")
-        except StudyError as error:
-            raise StudyError(error.message, use.place, "`tiersim list presets` shows them all") from None
-        rest = {k: v for k, v in said.items() if k != "use"} if isinstance(said, dict) else {}
-        out[key] = merge(preset.tree, Node(rest, node.place, node.key_place))
+        kind = inner.__name__.lower()
+        if use is not None and kind in _kinds().values():
+            try:
+                preset = find(str(use.value))
+                if preset.kind != kind:
+                    raise StudyError(f"{preset.name!r} is a preset for {preset.kind}, not for {kind}")
+            except StudyError as error:
+                if error.place is not None:  # it is in the file of the preset
+                    raise
+                raise StudyError(error.message, use.place, "`tiersim list presets` shows them all") from None
+            rest = {k: v for k, v in said.items() if k != "use"} if isinstance(said, dict) else {}
+            out[key] = merge(preset.tree, Node(rest, node.place, node.key_place))
+        if isinstance(out[key].value, dict):
+            out[key] = expand(out[key], inner)
     return Node(out, tree.place, tree.key_place)
+
+
+def _config_of(hint: Any) -> type | None:
+    """The plain config class that a key holds, whether it must be there or may."""
+    for form in get_args(hint) if isinstance(hint, UnionType) else (hint,):
+        if isinstance(form, type) and is_dataclass(form) and not hasattr(form, "to_data"):
+            return form
+    return None

@@ -25,7 +25,7 @@ class Nvlink:
         Literal[2, 3, 4, 5],
         Param(
             "speed of a link in one direction: 25 GB/s, of generation 5 50 GB/s",
-            source="NVIDIA, NVLink and NVLink Switch (product page): 300, 600, 900, 1,800 GB/s of 6, 12, 18, 18 links",
+            source="as NVIDIA quotes for V100, A100, H100 and B200: 300, 600, 900, 1,800 GB/s of 6, 12, 18, 18 links",
         ),
     ]
     links: Annotated[int, Param("links side by side", ge=1, le=18)]
