@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -88,22 +89,27 @@ class Foreign:
                 raise _cut(error, 0) from None
 
     def _recognise(self) -> str:
-        readers = sorted({entry.name for entry in index("reader").values()})
-        classes = [load("reader", name) for name in readers]
-        found = [name for name, cls in zip(readers, classes) if cls.recognise(self.head, self.path.name)]
+        readers = _readers()
+        found = [name for name, cls in readers.items() if cls.recognise(self.head, self.path.name)]
         if len(found) == 1:
             return found[0]
         if found:
             raise TraceError(
                 f"{self.path.name} could be {' or '.join(found)}", None, f"say which, for example format={found[0]!r}"
             )
-        more = "".join(f"; {text}" for text in suggestions(classes, self.head))
+        more = "".join(f"; {text}" for text in suggestions([*readers.values()], self.head))
         raise TraceError(
             f"{self.path.name} is not a trace that tiersim can read: record 1 (byte 0) begins with {self.head[:24]!r}",
             None,
-            f"expected tiersim's own Parquet or one of: {', '.join(readers)}; naming one, as in format={readers[0]!r}, "
-            f"shows where the file departs from it{more}",
+            f"expected tiersim's own Parquet or one of: {', '.join(readers)}; naming one, as in "
+            f"format={next(iter(readers))!r}, shows where the file departs from it{more}",
         )
+
+
+@cache
+def _readers() -> dict[str, Any]:
+    """Every reader by its name."""
+    return {name: load("reader", name) for name in sorted({entry.name for entry in index("reader").values()})}
 
 
 def _cut(error: BrokenStreamError, records: int) -> TraceError:

@@ -19,6 +19,7 @@ The inputs run in processes of their own, so that a crash or a hang is found, an
 from __future__ import annotations
 
 import argparse
+import gc
 import hashlib
 import json
 import multiprocessing
@@ -198,15 +199,20 @@ def make(reader: str, seed: int, number: int) -> Input:
 
 def _options(draw: Random, reader: str) -> dict[str, Any]:
     """Options that a reader takes: some of those with few values, or that are whole numbers."""
-    made: dict[str, Any] = {}
+    return {name: draw.choice(values) for name, values in _choices(reader).items() if draw.random() < 0.3}
+
+
+@cache
+def _choices(reader: str) -> dict[str, list[Any]]:
+    made: dict[str, list[Any]] = {}
     for item, hint, param in params(load("reader", reader)):
         values = list(_values(hint))
         if not values and "int" in str(hint) and param is not None and param.ge is not None:
             least = int(param.ge)
             most = least + 65535 if param.le is None else param.le
             values = [each for each in (least, least + 1, least + 2, 64, 4096, 65535) if least <= each <= most]
-        if values and draw.random() < 0.3:
-            made[item.name] = draw.choice(values)
+        if values:
+            made[item.name] = values
     return made
 
 
@@ -358,10 +364,11 @@ def _work(seed: int, pipe: Connection, now: Any) -> None:
         put_beside(folder)
         warnings.simplefilter("error")
         signal.signal(signal.SIGPROF, _too_slow)
-        for module, name in ((foreign, "configured"), (direct, "code_hash")):
+        for module, name in ((foreign, "configured"), (direct, "code_hash"), (direct, "dump")):
             setattr(module, name, _once(getattr(module, name)))
         for reader in READERS:
             run_one(reader, seed, 0, folder / "input")
+        gc.freeze()
         size = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))
         with suppress(EOFError):
