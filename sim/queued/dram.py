@@ -64,8 +64,14 @@ Q_BANK, Q_ROW, Q_ID, Q_FIELDS = range(4)
 
 # words of a channel
 (
-    NOW, READS, WRITES, MODE, N_ACT, N_HIT, N_READ, N_WRITE, N_REF, N_PRE, ROW_FREE, COLUMN_FREE, FIRST, LAST, HEAD,
-) = range(15)  # fmt: skip
+    NOW, READS, WRITES, MODE, N_ACT, N_HIT, N_READ, N_WRITE, N_REF, N_PRE, ROW_FREE, COLUMN_FREE, FIRST, LAST, LEFT,
+    HEAD,
+) = range(16)  # fmt: skip
+
+# what is noted of a bank: how many requests for its open row may go, and the oldest of them; the oldest for another
+# row, or -1; whether any of both queues wants its open row; its group and rank. And the banks of which there is a HIT,
+# and those of which there is an OTHER, in the order of these.
+HITS, HIT, OTHER, WANTED, GROUP_OF, RANK_OF, HIT_BANKS, OTHER_BANKS, NOTES = range(9)
 
 
 @dataclass(frozen=True)
@@ -151,6 +157,9 @@ def new_channels(shape: Shape, count: int) -> Channels:
             )
     head = np.zeros((count, HEAD), np.int64)
     head[:, FIRST] = -1
+    notes = np.zeros((count, NOTES, banks), np.int64)
+    notes[:, GROUP_OF] = np.arange(banks) // shape.banks
+    notes[:, RANK_OF] = np.arange(banks) // (shape.banks * shape.groups)
     return Channels(
         shape.words(),
         np.array(shape.constraints, np.int64).reshape(-1, 4),
@@ -161,27 +170,35 @@ def new_channels(shape: Shape, count: int) -> Channels:
         np.full((count, shape.ranks, 5), LONG_AGO, np.int64),
         due,
         np.zeros((count, 2, shape.queue, Q_FIELDS), np.int64),
-        np.zeros((count, 3, banks), np.int64),
+        notes,
     )
 
 
 @compiled
-def earliest(p: Words, ready: Words, acts: Words, ch: int, command: int, bank: int) -> int:
-    """The first cycle at which a bank may get a command, as far as timing goes."""
-    ranks, groups, banks = p[P_RANKS], p[P_GROUPS], p[P_BANKS]
-    group = bank // banks
-    rank = group // groups
-    at: int = max(ready[ch, rank, command], ready[ch, ranks + group, command])
-    if command == PREA:  # all banks of the rank at once
-        at = ready[ch, rank, PREA]
-        first = rank * groups * banks
-        for b in range(first, first + groups * banks):
-            e = max(ready[ch, ranks + ranks * groups + b, PRE], ready[ch, ranks + b // banks, PRE])
-            at = max(at, e)
-        return int(max(at, ready[ch, rank, PRE]))
-    at = max(at, ready[ch, ranks + ranks * groups + bank, command])
+def one_bank(p: Words, ready: Words, acts: Words, ch: int, command: int, bank: int, group: int, rank: int) -> int:
+    """The first cycle at which a bank may get a command that is for it alone."""
+    ranks = p[P_RANKS]
+    at: int = max(
+        ready[ch, rank, command],
+        ready[ch, ranks + group, command],
+        ready[ch, ranks + ranks * p[P_GROUPS] + bank, command],
+    )
     if command == ACT:
         at = max(at, acts[ch, rank, acts[ch, rank, 4] & 3] + p[P_FAW])
+    return at
+
+
+@compiled
+def earliest(p: Words, ready: Words, acts: Words, ch: int, command: int, bank: int) -> int:
+    """The first cycle at which a bank (REF and PREA: its rank) may get a command, as far as timing goes."""
+    groups, banks = p[P_GROUPS], p[P_BANKS]
+    rank = bank // banks // groups
+    if command != PREA:
+        return int(one_bank(p, ready, acts, ch, command, bank, bank // banks, rank))
+    at: int = ready[ch, rank, PREA]
+    first = rank * groups * banks
+    for b in range(first, first + groups * banks):
+        at = max(at, one_bank(p, ready, acts, ch, PRE, b, b // banks, rank))
     return at
 
 
@@ -224,6 +241,7 @@ def issue(
 def offer(head: Words, table: Words, ch: int, number: int) -> None:
     """Put a request, a row of the table, behind those that wait for a place in the queues of a channel."""
     table[number, R_NEXT] = -1
+    head[ch, LEFT] += 1
     if head[ch, FIRST] < 0:
         head[ch, FIRST] = number
     else:
@@ -262,6 +280,8 @@ def advance(
     one_bus = p[P_BUSES] == 1
     count = 0
     now = head[ch, NOW]
+    hit_banks = other_banks = 0
+    known = False  # whether what is noted of the banks holds
     while now < until and count < most:
         soon = NEVER
         sent = False
@@ -281,6 +301,7 @@ def advance(
                 queues[ch, write, held, Q_ID] = number
                 held += 1
             head[ch, READS + write] = held
+            known = False
             table[number, R_BEGUN] = now
             head[ch, FIRST] = table[number, R_NEXT]
         # refresh
@@ -316,33 +337,44 @@ def advance(
             mode = 1
         elif mode == 1 and (writes == 0 or (writes <= p[P_LOW] and reads > 0)):
             mode = 0
+        known = known and mode == head[ch, MODE]
         head[ch, MODE] = mode
         held = head[ch, READS + mode]
-        # what each bank is asked for
-        for b in range(ranks * per_rank):
-            scratch[ch, 0, b] = 0  # requests for the open row that may go
-            scratch[ch, 1, b] = 0  # whether an older request wants another row
-        best_column = -1
-        best_row = -1
-        for i in range(held):
-            bank = queues[ch, mode, i, Q_BANK]
-            if due[ch, bank // per_rank] <= now or row[ch, bank] < 0:
+        # what each bank is asked for, where something has changed
+        if not known:
+            known = True
+            hit_banks = other_banks = 0
+            for b in range(ranks * per_rank):
+                scratch[ch, HITS, b] = 0
+                scratch[ch, OTHER, b] = -1
+            for i in range(held):
+                bank = queues[ch, mode, i, Q_BANK]
+                if queues[ch, mode, i, Q_ROW] != row[ch, bank]:
+                    if scratch[ch, OTHER, bank] < 0:
+                        scratch[ch, OTHER, bank] = i
+                        scratch[ch, OTHER_BANKS, other_banks] = bank
+                        other_banks += 1
+                elif hits[ch, bank] < p[P_CAP] or scratch[ch, OTHER, bank] < 0:
+                    if scratch[ch, HITS, bank] == 0:
+                        scratch[ch, HIT, bank] = i
+                        scratch[ch, HIT_BANKS, hit_banks] = bank
+                        hit_banks += 1
+                    scratch[ch, HITS, bank] += 1
+        best = held
+        for k in range(hit_banks):
+            bank = scratch[ch, HIT_BANKS, k]
+            rank = scratch[ch, RANK_OF, bank]
+            if due[ch, rank] <= now:
                 continue
-            if queues[ch, mode, i, Q_ROW] != row[ch, bank]:
-                scratch[ch, 1, bank] = 1
-                continue
-            if hits[ch, bank] >= p[P_CAP] and scratch[ch, 1, bank]:
-                continue
-            scratch[ch, 0, bank] += 1
-            if best_column < 0:
-                at = max(earliest(p, ready, acts, ch, RD + mode, bank), head[ch, COLUMN_FREE])
-                if at <= now:
-                    best_column = i
-                else:
-                    soon = min(soon, at)
-        if best_column >= 0:
-            bank = queues[ch, mode, best_column, Q_BANK]
-            number = queues[ch, mode, best_column, Q_ID]
+            at = one_bank(p, ready, acts, ch, RD + mode, bank, scratch[ch, GROUP_OF, bank], rank)
+            at = max(at, head[ch, COLUMN_FREE])
+            if at <= now:
+                best = scratch[ch, HIT, bank]
+                break
+            soon = min(soon, at)
+        if best < held:
+            bank = queues[ch, mode, best, Q_BANK]
+            number = queues[ch, mode, best, Q_ID]
             command = RD + mode
             issue(p, rules, ready, acts, row, ch, command, bank, now)
             if logged < len(log):
@@ -357,41 +389,39 @@ def advance(
             if table[number, R_PARTS] == 0:
                 finished[count] = number
                 count += 1
+                head[ch, LEFT] -= 1
             head[ch, N_READ + mode] += 1
             head[ch, N_HIT] += hits[ch, bank] > 0
             hits[ch, bank] += 1
-            for i in range(best_column, held - 1):
+            held -= 1
+            for i in range(best, held):
                 for f in range(Q_FIELDS):
                     queues[ch, mode, i, f] = queues[ch, mode, i + 1, f]
-            held -= 1
             head[ch, READS + mode] = held
-            scratch[ch, 0, bank] -= 1
+            scratch[ch, HITS, bank] -= 1
         if head[ch, ROW_FREE] > now:
             soon = min(soon, head[ch, ROW_FREE])
         else:
-            for i in range(held):
-                bank = queues[ch, mode, i, Q_BANK]
-                if due[ch, bank // per_rank] <= now:
+            taken = best
+            chosen = -1
+            for k in range(other_banks):
+                bank = scratch[ch, OTHER_BANKS, k]
+                rank = scratch[ch, RANK_OF, bank]
+                if due[ch, rank] <= now or (row[ch, bank] >= 0 and scratch[ch, HITS, bank]):
                     continue
-                if row[ch, bank] < 0:
-                    command = ACT
-                elif queues[ch, mode, i, Q_ROW] != row[ch, bank] and scratch[ch, 0, bank] == 0:
-                    command = PRE
-                else:
-                    continue
-                at = earliest(p, ready, acts, ch, command, bank)
+                command = PRE if row[ch, bank] >= 0 else ACT
+                at = one_bank(p, ready, acts, ch, command, bank, scratch[ch, GROUP_OF, bank], rank)
                 if at <= now:
-                    best_row = i
+                    chosen = bank
                     break
                 soon = min(soon, at)
-            if best_row >= 0:
-                bank = queues[ch, mode, best_row, Q_BANK]
-                command = PRE
-                if row[ch, bank] < 0:
-                    command = ACT
+            if chosen >= 0:
+                bank = chosen
                 issue(p, rules, ready, acts, row, ch, command, bank, now)
                 if command == ACT:
-                    row[ch, bank] = queues[ch, mode, best_row, Q_ROW]
+                    place = scratch[ch, OTHER, bank]
+                    place -= place > taken  # those behind what was sent this cycle have moved up
+                    row[ch, bank] = queues[ch, mode, place, Q_ROW]
                     hits[ch, bank] = 0
                     head[ch, N_ACT] += 1
                 else:
@@ -403,14 +433,14 @@ def advance(
                 head[ch, ROW_FREE] = now + p[P_OCCUPANCY + command]
             elif p[P_CLOSED]:
                 for b in range(ranks * per_rank):
-                    scratch[ch, 2, b] = 0  # whether any request wants its open row
+                    scratch[ch, WANTED, b] = 0
                 for w in range(2):
                     for i in range(head[ch, READS + w]):
                         bank = queues[ch, w, i, Q_BANK]
                         if queues[ch, w, i, Q_ROW] == row[ch, bank]:
-                            scratch[ch, 2, bank] = 1
+                            scratch[ch, WANTED, bank] = 1
                 for b in range(ranks * per_rank):
-                    if row[ch, b] < 0 or scratch[ch, 2, b] or due[ch, b // per_rank] <= now:
+                    if row[ch, b] < 0 or scratch[ch, WANTED, b] or due[ch, b // per_rank] <= now:
                         continue
                     at = earliest(p, ready, acts, ch, PRE, b)
                     if at > now:
@@ -426,6 +456,7 @@ def advance(
                     break
             if sent and one_bus:
                 head[ch, COLUMN_FREE] = max(head[ch, COLUMN_FREE], head[ch, ROW_FREE])
+        known = known and not sent
         now = now + 1 if sent else max(min(soon, until), now + 1)
     head[ch, NOW] = now
     return count, logged
@@ -513,18 +544,18 @@ def drive(
         first = heap[0] if size and number < total else NEVER
         behind = NEVER
         for ch in range(channels):
-            if head[ch, READS] or head[ch, WRITES] or head[ch, FIRST] >= 0:
+            if head[ch, LEFT]:
                 behind = min(behind, head[ch, NOW])
         busy = behind < first
         limit = min(first, behind + p[P_CL] + p[P_BURST])
         if number == total:
             limit = NEVER
         for ch in range(channels):
-            if not busy or (head[ch, READS] == 0 and head[ch, WRITES] == 0 and head[ch, FIRST] < 0):
+            if not busy or head[ch, LEFT] == 0:
                 continue
-            most = len(finished) - 1
+            most = len(finished)
             if number == total:
-                most = 1  # the last one leaves nothing behind, and the clock of the channel need not run on
+                most = min(most, head[ch, LEFT])  # nothing is left behind the last, and its clock need not run on
             count, logged = advance(
                 p, rules, head, ready, row, hits, acts, due, queues, scratch, table, ch, limit, most, finished, log,
                 logged,
