@@ -23,6 +23,7 @@ COMMANDS = {
     "explain": ("tiersim.cli.show", "Explain a key, policy, preset or metric: unit, default, source."),
     "schema": ("tiersim.cli.show", "Print the JSON Schema of a study, for editors."),
     "new": ("tiersim.cli.new", "Write a commented study to start from."),
+    "presets": ("tiersim.cli.presets", "Make presets of hardware of your own."),
 }
 
 
