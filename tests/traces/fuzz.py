@@ -491,7 +491,10 @@ def run(
                 try:
                     if each.pipe not in ready:
                         raise EOFError
-                    made[reader].add(each.pipe.recv())
+                    tally = each.pipe.recv()
+                    made[reader].add(tally)
+                    if progress and tally.faults:
+                        print(f"{reader}: {tally.faults}", file=sys.stderr, flush=True)
                     each.batch = None
                     done += end - first
                 except (EOFError, ConnectionError):
