@@ -19,7 +19,22 @@ from typing import Any
 
 from tiersim.sim.source import borrow, load_module
 
-__all__ = ["COUNTERS", "FIRST_COUNTER", "HEADER", "WRONG", "WRONG_WAY", "Level", "identifier", "make_loop", "prefixes"]
+__all__ = [
+    "COUNTERS",
+    "FIRST_COUNTER",
+    "HEADER",
+    "MEMORY_COUNTERS",
+    "WRONG",
+    "WRONG_WAY",
+    "Level",
+    "Writer",
+    "fill",
+    "identifier",
+    "join",
+    "make_loop",
+    "prefixes",
+    "when",
+]
 
 HEADER = 32  # 64-bit words a cache has at the front of the state, memory after the last one
 SETS, TAGS, WORDS, STRIDE, SHADOW, LINES, ROOMY, SHADOW_LINES, CURSOR, WRONG, WRONG_WAY = range(11)
@@ -134,7 +149,7 @@ def when(condition: str, then: str, otherwise: str = "") -> str:
 _borrow = cache(borrow)  # a study replays the same policies many times
 
 
-class _Writer:
+class Writer:
     """Writes the functions of one cache, knowing the graph around it."""
 
     def __init__(self, levels: Sequence[Level]) -> None:
@@ -150,9 +165,14 @@ class _Writer:
         self.fetching = self.memory + len(MEMORY_COUNTERS)
         self.fetches = any("instructions" in level.serves for level in levels)
         self.prefixes = prefixes(levels)
+        self.passed = ""  # what the functions of memory take besides
         self.verbs = {cls: _borrow(cls, ("hit", "fill", "victim"), prefix) for cls, prefix in self.prefixes.items()}
 
     def text(self) -> str:
+        return "\n\n\n".join([*self.functions(), self.look_ahead(), self.run()]) + "\n"
+
+    def functions(self) -> list[str]:
+        """What is shared, the verbs of the policies, and the operations of every cache."""
         parts = [SHARED, *(verbs.text.replace("@jit\n", "@inline\n") for verbs in self.verbs.values())]
         parts += [self.find(ways) for ways in sorted({level.ways for level in self.levels})]
         # a function is written before those that call it, so lower caches come first
@@ -161,8 +181,7 @@ class _Writer:
             parts += [self.insert(k), self.read(k), self.store(k), self.writeback(k)]
             if self.levels[k].exclusive:
                 parts.append(self.put(k))
-        parts += [self.look_ahead(), self.run()]
-        return "\n\n\n".join(parts) + "\n"
+        return parts
 
     # the graph
 
@@ -191,12 +210,17 @@ class _Writer:
         n = self.levels[k].below
         if n is not None:
             return f"{operation}_{self.names[n]}({', '.join((self.state, line, *more))})"
-        return f"{'read' if operation == 'read' else 'write'}_memory(S, {self.memory})"
+        passed = f", {self.passed}, {line}" if self.passed else ""
+        return f"{'read' if operation == 'read' else 'write'}_memory(S, {self.memory}{passed})"
 
     # pieces of functions; each is some lines, or none where there is nothing to do
 
     def word(self, k: int, place: int) -> str:
-        return f"S[{k * HEADER + place}]"
+        return f"S[{self.header(k, place)}]"
+
+    def header(self, k: int, place: int = 0) -> str:
+        """Where a word of a cache's header is."""
+        return str(k * HEADER + place)
 
     def counter(self, k: int, counter: str) -> str:
         return self.word(k, FIRST_COUNTER + COUNTERS.index(counter))
@@ -207,6 +231,10 @@ class _Writer:
     def count_fetch(self, k: int, counter: str) -> str:
         """Counts a fetch apart from other reads, where there are any."""
         return f"{self.counter(k, counter)} += S[{self.fetching}]" if self.fetches else ""
+
+    def delay(self, k: int) -> str:
+        """Adds up what a lookup takes, where a loop keeps time."""
+        return ""
 
     def call(self, verb: str, k: int) -> str:
         """A call of the policy's verb with just the arguments that it names."""
@@ -238,10 +266,10 @@ class _Writer:
         if not self.levels[k].classify:
             return ""
         answer = "kind_of_miss = " if verb in ("touch", "pass", "take") else ""
-        return f"{answer}shadow_{verb}(S, H, x, {k * HEADER})"
+        return f"{answer}shadow_{verb}(S, H, x, {self.header(k)})"
 
     def count_kind(self, k: int) -> str:
-        cold = k * HEADER + FIRST_COUNTER + COUNTERS.index("cold")
+        cold = self.header(k, FIRST_COUNTER + COUNTERS.index("cold"))
         return f"S[{cold} + kind_of_miss] += 1" if self.levels[k].classify else ""
 
     def look_up(self, k: int) -> str:
@@ -289,7 +317,7 @@ class _Writer:
         return fill(
             """
             @inline
-            def drop_$name(I, S, L, x):
+            def drop_$name($state, x):
                 $place
                 $look_up
                 if way < 0:
@@ -300,16 +328,21 @@ class _Writer:
                 return dirty
             """,
             name=self.names[k],
+            state=self.state,
             place=self.place(k),
             look_up=self.look_up(k),
             count=self.count(k, "invalidations"),
         )
 
+    def drop_above(self, k: int) -> str:
+        """Takes the line that leaves an inclusive cache out of cache k above it."""
+        return f"dirty_old |= drop_{self.names[k]}({self.state}, old)"
+
     def insert(self, k: int) -> str:
         level = self.levels[k]
         drops = []
         if level.inclusion == "inclusive":
-            drops = [f"dirty_old |= drop_{self.names[j]}(I, S, L, old)" for j in self.above(k)]
+            drops = [self.drop_above(j) for j in self.above(k)]
         if self.over_exclusive(k):
             give = self.below(k, "put", "old", "dirty_old")
         elif not level.write_back and not drops:
@@ -345,7 +378,7 @@ class _Writer:
             empty=empty,
             victim=self.call("victim", k),
             ways=str(level.ways),
-            header=str(k * HEADER),
+            header=self.header(k),
             evictions=self.count(k, "evictions"),
             fills=self.count(k, "fills"),
             told=self.call("fill", k),
@@ -365,6 +398,7 @@ class _Writer:
             def read_$name($state, x):
                 $place
                 $reads
+                $delay
                 $fetches
                 $note
                 $shadow
@@ -380,6 +414,7 @@ class _Writer:
             state=self.state,
             place=self.place(k),
             reads=self.count(k, "reads"),
+            delay=self.delay(k),
             fetches=self.count_fetch(k, "fetches"),
             note=self.note(k),
             shadow=self.shadow(k, "take" if self.levels[k].exclusive else "touch"),
@@ -774,4 +809,4 @@ def make_loop(levels: Sequence[Level], *, compiled: bool = True) -> ModuleType:
     about = "Replays references through: " + ", ".join(
         f"{level.name} ({level.ways} ways, {type(level.policy).__name__})" for level in levels
     )
-    return load_module(_Writer(levels).text(), compiled=compiled, about=about)
+    return load_module(Writer(levels).text(), compiled=compiled, about=about)

@@ -16,7 +16,7 @@ from tiersim.sim.blame import blame, check_ways
 from tiersim.sim.cache_loop import COUNTERS, FIRST_COUNTER, HEADER, MEMORY_COUNTERS, Level
 from tiersim.sim.events import Events
 
-__all__ = ["Cut", "Result", "replay", "warm"]
+__all__ = ["EMPTY", "Cut", "Result", "first_words", "replay", "warm"]
 
 CHUNK = 1 << 20
 EMPTY = -1  # in place of a tag; a tag is a line's number twice, plus one if it is dirty
@@ -63,7 +63,7 @@ class _State:
         blocks = [np.zeros(front, np.int64)]
         tags_at, words_at = 0, front
         for k, (level, count) in enumerate(zip(levels, sets, strict=True)):
-            words = _words(level, count, seed + k)
+            words = first_words(level, count, seed + k)
             header = blocks[0][k * HEADER :]
             lines = count * level.ways
             roomy = distinct is not None and lines >= distinct  # only saves time
@@ -117,7 +117,7 @@ class _State:
         return kept
 
 
-def _words(level: Level, sets: int, seed: int) -> NDArray[np.int64]:
+def first_words(level: Level, sets: int, seed: int) -> NDArray[np.int64]:
     """The policy's words before the first access, shape (sets, words a set)."""
     who = f"{type(level.policy).__name__}.state({sets}, {level.ways}, {seed}) in {level.name}"
     try:
