@@ -52,6 +52,7 @@ class Seen:
     down: float | None = None
     up: float | None = None
     inside: float | None = None  # read and written together
+    copied: int = 0  # bytes of one such copy, if the file says
     peer: float | None = None
 
 
@@ -157,13 +158,15 @@ def _from_bandwidth_test(text: str, file: str, gpu: int) -> Seen:
             file, "the copies were of pageable memory, which goes through a buffer", "run it with pinned memory"
         )
     found: dict[str, float] = {}
+    sizes: dict[str, int] = {}
     for part in re.split(r"(?=^ *(?:Host|Device) to (?:Host|Device) Bandwidth)", text, flags=re.MULTILINE)[1:]:
         which = part.strip().partition(" Bandwidth")[0]
         unit = 2**20 if "Bandwidth(MB/s)" in part else GB
         rows = re.findall(r"^ *(\d+)\s+(\d+(?:\.\d+)?)\s*$", part, re.MULTILINE)
         if not rows:
             raise _wrong(file, f"no bandwidth stands under {which} Bandwidth")
-        found[which] = float(max(rows, key=lambda row: int(row[0]))[1]) * unit
+        size, speed = max(rows, key=lambda row: int(row[0]))
+        found[which], sizes[which] = float(speed) * unit, int(size)
     return Seen(
         "bandwidthTest",
         file,
@@ -171,6 +174,7 @@ def _from_bandwidth_test(text: str, file: str, gpu: int) -> Seen:
         down=found.get("Host to Device"),
         up=found.get("Device to Host"),
         inside=found.get("Device to Device"),
+        copied=sizes.get("Device to Device", 0),
     )
 
 
@@ -304,17 +308,13 @@ def _calibrate(held: Held, one: Seen, notes: list[str]) -> None:
             )
         if min(lost.values()) < 0:
             notes.append(f"{measured} are more than PCI Express {pcie.generation} x{pcie.lanes} carries after headers")
-    if one.inside is not None:
-        share = one.inside / gpu.memory.bandwidth
+    if one.inside is not None and one.copied and gpu.caches(2 * one.copied):
+        notes.append(f"copies of {one.copied:,} B inside the device stay in its L2 cache and say nothing of its memory")
+    elif one.inside is not None:
+        share, said = one.inside / gpu.memory.bandwidth, f"{one.inside / GB:.4g} GB/s inside the device"
         if share > 1:
-            notes.append(
-                f"{one.inside / GB:.4g} GB/s inside the device are more than its memory has: the L2 cache served"
-            )
-        held["memory.efficiency"] = (
-            _percent(min(share, 1)),
-            f"{where}: {one.inside / GB:.4g} GB/s inside the device",
-            "",
-        )
+            notes.append(f"{said} are more than its memory has: the L2 cache served")
+        held["memory.efficiency"] = (_percent(min(share, 1)), f"{where}: {said}", "")
     if one.peer is not None and gpu.nvlink is not None:
         packets = gpu.nvlink.wire().bandwidth * gpu.nvlink.payload / (gpu.nvlink.payload + gpu.nvlink.header)
         share = one.peer / packets

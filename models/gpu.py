@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from tiersim._base.errors import StudyError
 from tiersim._base.params import Param, config
 from tiersim.models.links.nvlink import Nvlink
 from tiersim.models.links.pcie import Pcie
 from tiersim.models.tiers import Tier
+from tiersim.sim.queued.clock import SECOND
+from tiersim.sim.queued.link import WHOLE
 
 __all__ = ["Compute", "Gpu"]
 
@@ -41,3 +44,22 @@ class Gpu:
     nvlink: Annotated[Nvlink | None, Param("how it is connected to other GPUs; unless said, by PCI Express only")] = (
         None
     )
+
+    def kernel(self, kind: str, operations: int, traffic: int) -> int:
+        """The least time of a kernel of so many operations of a type that moves so many bytes, in picoseconds.
+
+        The roofline: the larger of what its arithmetic and its memory need, the memory at its usable bandwidth. Raises
+        StudyError for a type that the GPU does not compute with.
+
+        Reference: S. Williams et al., Roofline, 2009, doi:10.1145/1498765.1498785.
+        """
+        peak: int | None = getattr(self.compute, kind, None)
+        if peak is None:
+            known = ", ".join(key for key, held in vars(self.compute).items() if held is not None)
+            raise StudyError(f"this GPU has no figure for {kind!r}; it has: {known}")
+        rate = self.memory.bandwidth * self.memory.efficiency // WHOLE
+        return max(-(-operations * SECOND // peak), -(-traffic * SECOND // rate))
+
+    def caches(self, size: int) -> bool:
+        """Whether so many bytes stay in the L2 cache, so that to read them again costs no memory bandwidth."""
+        return size <= self.l2

@@ -204,6 +204,16 @@ def test_more_than_there_can_be_is_told(tmp_path: Path) -> None:
     assert "the L2 cache served" in made.notes[1]
 
 
+def test_copies_that_stay_in_the_cache_say_nothing_of_memory(tmp_path: Path) -> None:
+    """32 MB read and as much written fit in the 72 MiB of an RTX 4090, and not in the 40 MiB of an A100."""
+    made = preset_from("mine", write(tmp_path, bandwidth=TEST.replace("A100-SXM4-80GB", "GeForce RTX 4090")))
+    assert "copies of 32,000,000 B inside the device stay in its L2 cache" in made.notes[0]
+    assert built(tmp_path, made.text).memory.efficiency == 910_000_000  # as the preset says
+    longer = TEST.replace("A100-SXM4-80GB", "GeForce RTX 4090").replace("32000000", "256000000")
+    longer = longer.replace("1733.2", "921.0")
+    assert built(tmp_path, preset_from("mine", write(tmp_path, bandwidth=longer)).text).memory.efficiency == 913_700_000
+
+
 def test_files_of_two_gpus_are_told(tmp_path: Path) -> None:
     made = preset_from("mine", write(tmp_path, smi=XML, bandwidth=TEST))
     assert made.notes[0] == "the files are of several GPUs: NVIDIA H100 80GB HBM3, NVIDIA A100-SXM4-80GB"
