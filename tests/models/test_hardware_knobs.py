@@ -116,7 +116,8 @@ KNOBS: list[tuple[Any, Callable[[Any], Any], dict[str, Any]]] = [
     }),
     (NODE_WITH_ALL, of_node, {
         "sockets": 4, "memory": tier(), "numa": Cable(bandwidth=5), "switches": 2, "uplink": pcie(generation=5),
-        "gpus": 4, "gpu": replace(GPUS, copy_engines=5), "nvlink": "pairs", "nics": 4, "nic": nic(), "ssds": 3, "ssd": ssd(capacity="2 GiB"),
+        "gpus": 4, "gpu": replace(GPUS, copy_engines=5), "nvlink": "pairs", "nics": 4, "nic": nic(), "ssds": 3,
+        "ssd": ssd(capacity="2 GiB"),
     }),
     (cluster(), of_cluster, {
         "racks": 3, "nodes": 3, "node": node(nics=4), "uplink": Cable(bandwidth=5),
