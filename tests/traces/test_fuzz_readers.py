@@ -88,6 +88,7 @@ FOUND: list[tuple[str, bytes, int]] = [
     ("object-csv", b"time,id\n1e99999999,a\n", 0),
     ("object-csv", b'time,key,op\n1,"a: 2\n1\t2\n2\t3\n"c",get\n', 0),
     ("object-csv", b'key,op\n"a\n2,b",get\n', 0),
+    ("object-csv", b'time,key,op\n1,"a\x07b","a,read\n', 0),
 ]
 
 

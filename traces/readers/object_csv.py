@@ -234,7 +234,7 @@ class _Rows:
             offset += len(line) + 1
         else:
             offset = self.block.offset
-            said = f"or one of {len(lines) - 1:,} after it is no row of a table ({said.splitlines()[0]})"
+            said = f"or one of {len(lines) - 1:,} after it is no row of a table ({ascii(said[:200])[1:-1]})"
         raise TraceError(
             f"{self.source}: line {number:,} (byte {offset:,}) {said}: {shown(wrong.rstrip())}"
             + ("; the file ends inside this line" if inside else ""),
