@@ -24,7 +24,7 @@ from tiersim.traces import Trace, Writer, load_trace
 from tiersim.traces.catalogue import bundled
 from tiersim.traces.fetch import public
 from tiersim.traces.readers.contract import schema_of
-from tiersim.traces.schema import ACCESS, KINDS, OBJECT, OPS, REQUEST, Schema
+from tiersim.traces.schema import SCHEMAS, Column, Schema
 
 FOLDER = Path(__file__).parent / "reference"
 DOI = re.compile(r"doi:(10\.\d+/\S+)")
@@ -46,7 +46,17 @@ NAMES_IN_METRICS = {
     "memory-hierarchy": "NAME is a cache of the study. Metrics over instructions are absent where the trace has none.",
     "object-cache": "NAME is a tenant, by its number. Tenants are absent where the trace has none.",
 }
-RECORDS = {"access": "memory accesses", "object": "requests for objects", "request": "requests to language models"}
+RECORDS = {  # schema -> what its records are
+    "access": "memory accesses",
+    "object": "requests for objects",
+    "request": "requests to language models",
+    "routing": "tokens routed to experts",
+    "tree": "nodes of tree searches",
+    "query": "questions",
+    "profile": "measured times",
+    "edge": "edges of graphs",
+    "popularity": "popularity of rows",
+}
 
 EVERY_COMMAND = """Every command has `--help`. The exit status is 0; 2 with one message on standard error when what was
 asked for cannot be done; 130 when interrupted. Progress goes to standard error, results to standard output, and with
@@ -150,9 +160,26 @@ def in_short(family: str) -> str:
 
 
 def columns(schema: Schema) -> str:
-    """A table of the columns of a schema."""
-    heads = ("column", "type", "unit", "meaning")
-    return table(heads, [(code(column.name), column.dtype, column.unit, column.doc) for column in schema.columns])
+    """A section for a schema: what its records are, and a table of its columns."""
+    rows = [(code(column.name), _type(column), _unit(column), column.doc) for column in schema.columns]
+    *others, last = (code(column.name) for column in schema.columns if not column.optional)
+    required = f"{', '.join(others)} and {last}" if others else last
+    optional = f" Only {required} must be there." if schema.columns[-1].optional else ""
+    return f"""### {RECORDS[schema.name].capitalize()}
+
+The schema `{schema.name}`. {schema.doc}{optional}
+
+{table(("column", "type", "unit", "meaning"), rows)}"""
+
+
+def _type(column: Column) -> str:
+    if column.text:
+        return "text"
+    return f"list of {column.dtype}" if column.ragged else column.dtype
+
+
+def _unit(column: Column) -> str:
+    return "" if column.text or column.unit == "1" else column.unit
 
 
 # the pages
@@ -263,11 +290,10 @@ def traces() -> str:
         (f"[`{item.name}`]({item.url})", item.kind, item.about, item.licence, item.citation)
         for item in public().values()
     ]
-    kinds, ops = ("; ".join(f"{number} {name}" for number, name in enumerate(names)) for names in (KINDS, OPS))
     return f"""# Traces
 
-How to make one [of memory accesses](../how-to/own-trace.md), and how to use one
-[of requests for objects](../how-to/replay-objects.md).
+How to make one [of memory accesses](../how-to/own-trace.md), how to [check one](../how-to/check-a-trace.md), and how to
+use one [of requests for objects](../how-to/replay-objects.md).
 
 ## Bundled captures
 
@@ -278,29 +304,22 @@ Made and published by others, each under its licence; `tiersim traces fetch NAME
 is known by its name.
 
 {table(("name", "of", "what", "licence", "cite"), published)}
-## Columns of accesses
+## Columns
 
-{ACCESS.doc} Kinds are {kinds}.
+What is read, generated and stored is of one of these schemas. [What a file holds](../formats/tiersim.md).
 
-{columns(ACCESS)}
-## Columns of requests for objects
-
-{OBJECT.doc} Operations are {ops}. Only `id` must be there.
-
-{columns(OBJECT)}
-## Columns of requests to language models
-
-{REQUEST.doc} Only `input` and `output` must be there.
-
-{columns(REQUEST)}
+{chr(10).join(map(columns, SCHEMAS.values()))}
 ## Generators
+
+Traces that are made while they are used. [How to generate traces](../how-to/generate-traces.md).
 
 {described("generator", "###", "generated/")}
 ## Readers
 
-Recognised by content, packed (gzip, bzip2, xz, zstd) or not; `--format` and `format:` name one, and its options stand
-beside it.
+Most are recognised by content, packed (gzip, bzip2, xz, zstd) or not; `--format` and `format:` name one, and its
+options stand beside it. [A page for each](../formats/index.md): what a record holds, how to make a file, its traps.
 
+{in_short("reader")}
 {described("reader", "###")}"""
 
 
