@@ -28,7 +28,9 @@ class Copying:
     chunk: Annotated[
         int, Param("bytes that go as one: who comes with a higher priority waits for one", unit="bytes", ge=1)
     ]
-    window: Annotated[int, Param("chunks of one copy under way at once, at most", ge=1)] = 2
+    window: Annotated[
+        int, Param("chunks of one copy under way at once, at most; fewer than it has stages leave links idle", ge=1)
+    ] = 8
     staging: Annotated[
         int, Param("pinned memory through which copies go that cannot go straight; 0: none", unit="bytes", ge=0)
     ] = 0

@@ -134,6 +134,32 @@ def test_drives_reach_what_their_sheets_say() -> None:
     assert SECOND / built("ssd-990-pro-2tb").read_alone(4096) == pytest.approx(22_000, rel=0.05)
 
 
+@pytest.mark.parametrize(
+    ("source", "target", "staged", "right"),
+    [
+        ("cpu0", "gpu0", False, 53.8),  # PCI Express 5.0 x16, reads
+        ("gpu0", "cpu1", False, 53.0),  # writes; the sockets are connected faster
+        ("gpu1", "gpu6", False, 381.2),  # NVLink, over a switch
+        ("ssd0", "gpu3", True, 6.5),  # the drive
+    ],
+)
+def test_copies_in_a_dgx_are_as_fast_as_their_slowest_part(
+    source: str, target: str, staged: bool, right: float
+) -> None:
+    """GB/s of 2 GiB in chunks of 2 MiB."""
+    clock = Clock()
+    hardware = Hardware(clock, built("node-dgx-h100"))
+    tiers = {name: hardware.tiers[f"node0/{name}"] for name in ("cpu0", "cpu1", source, target)}
+    copying = Copying(chunk=2 << 20, staging=64 << 20)
+    mover = Mover(clock, hardware.topology, copying, engines=hardware.engines, staging=tiers["cpu0"])
+    tiers[source].space.put("weights", 2 << 30)
+    mover.copy("weights", tiers[source], tiers[target], staged=staged)
+    clock.run()
+    hardware.audit()
+    mover.audit()
+    assert (2 << 30) / clock.now * SECOND / GB == pytest.approx(right, rel=0.01)
+
+
 def test_a_node_says_otherwise_what_it_likes() -> None:
     node = built("node-dgx-h100", {"gpus": 4, "gpu": {"use": "gpu-h200", "pcie": {"lanes": 8}}})
     assert node.gpus == 4
