@@ -168,14 +168,23 @@ def test_a_node_says_otherwise_what_it_likes() -> None:
     assert node.ssd.pcie.lanes == 4
 
 
-def test_a_cluster_of_preset_nodes() -> None:
+def test_memory_of_another_node_is_a_tier_behind_the_network() -> None:
+    """Two DGX H100: a copy from the other node's DRAM into a GPU is as fast as the port of 400 Gb/s after headers."""
     tree = from_data({"nodes": 2, "node": "node-dgx-h100"}, "study")
     made = TypeAdapter(Cluster).validate_python(plain(presets.expand(tree, Cluster)))
-    hardware = Hardware(Clock(), made)
-    route = hardware.topology.route("node0/gpu0", "node1/gpu0")
+    clock = Clock()
+    hardware = Hardware(clock, made)
+    remote, hbm = hardware.tiers["node1/cpu0"], hardware.tiers["node0/gpu0"]
+    route = hardware.topology.route(remote.place, hbm.place)
     assert [name.rsplit("/")[-1] for name in route.places] == [
-        "gpu0", "switch0", "nic0", "switch", "nic0", "switch0", "gpu0",
+        "cpu0", "switch0", "nic0", "switch", "nic0", "switch0", "gpu0",
     ]  # fmt: skip
+    mover = Mover(clock, hardware.topology, Copying(chunk=1 << 20), engines=hardware.engines)
+    remote.space.put("weights", 1 << 30)
+    mover.copy("weights", remote, hbm)
+    clock.run()
+    hardware.audit()
+    assert (1 << 30) / clock.now * SECOND / GB == pytest.approx(50 * 4096 / 4178, rel=0.005)
 
 
 # --- presets of one's own

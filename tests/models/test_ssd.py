@@ -95,6 +95,34 @@ def test_a_die_that_is_random_among_d_is_a_balanced_network() -> None:
         assert least * 0.97 < found <= most
 
 
+def test_a_die_by_itself_is_m_d_1() -> None:
+    """Poisson reads of one die that takes 50 us each: the mean wait is load / (2 (1 - load)) of that."""
+    made = ssd(
+        channels=1, dies=1, read_latency="0 s", read_bandwidth="10 TB/s", channel="10 TB/s", read_commands="1000M /s",
+        depth=65536,
+    )  # fmt: skip
+    load, waits = 0.7, []
+    alone = made.read_alone(4096)
+    for seed in range(10):
+        clock = Clock()
+        drive = Drive(clock, "ssd", made)
+        took: list[int] = []
+        comes = np.cumsum(stream(seed, "arrivals").exponential(50 * MICROSECOND / load, 4000)).astype(int).tolist()
+        for at in comes:
+            clock.after(at, lambda _, drive=drive, took=took: took_by(drive.read(4096), took))
+        clock.run()
+        drive.audit()
+        waits.append(np.mean(took[400:]) - alone)
+    error = np.std(waits, ddof=1) / np.sqrt(len(waits))
+    right = 50 * MICROSECOND * load / (2 * (1 - load))
+    assert abs(np.mean(waits) - right) < 3.25 * error  # 99 %, 9 degrees of freedom
+    assert error < 0.05 * right
+
+
+def took_by(event: Any, into: list[int]) -> None:
+    event.callbacks.append(lambda event: into.append(event.value))
+
+
 @pytest.mark.parametrize(
     ("said", "size", "right"),
     [
