@@ -28,12 +28,12 @@ ASK: Final = (
 )
 # what is in a product's name, and the preset that has what the tools do not print
 KNOWN: Final = (
-    (r"H100 NVL", "gpu-h100-nvl"),
-    (r"H100 80GB HBM3", "gpu-h100-sxm"),
-    (r"H200(?! NVL)", "gpu-h200"),
-    (r"A100-SXM4-80GB", "gpu-a100-80"),
-    (r"L40S", "gpu-l40s"),
-    (r"RTX 4090(?! D| Laptop)", "gpu-rtx-4090"),
+    (r"H100 NVL", "h100-nvl"),
+    (r"H100 80GB HBM3", "h100-sxm"),
+    (r"H200(?! NVL)", "h200"),
+    (r"A100-SXM4-80GB", "a100-80"),
+    (r"L40S", "l40s"),
+    (r"RTX 4090(?! D| Laptop)", "rtx-4090"),
 )
 NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 DOUBTFUL: Final = 0.4  # share of the link that is lost, above which something else is wrong

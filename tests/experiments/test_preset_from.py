@@ -133,13 +133,13 @@ def built(folder: Path, text: str) -> Gpu:
 def test_nvidia_smi_says_memory_and_link(tmp_path: Path) -> None:
     made = preset_from("mine", write(tmp_path, smi=XML))
     gpu = built(tmp_path, made.text)
-    assert made.base == "gpu-h100-sxm"
+    assert made.base == "h100-sxm"
     assert gpu.memory.capacity == 81559 << 20
     assert (gpu.pcie.generation, gpu.pcie.lanes) == (5, 8)
     assert (gpu.memory.bandwidth, gpu.l2) == (3350 * 10**9, 50 << 20)  # not in the file
     values = {value.key: value for value in presets.find(str(tmp_path / "mine.yaml")).values}
     assert values["memory.capacity"].source == "smi.txt: nvidia-smi -q -x, driver 550.54.15, total memory"
-    assert values["l2"].source.startswith("gpu-h100-sxm: ")
+    assert values["l2"].source.startswith("h100-sxm: ")
     assert all(value.source for value in values.values())
     assert "l2" in made.notes[-1]
     assert "memory.capacity" not in made.notes[-1]
@@ -148,13 +148,13 @@ def test_nvidia_smi_says_memory_and_link(tmp_path: Path) -> None:
 def test_of_several_gpus_one_is_named(tmp_path: Path) -> None:
     made = preset_from("mine", write(tmp_path, smi=XML), gpu=1)
     gpu = built(tmp_path, made.text)
-    assert made.base == "gpu-l40s"
+    assert made.base == "l40s"
     assert (gpu.pcie.generation, gpu.pcie.lanes, gpu.nvlink) == (4, 16, None)  # N/A: as the preset says
     with pytest.raises(StudyError, match="there is no GPU 2; there are 2"):
         preset_from("mine", write(tmp_path, smi=XML), gpu=2)
 
 
-@pytest.mark.parametrize(("gpu", "base", "size"), [(0, "gpu-rtx-4090", 24564), (1, "gpu-a100-80", 81920)])
+@pytest.mark.parametrize(("gpu", "base", "size"), [(0, "rtx-4090", 24564), (1, "a100-80", 81920)])
 def test_a_query_as_csv(tmp_path: Path, gpu: int, base: str, size: int) -> None:
     for text in (CSV, CSV.replace(" MiB,", ",")):  # with units, and without
         made = preset_from("mine", write(tmp_path, smi=text), gpu=gpu)
@@ -226,14 +226,14 @@ def test_old_bandwidth_tests_count_in_mib(tmp_path: Path) -> None:
 
 def test_an_unknown_gpu_needs_one_to_be_like(tmp_path: Path) -> None:
     files = write(tmp_path, smi=XML.replace("H100 80GB HBM3", "B300"))
-    with pytest.raises(StudyError, match=r"NVIDIA B300 is none of the GPUs .*\n  name the one .* gpu-a100-80"):
+    with pytest.raises(StudyError, match=r"NVIDIA B300 is none of the GPUs .*\n  name the one .* a100-80"):
         preset_from("mine", files)
-    made = preset_from("mine", files, like="gpu-h200")
-    assert (made.base, built(tmp_path, made.text).memory.capacity) == ("gpu-h200", 81559 << 20)
+    made = preset_from("mine", files, like="h200")
+    assert (made.base, built(tmp_path, made.text).memory.capacity) == ("h200", 81559 << 20)
     with pytest.raises(StudyError, match="'nic-100g' is a preset for nic, not for gpu"):
         preset_from("mine", files, like="nic-100g")
-    with pytest.raises(StudyError, match="no preset is called 'gpu-h201'; did you mean 'gpu-h200'"):
-        preset_from("mine", files, like="gpu-h201")
+    with pytest.raises(StudyError, match="no preset is called 'h201'; did you mean 'h200'"):
+        preset_from("mine", files, like="h201")
     with pytest.raises(StudyError, match="no file says which GPU it is of"):
         preset_from("mine", write(tmp_path, bandwidth=NVB.replace("Device ", "Card ")))
 
@@ -265,8 +265,8 @@ def test_names_that_cannot_be(tmp_path: Path) -> None:
     for name in ("My GPU", "../mine", "a--b", ""):
         with pytest.raises(StudyError, match="is no name of a preset"):
             preset_from(name, files)
-    with pytest.raises(StudyError, match="a preset called 'gpu-h200' comes along already"):
-        preset_from("gpu-h200", files)
+    with pytest.raises(StudyError, match="a preset called 'h200' comes along already"):
+        preset_from("h200", files)
     with pytest.raises(StudyError, match="there is nothing to make a preset from"):
         preset_from("mine", [])
     with pytest.raises(StudyError, match="cannot be read: No such file"):
@@ -293,6 +293,6 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: An
     status, out, _ = run("--force", "--json")
     assert status == 0
     assert json.loads(out)["file"] == "my-h100.yaml"
-    assert json.loads(out)["based_on"] == "gpu-h100-sxm"
+    assert json.loads(out)["based_on"] == "h100-sxm"
     status, _, err = run("--force", "--gpu", "7")
     assert (status, "there is no GPU 7" in err) == (2, True)

@@ -100,8 +100,8 @@ def test_hardware_can_be_built(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "capacity", "bandwidth"), [
-    ("gpu-h100-sxm", 80, 3350), ("gpu-h100-nvl", 94, 3900), ("gpu-h200", 141, 4800),
-    ("gpu-a100-80", 80, 2039), ("gpu-l40s", 48, 864), ("gpu-rtx-4090", 24, 1008),
+    ("h100-sxm", 80, 3350), ("h100-nvl", 94, 3900), ("h200", 141, 4800),
+    ("a100-80", 80, 2039), ("l40s", 48, 864), ("rtx-4090", 24, 1008),
 ])  # fmt: skip
 def test_memories_of_gpus(name: str, capacity: int, bandwidth: int) -> None:
     gpu = built(name)
@@ -148,7 +148,7 @@ def test_copies_in_a_dgx_are_as_fast_as_their_slowest_part(
 ) -> None:
     """GB/s of 2 GiB in chunks of 2 MiB."""
     clock = Clock()
-    hardware = Hardware(clock, built("node-dgx-h100"))
+    hardware = Hardware(clock, built("dgx-h100"))
     tiers = {name: hardware.tiers[f"node0/{name}"] for name in ("cpu0", "cpu1", source, target)}
     copying = Copying(chunk=2 << 20, staging=64 << 20)
     mover = Mover(clock, hardware.topology, copying, engines=hardware.engines, staging=tiers["cpu0"])
@@ -161,7 +161,7 @@ def test_copies_in_a_dgx_are_as_fast_as_their_slowest_part(
 
 
 def test_a_node_says_otherwise_what_it_likes() -> None:
-    node = built("node-dgx-h100", {"gpus": 4, "gpu": {"use": "gpu-h200", "pcie": {"lanes": 8}}})
+    node = built("dgx-h100", {"gpus": 4, "gpu": {"use": "h200", "pcie": {"lanes": 8}}})
     assert node.gpus == 4
     assert node.gpu.memory.capacity == 141 << 30
     assert (node.gpu.pcie.generation, node.gpu.pcie.lanes) == (5, 8)
@@ -170,7 +170,7 @@ def test_a_node_says_otherwise_what_it_likes() -> None:
 
 def test_memory_of_another_node_is_a_tier_behind_the_network() -> None:
     """Two DGX H100: a copy from the other node's DRAM into a GPU is as fast as the port of 400 Gb/s after headers."""
-    tree = from_data({"nodes": 2, "node": "node-dgx-h100"}, "study")
+    tree = from_data({"nodes": 2, "node": "dgx-h100"}, "study")
     made = TypeAdapter(Cluster).validate_python(plain(presets.expand(tree, Cluster)))
     clock = Clock()
     hardware = Hardware(clock, made)
