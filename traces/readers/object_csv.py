@@ -116,7 +116,7 @@ class ObjectCsv:
                 if layout.header:
                     _, _, text = block.text.partition(b"\n")
                     part = Block(text, 1, len(block.text) - len(text), block.cut and bool(text))
-            if not part.text.strip():
+            if not part.text.strip(b"\r\n"):  # lines of blanks are as wrong in a block of their own as in others
                 continue
             chunk, first = _Rows(part, layout, DELIMITERS[self.delimiter], source).records(
                 DIGITS[self.time_unit], first
