@@ -132,15 +132,19 @@ def outcome(raw: bytes) -> TraceError | int:
 @pytest.mark.parametrize(
     ("head", "right", "told"),
     [
-        (b"a\nb\na\n", True, True),
-        (b"a\r\n\r\n1\r\na\r\nb", True, True),
+        (b"k1\nk2\nk1\n", True, True),
+        (b"k1\r\n\r\n1\r\nk1\r\nb", True, True),
         (b"user:1\n7\n7\nuser:2", True, True),  # the last line may go on
-        (b"a\nb\nc\n", False, True),
-        (b"a\nb\na", False, True),
+        (b"k1\nk2\nk3\n", False, True),
+        (b"k1\nk2\nk1", False, True),
+        (b"k1\n" * 9, False, True),
+        (b"hello\n" * 50, False, True),  # prose in lines of a word
+        (b"the\ncat\nsat\non\nthe\nmat\nin\n1999\n", False, True),
+        (b"a\nb\na\n1\n", False, True),
         (b"0x10\n0x20\n", False, True),
         (b"1\n2\n1\n", False, False),
         (b"*\n1\n*\n", False, False),
-        (b"a\n*\n*\n", True, True),
+        (b"a1\n*\na1\n", True, True),
         (b"a b\na b\n", False, False),
         (b"a,b\na,b\n", False, False),
         (b'{"a":1}\n{"a":1}\n', False, False),

@@ -12,6 +12,7 @@ from tiersim.traces.readers.text import Fields, blocks, first_lines, is_number, 
 from tiersim.traces.schema import Chunk
 
 AROUND: Final = re.compile(rb"^[ \t\r]+|[ \t\r]+$", re.MULTILINE)
+DIGIT: Final = re.compile(rb"[0-9]")
 NOT_IN_A_KEY: Final = bytes({*range(33), ord(","), 127} - {ord("\n")})
 
 
@@ -27,16 +28,23 @@ class LibcachesimTxt:
 
     @staticmethod
     def recognise(head: bytes, name: str) -> bool:
-        """Whether every line is a key, one comes again, and one is no number: files of numbers are those of lirs."""
-        lines = _keys(head)
-        return len(set(lines)) < len(lines)
+        """Whether each line is a key, one comes again, several differ, and most hold a digit, as words of prose do not.
+
+        Files of nothing but numbers are those of lirs.
+        """
+        found = _keys(head)
+        numbered = sum(DIGIT.search(key) is not None for key in found)
+        return 1 < len(set(found)) < len(found) < 2 * numbered
 
     @staticmethod
     def suggest(head: bytes) -> str:
         """Which format to name."""
         if not _keys(head):
             return ""
-        return "a file of one key a line needs format='libcachesim-txt' unless keys come again in its first 64 KiB"
+        return (
+            "a file of one key a line needs format='libcachesim-txt' unless most keys have a digit and some come again "
+            "in its first 64 KiB"
+        )
 
     def read(self, stream: ByteStream, source: str) -> Generator[Chunk, None, int]:
         """Every key as a record of the object schema. Raises TraceError with line, byte offset and text."""
