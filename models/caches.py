@@ -13,6 +13,7 @@ import numpy as np
 from tiersim._base.errors import PolicyError, StudyError
 from tiersim._base.params import Param, config
 from tiersim._base.units import Quantity
+from tiersim.models.dram import Dram
 from tiersim.policies.way.lru import Lru
 from tiersim.sim.cache_loop import Level
 from tiersim.sim.events import Counts, Events, events_from
@@ -26,7 +27,9 @@ __all__ = [
     "Times",
     "additive",
     "levels_of",
+    "picoseconds",
     "sets_of",
+    "shared_of",
     "simulate",
     "simulate_lines",
 ]
@@ -61,13 +64,21 @@ class Cache:
         Literal["non-inclusive", "inclusive", "exclusive"],
         Param("`inclusive` drops above what it evicts; `exclusive` holds only what the caches above evicted"),
     ] = "non-inclusive"
+    shared: Annotated[bool, Param("whether all cores have it together; else each has one of its own")] = False
 
 
 @config
 class Memory:
-    """Main memory as a fixed latency."""
+    """Main memory: a fixed latency, and in queued time DRAM by its commands."""
 
-    latency: Annotated[Quantity, Param("added by each read that no cache could serve", unit="time|cycles", ge=0)]
+    latency: Annotated[
+        Quantity,
+        Param("added by each read that no cache could serve; `dram` takes its place", unit="time|cycles", ge=0),
+    ]
+    dram: Annotated[Dram | None, Param("what serves reads and write-backs with `timing: queued`")] = None
+    page: Annotated[
+        int, Param("addresses are placed in the DRAM at random, so much at a time; 0: as they are", unit="bytes", ge=0)
+    ] = 4096
 
 
 @config
@@ -78,8 +89,16 @@ class Core:
     base_cpi: Annotated[float, Param("cycles per instruction when every access hits the first cache", ge=0)] = 1.0
     exposed: Annotated[
         int,
-        Param("share of the time beyond the first cache that the core cannot hide", unit="ratio", ge=0, le=10**9),
+        Param(
+            "share of the time beyond the first cache that an additive core cannot hide", unit="ratio", ge=0, le=10**9
+        ),
     ] = 10**9
+    outstanding: Annotated[
+        int, Param("misses under way at once, with `timing: queued`: its L1's miss registers", ge=1, le=256)
+    ] = 10
+    window: Annotated[
+        int, Param("instructions that run ahead of a load that waits, with `timing: queued`: its reorder buffer", ge=0)
+    ] = 224
 
 
 @config
@@ -90,6 +109,19 @@ class System:
     memory: Annotated[Memory, Param("what the last cache stands on")]
     core: Annotated[Core, Param("what waits")]
     line: Annotated[int, Param("bytes of a cache line, the same in all caches", unit="bytes", ge=1)] = 64
+
+
+def shared_of(system: System) -> set[str]:
+    """The caches that all cores have together. Raises StudyError where one of a core's own stands below."""
+    shared = {name for name, cache in system.caches.items() if cache.shared}
+    below = {name: _below(system, name, list(system.caches)) for name in shared}
+    for name in sorted(shared):
+        under = below[name]
+        if under is not None and under not in shared:
+            raise _wrong(name, "shared", f"{under} stands below it and is not shared: `shared: true` there as well")
+        if system.caches[name].serves is not None:
+            raise _wrong(name, "shared", "it serves a program, and each core runs its own")
+    return shared
 
 
 def sets_of(cache: Cache, line: int, where: str) -> tuple[int, int]:

@@ -61,9 +61,7 @@ class Controller:
     low: Annotated[int, Param("writes that are left when reads are served again", ge=0)] = 8
     cap: Annotated[int, Param("row hits after which an older request for another row goes first", ge=1)] = 16
     rows: Annotated[Literal["open", "closed"], Param("whether a row that nobody waits for is closed")] = "open"
-    latency: Annotated[
-        Quantity, Param("of the way to the memory and back, and of the controller", unit="time", ge=0)
-    ] = field(default_factory=lambda: Quantity(0, "time"))
+    latency: Annotated[int, Param("of the way to the memory and back, and of the controller", unit="time", ge=0)] = 0
 
 
 @config

@@ -31,7 +31,7 @@ from tiersim.sim.cache_loop import FETCH, FIRST_COUNTER, HEADER, STORE, Level, W
 from tiersim.sim.queued import dram
 from tiersim.sim.source import load_module
 
-__all__ = ["BLOCK", "CORES", "FIELDS", "LATENCY", "SETTINGS", "TRAFFIC", "make_core_loop"]
+__all__ = ["BLOCK", "CORES", "FIELDS", "JOURNAL", "LATENCY", "SETTINGS", "TRAFFIC", "make_core_loop"]
 
 LATENCY = 30  # word of a cache's header: what a lookup takes, in picoseconds
 # words of memory's header, after its counters and whether a fetch is under way
@@ -54,6 +54,7 @@ FIELDS = (  # of a core
     "references",
     "fetch_delay",
 )
+JOURNAL = ("core", "issued", "asked", "ended", "channel", "kind")  # of a miss; the channel is -1 without DRAM
 SETTINGS = ("cores", "outstanding", "window", "pace", "memory", "lines", "page", "frequency", "follow", "keep")
 PARTS = {"F_" + name.upper(): place for place, name in enumerate(FIELDS)} | {
     "T_" + name.upper(): place for place, name in enumerate(SETTINGS)
@@ -100,7 +101,7 @@ class _CoreWriter(Writer):
         digest = hashlib.sha256(Path(str(dram.__file__)).read_bytes()).hexdigest()[:20]
         constants = {**PARTS, "READS": dram.READS, "WRITES": dram.WRITES, "FIRST": dram.FIRST, "NOW": dram.NOW}
         constants |= {"P_CL": dram.P_CL, "P_BURST": dram.P_BURST, "NEVER": dram.NEVER, "BLOCK": self.own_block}
-        constants |= {"TRAFFIC": self.top + TRAFFIC, "DELAY": self.top + DELAY}
+        constants |= {"MASK": (1 << 62) - 1, "TRAFFIC": self.top + TRAFFIC, "DELAY": self.top + DELAY}
         constants |= {name: getattr(dram, name) for name in dir(dram) if name.startswith("R_")}
         numbers = "\n".join(f"{name} = {value}" for name, value in constants.items())
         functions = "\n\n\n".join(self.functions()).replace(MEMORY, TRACED)
@@ -261,11 +262,10 @@ def physical(line, core, settings):
     page = settings[T_PAGE]
     if page == 0:
         return (line + core * (settings[T_LINES] // settings[T_CORES])) % settings[T_LINES]
-    number = line // page + (core << 44)
-    number = (number ^ (number >> 30)) * -4658895280553007687
-    number = (number ^ (number >> 27)) * -7723592293110705685
-    number = (number ^ (number >> 31)) & 4611686018427387903
-    return number % (settings[T_LINES] // page) * page + line % page
+    number = (int(line) // int(page) + (core << 44)) & MASK
+    number = ((number ^ (number >> 30)) * -4658895280553007687) & MASK
+    number = ((number ^ (number >> 27)) * -7723592293110705685) & MASK
+    return (number ^ (number >> 31)) % (settings[T_LINES] // page) * page + line % page
 
 
 @jit
@@ -323,9 +323,44 @@ def ready_at(core, cores, misses, settings, would):
     return time, window
 
 
+@jit
+def note(journal, placed, core, issued, asked, end, channel, kind):
+    row = placed[3]
+    if row < len(journal):
+        placed[3] = row + 1
+        journal[row, 0] = core
+        journal[row, 1] = issued
+        journal[row, 2] = asked
+        journal[row, 3] = end
+        journal[row, 4] = channel
+        journal[row, 5] = kind
+
+
+@jit
+def ended(number, table, misses, cores, settings, placed, spare, journal):
+    """A request that DRAM has served: its miss has an end now, or its row is free again."""
+    outstanding = settings[T_OUTSTANDING]
+    if number >= settings[T_CORES] * outstanding:
+        placed[1] += 1
+        spare[placed[1]] = number
+        return
+    core = number // outstanding
+    m = number - core * outstanding
+    end = to_time(table[number, R_DONE], settings[T_FREQUENCY]) + settings[T_MEMORY]
+    misses[core, m, 0] = end
+    took = end - misses[core, m, 3]
+    cores[core, F_MEMORY_DELAY] += took
+    if misses[core, m, 4] == 2:
+        cores[core, F_FETCH_DELAY] += took
+    else:
+        cores[core, F_DELAY] += took
+    asked, kind, channel = misses[core, m, 3], misses[core, m, 4], table[number, R_CHANNEL]
+    note(journal, placed, core, misses[core, m, 5], asked, end, channel, kind)
+
+
 @jit_cached
-def run(E, G, cores, misses, settings, order, placed, sizes, roles, table, spare, traffic, chips, rules, head, ready,
-        rows, hits, acts, due, queues, scratch, finished, log, $arrays):
+def run(E, G, cores, misses, settings, order, placed, sizes, roles, table, spare, traffic, journal, chips, rules, head,
+        ready, rows, hits, acts, due, queues, scratch, finished, log, $arrays):
     @bind
     M = pointer(traffic)
     count = settings[T_CORES]
@@ -391,21 +426,7 @@ def run(E, G, cores, misses, settings, order, placed, sizes, roles, table, spare
                 done, _ = advance(chips, rules, head, ready, rows, hits, acts, due, queues, scratch, table, ch, limit,
                                   len(finished) - 1, finished, log, 0)
                 for f in range(done):
-                    number = finished[f]
-                    if number < count * outstanding:
-                        core = number // outstanding
-                        m = number - core * outstanding
-                        end = to_time(table[number, R_DONE], kilohertz) + latency
-                        misses[core, m, 0] = end
-                        took = end - misses[core, m, 3]
-                        cores[core, F_MEMORY_DELAY] += took
-                        if misses[core, m, 4]:
-                            cores[core, F_FETCH_DELAY] += took
-                        else:
-                            cores[core, F_DELAY] += took
-                    else:
-                        placed[1] += 1
-                        spare[placed[1]] = number
+                    ended(finished[f], table, misses, cores, settings, placed, spare, journal)
             safe = to_time(limit, kilohertz) + ahead
             placed[2] = safe
             continue
@@ -485,7 +506,10 @@ def run(E, G, cores, misses, settings, order, placed, sizes, roles, table, spare
             misses[k, slot, 1] = cores[k, F_INSTRUCTIONS]
             misses[k, slot, 2] = kind != 1
             misses[k, slot, 3] = at + delay
-            misses[k, slot, 4] = kind == 2
+            misses[k, slot, 4] = kind
+            misses[k, slot, 5] = at
+            if misses[k, slot, 0] < NEVER:
+                note(journal, placed, k, at, at + delay - latency * reads, at + delay, -1, kind)
             cores[k, F_HELD] += 1
         # the next one
         cores[k, F_PLACE] += 1
@@ -501,18 +525,7 @@ def run(E, G, cores, misses, settings, order, placed, sizes, roles, table, spare
             done, _ = advance(chips, rules, head, ready, rows, hits, acts, due, queues, scratch, table, ch, NEVER, 1,
                               finished, log, 0)
             for f in range(done):
-                number = finished[f]
-                if number < count * outstanding:
-                    core = number // outstanding
-                    m = number - core * outstanding
-                    end = to_time(table[number, R_DONE], kilohertz) + latency
-                    misses[core, m, 0] = end
-                    took = end - misses[core, m, 3]
-                    cores[core, F_MEMORY_DELAY] += took
-                    if misses[core, m, 4]:
-                        cores[core, F_FETCH_DELAY] += took
-                    else:
-                        cores[core, F_DELAY] += took
+                ended(finished[f], table, misses, cores, settings, placed, spare, journal)
     for k in range(count):
         for m in range(outstanding):
             cores[k, F_TIME] = max(cores[k, F_TIME], misses[k, m, 0])

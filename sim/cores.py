@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,11 +16,12 @@ from tiersim.sim.cache_loop import COUNTERS, FIRST_COUNTER, HEADER, MEMORY_COUNT
 from tiersim.sim.queued import dram
 from tiersim.sim.replay import EMPTY, first_words
 
-__all__ = ["CoreResult", "Cores", "Events", "Timed", "run_cores"]
+__all__ = ["Books", "CoreResult", "Cores", "Events", "Timed", "run_cores"]
 
 CHUNK = 1 << 16  # references of each core that are held at a time
 WRITES = 1 << 14  # lines on their way to memory that nobody waits for
 RATE = 1 << 20  # parts of a picosecond that the pace of a core counts in
+TIME, REST, INSTRUCTIONS, PLACE, END, CLOSED = range(6)  # of `core_loop.FIELDS`
 
 
 class Events(Protocol):
@@ -30,7 +31,7 @@ class Events(Protocol):
     def lines(self) -> NDArray[np.int64]:
         """The address of each numbered line divided by the line size."""
 
-    def pieces(self, size: int) -> Iterator[tuple[NDArray[np.int32], NDArray[np.uint32]]]:
+    def pieces(self, size: int) -> Iterator[tuple[NDArray[np.int32], NDArray[Any]]]:
         """References, line number and kind as in `Events`, and the instructions since the one before, own included."""
 
 
@@ -71,28 +72,48 @@ class Cores:
 
 
 @dataclass
-class CoreResult:
-    """What came out: counters by level and core (a shared cache has those of all in its first row), and times.
+class Books:
+    """Counters by core and level (a shared cache has those of all in its first row), and times, at one moment.
 
-    ``cores`` has a row of `tiersim.sim.core_loop.FIELDS` for each core, ``chips`` what the DRAM did, ``order`` the core
-    of each reference where it was kept.
+    ``cores`` has a row of `tiersim.sim.core_loop.FIELDS` for each core, ``chips`` what the DRAM did.
     """
 
-    levels: tuple[Level, ...]
     caches: NDArray[np.int64]
     memory: dict[str, int]
     cores: NDArray[np.int64]
-    chips: dict[str, int] = field(default_factory=dict)
-    order: NDArray[np.uint8] | None = None
-    contents: list[list[set[tuple[int, bool]]]] | None = None
+    chips: dict[str, int]
 
-    def of(self, level: int, core: int) -> dict[str, int]:
+    def __sub__(self, other: Books) -> Books:
+        """What happened since."""
+        return Books(
+            self.caches - other.caches,
+            {key: held - other.memory[key] for key, held in self.memory.items()},
+            self.cores - other.cores,
+            {key: held - other.chips[key] for key, held in self.chips.items()},
+        )
+
+    def of(self, level: int, core: int = 0) -> dict[str, int]:
         """The counters of a cache of a core."""
         return dict(zip(COUNTERS, map(int, self.caches[core, level]), strict=True))
 
-    def core(self, number: int) -> dict[str, int]:
+    def core(self, number: int = 0) -> dict[str, int]:
         """The times of a core, by name."""
         return dict(zip(core_loop.FIELDS, map(int, self.cores[number]), strict=True))
+
+
+@dataclass
+class CoreResult(Books):
+    """What came out at the end, and at each of the cuts.
+
+    ``order`` is the core of each reference, ``journal`` the rows of `tiersim.sim.core_loop.JOURNAL`, where they were
+    kept; ``contents`` what each cache of each core holds.
+    """
+
+    levels: tuple[Level, ...]
+    cuts: list[Books]
+    order: NDArray[np.uint8] | None
+    journal: NDArray[np.int64]
+    contents: list[list[set[tuple[int, bool]]]] | None = None
 
 
 class _State:
@@ -151,7 +172,10 @@ def run_cores(
     *,
     seed: int = 0,
     futures: Sequence[NDArray[Any]] = (),
+    cuts: Sequence[int] = (),
+    again: bool = False,
     keep_order: bool = False,
+    journal: int = 0,
     follow: NDArray[np.uint8] | None = None,
     contents: bool = False,
     compiled: bool = True,
@@ -159,11 +183,15 @@ def run_cores(
 ) -> CoreResult:
     """Run one stream of references on each core; caches that are not ``shared`` are each core's own.
 
-    Cores have address spaces of their own: equal addresses of two are two lines. ``follow`` is the order of a run that
-    was kept: references come just so, memory takes its fixed latency, and no core waits. ``progress`` is called with
-    the number of references that were added since its last call. Raises PolicyError as
+    Cores have address spaces of their own: equal addresses of two are two lines. ``cuts`` are numbers of references of
+    the first core before which the books are copied. With ``again`` the other cores begin anew when they end, until the
+    first one has ended. ``follow`` is the order of a run that was kept: references come just so, memory takes its fixed
+    latency, and no core waits. ``journal`` is how many misses are noted down. ``progress`` is called with the number of
+    references of the first core that were added since its last call. Raises PolicyError as
     `tiersim.sim.replay.replay` does, AuditError when the counters contradict each other.
     """
+    if keep_order and again:
+        raise ValueError("no order is kept of cores that begin anew: nobody knows how long it will be")
     count = len(events)
     compiled = compiled and all(getattr(level.policy, "compiled", True) for level in levels)
     loop = core_loop.make_core_loop(levels, shared, compiled=compiled)
@@ -173,7 +201,7 @@ def run_cores(
     for core in range(count):
         state.block(core)[:-1, core_loop.LATENCY] = cores.latencies
     memory = cores.memory
-    buffers = _Buffers(events, starts)
+    buffers = _Buffers(events, starts, cuts, again)
     held = dram.new_channels(memory.shape, memory.channels) if memory else dram.new_channels(_NONE, 0)
     reads = count * cores.outstanding
     table = np.zeros((reads + WRITES, dram.R_FIELDS), np.int64)
@@ -190,27 +218,38 @@ def run_cores(
         [*memory.roles, memory.shape.groups, memory.shape.banks, memory.hashed, memory.parts] if memory else [0] * 10
     )
     order = np.zeros(_total(events) if keep_order else 1, np.uint8) if follow is None else follow
-    placed = np.array([0, len(spare) - 1, dram.NEVER], np.int64)
-    misses = np.zeros((count, cores.outstanding, 5), np.int64)
+    placed = np.array([0, len(spare) - 1, dram.NEVER, 0], np.int64)
+    noted = np.zeros((journal, len(core_loop.JOURNAL)), np.int64)
+    misses = np.zeros((count, cores.outstanding, 6), np.int64)
     given = (
         buffers.events, buffers.gaps, buffers.cores, misses, settings, order, placed,
         np.array(memory.sizes if memory else [1] * 6, np.int64), np.array(roles, np.int64), table, spare,
-        np.zeros(64, np.int64), *held.arrays, np.zeros(1 << 12, np.int64), np.zeros((0, 4), np.int64),
+        np.zeros(64, np.int64), noted, *held.arrays, np.zeros(1 << 12, np.int64), np.zeros((0, 4), np.int64),
         state.tags, state.words, lines, state.shadow, *futures,
     )  # fmt: skip
+
+    def books() -> Books:
+        caches, traffic = state.counters()
+        return Books(caches, traffic, buffers.cores.copy(), _chips(held) if memory else {})
+
     for core in range(count):
         buffers.refill(core, cores.pace)
-    done = 0
+    told = 0
+    kept: list[Books] = []
     while wanted := _call(loop, given, levels, state):
+        if buffers.cut and wanted == 1:
+            kept.append(books())
         buffers.refill(wanted - 1, cores.pace)
-        if progress:
-            progress(int(placed[0]) - done)
-            done = int(placed[0])
-    if progress:
-        progress(int(placed[0]) - done)
-    caches, traffic = state.counters()
+        if progress and wanted == 1:
+            progress(buffers.met - told)
+            told = buffers.met
+    end = books()
     result = CoreResult(
-        tuple(levels), caches, traffic, buffers.cores, _chips(held) if memory else {}, order if keep_order else None
+        **vars(end),
+        levels=tuple(levels),
+        cuts=kept,
+        order=order if keep_order else None,
+        journal=noted[: placed[3]],
     )
     if contents:
         result.contents = [
@@ -233,33 +272,60 @@ def _total(events: Sequence[Events]) -> int:
 
 
 class _Buffers:
-    """A window on the references of each core, filled as far as they are used."""
+    """A window on the references of each core, filled as far as they are used.
 
-    def __init__(self, events: Sequence[Events], starts: NDArray[np.int64]) -> None:
+    ``met`` is how many of the first core were handed out and used, ``cut`` whether its books are to be copied then.
+    """
+
+    def __init__(self, events: Sequence[Events], starts: NDArray[np.int64], cuts: Sequence[int], again: bool) -> None:
         self.cores = np.zeros((len(events), len(core_loop.FIELDS)), np.int64)
         self.events = np.zeros((len(events), CHUNK), np.int64)
         self.gaps = np.zeros((len(events), CHUNK), np.int64)
-        self.starts = starts
+        self.starts, self.again = starts, again
+        self.met, self.cut = 0, False
+        self._streams = events
+        self._cuts = sorted(set(cuts))
         self._pieces = [stream.pieces(CHUNK) for stream in events]
+        self._rest: tuple[NDArray[np.int32], NDArray[Any]] | None = None  # of the first core, behind a cut
 
     def refill(self, core: int, pace: int) -> None:
         """Put the next references of a core into its buffer, and let it meet the first of them."""
-        own = dict(zip(core_loop.FIELDS, range(len(core_loop.FIELDS)), strict=True))
         row = self.cores[core]
-        piece = next(self._pieces[core], None)
+        piece = self._first() if core == 0 else next(self._pieces[core], None)
+        if piece is None and core and self.again and not self.cores[0, CLOSED]:
+            self._pieces[core] = self._streams[core].pieces(CHUNK)
+            piece = next(self._pieces[core], None)
         if piece is None:
-            row[own["closed"]] = 1
-            row[own["place"]] = row[own["end"]] = 0
+            row[CLOSED] = 1
+            row[PLACE] = row[END] = 0
+            if self.again and core == 0:
+                self.cores[:, CLOSED] = 1
+                self.cores[:, END] = self.cores[:, PLACE]
             return
         events, gaps = piece
         self.events[core, : len(events)] = events.astype(np.int64) + (int(self.starts[core]) << 2)
         self.gaps[core, : len(gaps)] = gaps
-        row[own["place"]], row[own["end"]] = 0, len(events)
+        row[PLACE], row[END] = 0, len(events)
         gap = int(gaps[0])
-        row[own["instructions"]] += gap
-        paced = int(row[own["rest"]]) + gap * pace
-        row[own["time"]] += paced // RATE
-        row[own["rest"]] = paced % RATE
+        row[INSTRUCTIONS] += gap
+        paced = int(row[REST]) + gap * pace
+        row[TIME] += paced // RATE
+        row[REST] = paced % RATE
+
+    def _first(self) -> tuple[NDArray[np.int32], NDArray[Any]] | None:
+        """The next references of the first core, none beyond a cut."""
+        self.met += int(self.cores[0, END])
+        piece, self._rest = self._rest or next(self._pieces[0], None), None
+        while self._cuts and self._cuts[0] <= self.met:
+            del self._cuts[0]
+        if piece is None:
+            self.cut = False
+            return None
+        room = self._cuts[0] - self.met if self._cuts else len(piece[0]) + 1
+        self.cut = room <= len(piece[0])
+        if room < len(piece[0]):
+            piece, self._rest = (piece[0][:room], piece[1][:room]), (piece[0][room:], piece[1][room:])
+        return piece
 
 
 def _call(loop: Any, given: Sequence[Any], levels: Sequence[Level], state: _State) -> int:

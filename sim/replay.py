@@ -16,7 +16,7 @@ from tiersim.sim.blame import blame, check_ways
 from tiersim.sim.cache_loop import COUNTERS, FIRST_COUNTER, HEADER, MEMORY_COUNTERS, Level
 from tiersim.sim.events import Events
 
-__all__ = ["EMPTY", "Cut", "Result", "first_words", "replay", "warm"]
+__all__ = ["EMPTY", "Cut", "Result", "first_words", "futures", "replay", "warm"]
 
 CHUNK = 1 << 20
 EMPTY = -1  # in place of a tag; a tag is a line's number twice, plus one if it is dirty
@@ -162,14 +162,9 @@ def replay(
     its set does not have; AuditError when the counters contradict each other.
     """
     compiled = compiled and all(getattr(level.policy, "compiled", True) for level in levels)
-    futures: dict[int, NDArray[np.int64]] = {}
-    for k in _top_down(levels):
-        if getattr(levels[k].policy, "needs_future", False):
-            events.complete()
-            futures[k] = _future(levels, sets, events, k, futures, seed, compiled)
+    extra = futures(levels, sets, events, seed, compiled)
     loop = cache_loop.make_loop(levels, compiled=compiled)
     state = _State(levels, sets, seed, events.distinct)
-    extra = [futures[k] for k in sorted(futures)]
     found: list[Cut] = []
     begin = 0
     for end in sorted({*(cut for cut in cuts if 0 < cut < _end(events)), _end(events)}):
@@ -187,6 +182,18 @@ def replay(
     result = Result(tuple(levels), found, _contents(state, events) if contents else None, resident)
     _audit(result, state)
     return result
+
+
+def futures(
+    levels: Sequence[Level], sets: Sequence[int], events: Events, seed: int = 0, compiled: bool = True
+) -> list[NDArray[np.int64]]:
+    """The next use of each reference at each cache whose policy asks for it, in the order of the levels."""
+    known: dict[int, NDArray[np.int64]] = {}
+    for k in _top_down(levels):
+        if getattr(levels[k].policy, "needs_future", False):
+            events.complete()
+            known[k] = _future(levels, sets, events, k, known, seed, compiled)
+    return [known[k] for k in sorted(known)]
 
 
 def _end(events: Events) -> int:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tiersim._base.errors import StudyError
 from tiersim._base.params import Param, dump
 from tiersim._base.registry import register
 from tiersim.experiments.scenario import Measured, Metric, Progress
 from tiersim.experiments.trace_use import TraceParam, TraceUse
-from tiersim.models.caches import System, additive, levels_of
+from tiersim.models.caches import System, additive, levels_of, picoseconds, shared_of
+from tiersim.models.cores import Stream, check_queued, simulate_cores, warm_cores
+from tiersim.sim.cores import Books
 from tiersim.sim.events import Counts, Events, begin_events, prefix, prepare
-from tiersim.sim.replay import Result, replay, warm
+from tiersim.sim.queued.clock import SECOND
+from tiersim.sim.replay import Result, futures, replay, warm
 
 WINDOWS = 100
+KINDS = ("cold_misses", "capacity_misses", "conflict_misses")
 
 CACHE_METRICS = {
     "reads": ("references", "loads, fetches and requests from above", ""),
@@ -45,6 +50,15 @@ METRICS = {
     "memory.reads": ("lines", "read from memory", "less"),
     "memory.writes": ("lines", "written to memory", "less"),
 }
+QUEUED_METRICS = {
+    "time": ("ns", "that the first core took", "less"),
+    "stalled.window": ("ratio", "of the time: nothing more could run ahead of a load that waited", "less"),
+    "stalled.outstanding": ("ratio", "of the time: a miss waited for one of the misses under way to end", "less"),
+    "memory.latency": ("ns", "mean of a read of memory, from the last cache to its data", "less"),
+    "memory.bandwidth": ("B/s", "read from memory and written to it, by all cores", ""),
+    "memory.load": ("ratio", "of the bandwidth of the pins of the DRAM", ""),
+    "memory.row_hit_ratio": ("ratio", "of the bursts of the DRAM that found their row open", ""),
+}
 
 
 @dataclass
@@ -59,6 +73,17 @@ class Simulated:
     references: dict[str, list[int]]
 
 
+@dataclass
+class Timed:
+    """Books of one simulation in queued time: the measured part, and the ends and misses of windows."""
+
+    books: Books
+    counts: Counts
+    ends: list[int]
+    misses: dict[str, list[int]]
+    references: dict[str, list[int]]
+
+
 @register("memory-hierarchy", family="scenario")
 class MemoryHierarchy:
     """How a program's memory accesses fare in a hierarchy of caches: misses, write-backs, access time."""
@@ -67,28 +92,29 @@ class MemoryHierarchy:
     system: Annotated[System, Param("the machine: a preset's name, or caches, memory and core")]
     timing: Annotated[
         Literal["additive", "queued"],
-        Param("`additive` adds fixed latencies; `queued` runs contention and comes with the event engine"),
+        Param("`additive` adds fixed latencies; `queued` lets misses overlap and contend for memory"),
     ] = "additive"
+    copies: Annotated[
+        int, Param("cores that run the trace at once, with `timing: queued`; metrics are the first one's", ge=1, le=64)
+    ] = 1
     miss_kinds: Annotated[bool, Param("tell cold, capacity and conflict misses apart (about a third more time)")] = True
 
     records: ClassVar[str] = "access"
     steps: ClassVar[str] = "accesses"
 
     def check(self) -> None:
-        if self.timing == "queued":
-            error = StudyError(
-                "timing: queued comes with the event engine, which this version does not have",
-                None,
-                "use `timing: additive`",
-            )
-            error.path = ("timing",)
-            raise error
         self.trace.demand(self.records)
         try:
-            levels_of(self.system)
+            check_queued(self.system)
         except StudyError as error:
             error.path = ("system", *error.path)
             raise
+        if self.timing == "additive" and self.copies > 1:
+            alone = StudyError(
+                "with additive time cores do not meet, and copies of one tell nothing", None, "write `timing: queued`"
+            )
+            alone.path = ("copies",)
+            raise alone
 
     def refuses(self) -> str:
         levels, _ = levels_of(self.system)
@@ -100,6 +126,8 @@ class MemoryHierarchy:
                         f"{name} in {level.name} needs references that no eviction changes; "
                         "use it where no cache is inclusive and its own is not exclusive"
                     )
+                if self.copies > 1:
+                    return f"{name} in {level.name} needs the references to come, and with several cores time decides"
         return ""
 
     def is_random(self) -> bool:
@@ -121,6 +149,8 @@ class MemoryHierarchy:
 
     def structure(self) -> Mapping[str, Any]:
         system = dump(self.system)
+        if self.timing == "queued":
+            return {"trace": dump(self.trace), "system": system, "miss_kinds": self.miss_kinds, "copies": self.copies}
         system.pop("core", None)
         system.pop("memory", None)
         for cache in system["caches"].values():
@@ -151,21 +181,28 @@ class MemoryHierarchy:
         self.trace.warm_up_records()
 
     def streams(self) -> bool:
+        if self.timing == "queued":
+            return False  # time is kept of references that are all numbered
         told = getattr(self.trace.open(), "outline", {}).get("references", {})
         return not self.trace.skip and self.trace.limit is None and str(self.system.line) in told
 
     def loop(self) -> str:
         levels, _ = levels_of(self.system, classify=self.miss_kinds)
-        return str(levels)
+        return f"{self.timing} {sorted(shared_of(self.system))} {levels}"
 
     def warm(self, note: Callable[[str], None]) -> None:
         levels, _ = levels_of(self.system, classify=self.miss_kinds)
         if not any(getattr(level.policy, "needs_future", False) for level in levels):  # else several, made on the way
             note("compiling")
-            warm(levels)
+            if self.timing == "queued":
+                warm_cores(self.system, classify=self.miss_kinds)
+            else:
+                warm(levels)
             note("")
 
-    def simulate(self, seed: int, progress: Progress) -> Simulated:
+    def simulate(self, seed: int, progress: Progress) -> Simulated | Timed:
+        if self.timing == "queued":
+            return self._simulate_queued(seed, progress)
         begun = begin_events(self.trace.open(), self.system.line, self._fetches()) if self.streams() else None
         events = begun or self._events()
         levels, sets = levels_of(self.system, classify=self.miss_kinds)
@@ -183,7 +220,41 @@ class MemoryHierarchy:
             *_by_window(result, list(self.system.caches)),
         )
 
-    def measure(self, simulated: Simulated) -> Measured:
+    def _simulate_queued(self, seed: int, progress: Progress) -> Timed:
+        trace, fetches = self.trace.open(), self._fetches()
+        events = self._events()
+        levels, sets = levels_of(self.system, classify=self.miss_kinds)
+        start = prefix(trace, self.trace.warm_up_records(), self.system.line.bit_length() - 1, fetches, self.trace.skip)
+        whole = events.counts.events
+        ends = sorted({start.events, *(whole * step // WINDOWS for step in range(1, WINDOWS))} - {0})
+        counted = events.counts.instructions > 0
+        one = Stream(events, trace, self.system.line, fetches, self.trace.skip, self.trace.limit, counted)
+        result = simulate_cores(
+            self.system,
+            [one] * self.copies,
+            classify=self.miss_kinds,
+            seed=seed,
+            cuts=ends,
+            futures=futures(levels, sets, events, seed),
+            progress=progress,
+        )
+        books = [*result.cuts, result]
+        names = list(self.system.caches)
+        misses: dict[str, list[int]] = {name: [] for name in names}
+        references: dict[str, list[int]] = {name: [] for name in names}
+        before: Books | None = None
+        for held in books:
+            for k, name in enumerate(names):
+                own = (held if before is None else held - before).of(k)
+                misses[name].append(own["read_misses"] + own["write_misses"])
+                references[name].append(own["reads"] + own["writes"])
+            before = held
+        measured = result - result.cuts[ends.index(start.events)] if start.events else Books(**_books(result))
+        return Timed(measured, events.counts - start, [*ends, whole], misses, references)
+
+    def measure(self, simulated: Simulated | Timed) -> Measured:
+        if isinstance(simulated, Timed):
+            return self._measure_queued(simulated)
         counts, memory = simulated.counts, simulated.memory
         notes = []
         times = additive(self.system, simulated.counters, memory)
@@ -200,18 +271,47 @@ class MemoryHierarchy:
         for name, own in simulated.counters.items():
             metrics |= {f"caches.{name}.{key}": held for key, held in _cache_metrics(own, counts).items()}
             if not self.miss_kinds:
-                for kind in ("cold", "capacity", "conflict"):
-                    del metrics[f"caches.{name}.{kind}_misses"]
+                for kind in KINDS:
+                    del metrics[f"caches.{name}.{kind}"]
         metrics["memory.reads"] = memory["reads"]
         metrics["memory.writes"] = memory["writes"]
-        windows = {"end": np.array(simulated.ends, float) / max(simulated.ends)}
-        for name, missed in simulated.misses.items():
-            asked = np.array(simulated.references[name], float)
-            with np.errstate(invalid="ignore"):
-                windows[f"caches.{name}.miss_ratio"] = np.where(
-                    asked > 0, np.array(missed) / np.maximum(asked, 1), np.nan
-                )
-        return Measured(metrics, windows, notes)
+        return Measured(metrics, _windows(simulated), notes)
+
+    def _measure_queued(self, simulated: Timed) -> Measured:
+        counts, books = simulated.counts, simulated.books
+        core, memory, dram = books.core(), books.memory, self.system.memory.dram
+        notes = []
+        metrics: dict[str, int | float] = {"time": core["time"] / 1000}
+        if counts.accesses:
+            first = next(level.name for level in levels_of(self.system)[0] if "data" in level.serves)
+            own = picoseconds(self.system.caches[first].latency, self.system.core) * core["references"]
+            metrics["average_access_time"] = (core["delay"] + own) / counts.accesses / 1000
+        if counts.instructions:
+            cycles = core["time"] * self.system.core.frequency / SECOND
+            metrics["cycles_per_instruction"] = cycles / counts.instructions
+            metrics["instructions"] = counts.instructions
+        else:
+            notes.append("the trace does not count instructions: each access counts as one, and there is no mpki")
+        if core["time"]:
+            metrics["stalled.window"] = core["window_stall"] / core["time"]
+            metrics["stalled.outstanding"] = core["outstanding_stall"] / core["time"]
+            moved = (memory["reads"] + memory["writes"]) * self.system.line
+            metrics["memory.bandwidth"] = moved * SECOND / core["time"]
+            if dram is not None:
+                metrics["memory.load"] = metrics["memory.bandwidth"] / dram.bandwidth
+        if core["memory_reads"]:
+            metrics["memory.latency"] = core["memory_delay"] / core["memory_reads"] / 1000
+        if dram is not None and (bursts := books.chips["reads"] + books.chips["writes"]):
+            metrics["memory.row_hit_ratio"] = books.chips["row_hits"] / bursts
+        metrics["accesses"] = counts.accesses
+        for k, name in enumerate(self.system.caches):
+            held = _cache_metrics(books.of(k), counts)
+            metrics |= {
+                f"caches.{name}.{key}": value for key, value in held.items() if self.miss_kinds or key not in KINDS
+            }
+        metrics["memory.reads"] = memory["reads"]
+        metrics["memory.writes"] = memory["writes"]
+        return Measured(metrics, _windows(simulated), notes)
 
     def memory(self) -> int:
         levels, sets = levels_of(self.system, classify=self.miss_kinds)
@@ -228,12 +328,12 @@ class MemoryHierarchy:
 
     @staticmethod
     def metrics() -> list[Metric]:
-        own = [Metric(name, *said) for name, said in METRICS.items()]
+        own = [Metric(name, *said) for name, said in (METRICS | QUEUED_METRICS).items()]
         return own + [Metric(f"caches.NAME.{name}", *said) for name, said in CACHE_METRICS.items()]
 
     def describe(self, name: str) -> Metric | None:
-        if name in METRICS:
-            return Metric(name, *METRICS[name])
+        if said := (METRICS | QUEUED_METRICS).get(name):
+            return Metric(name, *said)
         parts = name.split(".")
         if len(parts) == 3 and parts[0] == "caches" and parts[1] in self.system.caches and parts[2] in CACHE_METRICS:
             return Metric(name, *CACHE_METRICS[parts[2]])
@@ -241,7 +341,22 @@ class MemoryHierarchy:
 
     def metric_names(self) -> list[str]:
         """Every metric that this config can give, whether or not the trace allows it."""
-        return [*METRICS, *(f"caches.{cache}.{key}" for cache in self.system.caches for key in CACHE_METRICS)]
+        own = METRICS | (QUEUED_METRICS if self.timing == "queued" else {})
+        return [*own, *(f"caches.{cache}.{key}" for cache in self.system.caches for key in CACHE_METRICS)]
+
+
+def _windows(simulated: Simulated | Timed) -> dict[str, NDArray[np.float64]]:
+    """The miss ratio of each cache in each window, and where the window ends as a share of the whole."""
+    windows = {"end": np.array(simulated.ends, float) / max(simulated.ends)}
+    for name, missed in simulated.misses.items():
+        asked = np.array(simulated.references[name], float)
+        with np.errstate(invalid="ignore"):
+            windows[f"caches.{name}.miss_ratio"] = np.where(asked > 0, np.array(missed) / np.maximum(asked, 1), np.nan)
+    return windows
+
+
+def _books(result: Books) -> dict[str, Any]:
+    return {item.name: getattr(result, item.name) for item in fields(Books)}
 
 
 def _cache_metrics(own: dict[str, int], counts: Counts) -> dict[str, int | float]:

@@ -186,7 +186,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "a folder": (["run", "."], "'.' is a folder"),
     "set without a value": (["run", "s.yaml", "--set", "foo"], "--set takes KEY=VALUE"),
     "set of an unknown key": (["run", "s.yaml", "--set", "timming=queued"], "did you mean 'timing'?"),
-    "queued": (["run", "s.yaml", "--set", "timing=queued"], "timing: queued comes with the event engine"),
+    "copies": (["run", "s.yaml", "--set", "copies=2"], "with additive time cores do not meet"),
     "results into a file": (["run", "s.yaml", "--out", "s.yaml"], "the results cannot go into s.yaml"),
     "no such kind": (["list", "polices"], "there is no kind 'polices'; did you mean 'policies'?"),
     "nothing to explain": (["explain", "lruu"], "nothing is called 'lruu'; did you mean 'lru'?"),

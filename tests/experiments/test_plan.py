@@ -96,7 +96,12 @@ WRONG = {
     ),
     "unknown cache below": (change("ways: 8", "below: l9"), "l9", "there is no cache 'l9'"),
     "a circle": (change("ways: 8", "below: l2"), "l2", "round in a circle: l2 -> l2"),
-    "queued": (STUDY + "timing: queued\n", "queued", "comes with the event engine"),
+    "copies without time": (STUDY + "copies: 2\n", "2", "with additive time cores do not meet"),
+    "a shared cache above one that is not": (
+        change("ways: 8", "ways: 8, shared: true") + "timing: queued\n",
+        "true",
+        "serves a program, and each core runs its own",
+    ),
     "no trace": (STUDY.replace(f"trace: {TRACE}\n", ""), "study", "the key 'trace' is missing"),
     "a trace that is not there": (change(TRACE, "captured/nothing"), "captured/nothing", "there is no trace"),
     "a trace file that is not there": (change(TRACE, "my.parquet"), "my.parquet", "no such file"),

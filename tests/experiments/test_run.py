@@ -249,7 +249,7 @@ BAD_STUDIES = {
     "system.caches.l1.capacity=64 TiB": "of memory",
     "trace.skip=20k": "nothing is left",
     "trace.warm_up=20k": "leaves nothing",
-    "timing=queued": "comes with the event engine",
+    "copies=2": "with additive time cores do not meet",
     "system.caches.l1.policy=lruu": "did you mean 'lru'?",
 }
 

@@ -23,13 +23,16 @@ SMALL = {  # no two sums of these are alike, so that a rule taken for another sh
 }  # fmt: skip
 
 
-def memory(timing: dict[str, int] | None = None, controller: dict[str, Any] | None = None, **given: Any) -> Dram:
+def memory(timing: dict[str, Any] | None = None, controller: dict[str, Any] | None = None, **given: Any) -> Dram:
     commands = {key: given.pop(key) for key in ("act_commands", "column_commands") if key in given}
     said = {
         "channels": 1, "ranks": 2, "groups": 2, "banks": 2, "rows": 64, "row": 1024, "access": 64,
         "frequency": 1_000_000_000,
     } | given  # fmt: skip
-    times: Any = {key: Quantity(value, "cycles") for key, value in (SMALL | (timing or {})).items()}
+    times: Any = {
+        key: value if isinstance(value, Quantity) else Quantity(value, "cycles")
+        for key, value in (SMALL | (timing or {})).items()
+    }
     return Dram(timing=Timing(**times, **commands), controller=Controller(**(controller or {})), **said)
 
 
@@ -238,12 +241,38 @@ def test_memories_that_cannot_be(given: Any, timing: Any, controller: Any, said:
         serve(memory(timing, controller, **given), np.arange(3))
 
 
-@pytest.mark.parametrize("name", [item.name for item in fields(Timing) if item.type.startswith("Annotated[Quantity")])
-def test_every_timing_counts(name: str) -> None:
+DRAM_KNOBS: dict[str, dict[str, Any]] = {
+    "channels": {"channels": 2},
+    "ranks": {"ranks": 1},
+    "groups": {"groups": 4},
+    "banks": {"banks": 4},
+    "rows": {"rows": 16},
+    "row": {"row": 2048},
+    "access": {"access": 32},
+    "frequency": {"timing": {"rcd_read": Quantity(9_000, "time")}, "frequency": 2_000_000_000},
+    "buses": {"buses": 2},
+    "mapping": {"mapping": ("channel", "column", "group", "bank", "rank", "row")},
+    "hashed": {"hashed": True},
+    "controller.queue": {"controller": {"queue": 24}},
+    "controller.high": {"controller": {"high": 12}},
+    "controller.low": {"controller": {"low": 2}},
+    "controller.cap": {"controller": {"cap": 1}},
+    "controller.rows": {"controller": {"rows": "closed"}},
+    "timing.act_commands": {"act_commands": 2},
+    "timing.column_commands": {"column_commands": 4},
+} | {
+    f"timing.{item.name}": {"timing": {item.name: 2 * SMALL[item.name] + 3}}
+    for item in fields(Timing)
+    if item.name in SMALL
+}
+
+
+@pytest.mark.parametrize("name", DRAM_KNOBS)
+def test_every_knob_counts(name: str) -> None:
     """A knob that is accepted changes something."""
     generator = np.random.default_rng(5)
     lines = generator.integers(0, 3000, 4000)
     write = generator.random(4000) < 0.4
     base = serve(memory(), lines, write=write)
-    other = serve(memory({name: 2 * SMALL[name] + 3}), lines, write=write)
+    other = serve(memory(**DRAM_KNOBS[name]), lines, write=write)
     assert (base.done != other.done).any()

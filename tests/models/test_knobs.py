@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tiersim
+from tests.models.test_dram import DRAM_KNOBS
 from tiersim.experiments.catalogue import keys_of
 from tiersim.experiments.scenarios.memory_hierarchy import MemoryHierarchy
 from tiersim.traces.store import Writer
@@ -71,10 +72,22 @@ TURNS: dict[str, dict[str, Any]] = {
     "system.line": {"system.line": "32 B"},
     "miss_kinds": {"miss_kinds": False},
 }
+TIMED = {"timing": "queued", "copies": 2}
+# with queued time, two cores and the DRAM below; those of DRAM itself are turned in test_dram.py
+QUEUED_TURNS: dict[str, dict[str, Any]] = {
+    "timing": {"timing": "additive", "copies": 1},
+    "copies": {"copies": 3},
+    "system.caches.NAME.shared": {"system.caches.l3.shared": True},
+    "system.memory.page": {"system.memory.page": "0 B"},
+    "system.core.outstanding": {"system.core.outstanding": 2},
+    "system.core.window": {"system.core.window": 3},
+    "system.memory.dram.controller.latency": {"system.memory.dram.controller.latency": "7 ns"},
+    "system.memory.dram.frequency": {"system.memory.dram.frequency": "1.2 GHz"},
+    "system.memory.dram.channels": {"system.memory.dram.channels": 1},
+}
 GROUPS = {"trace", "system", "system.caches", "system.memory", "system.core"}
-# the other value of `timing` is refused aloud (tests/experiments/test_plan.py); formats are told apart by what they
-# hold (test_object_knobs.py)
-REFUSED = {"timing", "trace.format"}
+GROUPS |= {f"system.memory.dram{part}" for part in ("", ".timing", ".controller")}
+ELSEWHERE = {"trace.format"}  # formats are told apart by what they hold (test_object_knobs.py)
 
 
 def write_trace(path: Path, seed: int) -> None:
@@ -131,7 +144,16 @@ def metrics(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> di
 
 
 def test_every_knob_is_turned() -> None:
-    assert {key.key for key in keys_of(MemoryHierarchy)} == TURNS.keys() | GROUPS | REFUSED
+    keys = {key.key for key in keys_of(MemoryHierarchy)}
+    of_dram = {f"system.memory.dram.{name}" for name in DRAM_KNOBS}
+    assert keys == TURNS.keys() | QUEUED_TURNS.keys() | of_dram | GROUPS | ELSEWHERE
+
+
+@pytest.mark.parametrize("knob", QUEUED_TURNS)
+def test_a_turned_knob_of_queued_time_moves_a_metric(knob: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    timed = TIMED | {"trace.limit": 700, "system.memory.dram": "ddr4-3200"}
+    still = metrics(folder, monkeypatch, **timed)
+    assert metrics(folder, monkeypatch, **(timed | QUEUED_TURNS[knob])) != still
 
 
 @pytest.mark.parametrize("knob", TURNS)

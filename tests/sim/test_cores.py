@@ -141,17 +141,8 @@ def run(
     places = frozenset(k for k, name in enumerate(graph) if name in shared)
     own = [Stream(stream, fetches=fetches) for stream in kept]
     settings = {key: given.pop(key) for key in ("pace", "outstanding", "window", "latency", "memory") if key in given}
-    made = run_cores(
-        levels,
-        sets,
-        places,
-        own,
-        cores_of(levels, **settings),
-        keep_order=True,
-        contents=True,
-        compiled=compiled,
-        **given,
-    )
+    given = {"keep_order": True, "contents": True, "compiled": compiled} | given
+    made = run_cores(levels, sets, places, own, cores_of(levels, **settings), **given)
     return made, kept
 
 
@@ -319,6 +310,55 @@ def test_refills_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert parts.order is not None
     assert whole.order is not None
     assert parts.order.tolist() == whole.order.tolist()
+
+
+def test_books_at_the_cuts() -> None:
+    """Before a reference of the first core; their differences add up, and cuts change nothing."""
+    rng = random.Random(4)
+    streams = [reuse(rng, 500, 60), reuse(rng, 200, 60)]
+    whole, kept = run(TWO, {"l3"}, streams, memory=chips())
+    cut, _ = run(TWO, {"l3"}, streams, memory=chips(), cuts=[100, 350, 350, len(kept[0]) + 5])
+    assert cut.cores.tolist()[1] == whole.cores.tolist()[1]
+    assert (cut.caches == whole.caches).all()
+    first, second = cut.cuts
+    names = engine.core_loop.FIELDS
+    met = [kind != "fetch" for kind, _ in kept[0]]
+    for books, end in ((first, 100), (second, 350)):
+        assert books.core()["references"] == sum(met[:end])
+        assert books.core()["instructions"] == end
+    since = second - first
+    assert since.core()["instructions"] == 250
+    assert since.memory["reads"] == second.memory["reads"] - first.memory["reads"]
+    assert names[0] == "time"
+    assert first.core()["time"] < second.core()["time"] < cut.core()["time"]
+
+
+def test_others_begin_anew_until_the_first_has_ended() -> None:
+    rng = random.Random(5)
+    streams = [reuse(rng, 900, 60), reuse(rng, 20, 60)]
+    made, kept = run(TWO, {"l3"}, streams, again=True, keep_order=False)
+    rounds = made.core(1)["instructions"] / len(kept[1])
+    assert made.core(0)["instructions"] == len(kept[0])
+    assert rounds > 3
+    assert made.core(1)["time"] < made.core(0)["time"] + 5000
+
+
+def test_the_journal_has_every_miss_that_it_has_room_for() -> None:
+    rng = random.Random(6)
+    streams = [reuse(rng, 300, 200), reuse(rng, 300, 200)]
+    for timed in (None, chips(channels=2)):
+        made, _ = run(TWO, {"l3"}, streams, memory=timed, journal=10_000)
+        rows = {name: made.journal[:, k] for k, name in enumerate(engine.core_loop.JOURNAL)}
+        assert len(made.journal) == sum(made.core(core)["misses"] for core in (0, 1))
+        assert (rows["issued"] <= rows["asked"]).all()
+        assert (rows["asked"] <= rows["ended"]).all()
+        read = rows["channel"] >= 0
+        assert int(read.sum()) == (made.memory["reads"] if timed else 0)
+        if timed:
+            took = (rows["ended"] - rows["asked"])[read].sum()
+            assert took == sum(made.core(core)["memory_delay"] for core in (0, 1))
+        few, _ = run(TWO, {"l3"}, streams, memory=timed, journal=7)
+        assert few.journal.tolist() == made.journal[:7].tolist()
 
 
 def test_the_audit_can_fail() -> None:
