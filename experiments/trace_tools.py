@@ -412,6 +412,11 @@ def merge(
             result.records += length(chunk)
     result.notes += to.notes
     result.notes.append("merged by time" if clock else "one after the other")
+    if clock and sum(not first[clock][0] for first in firsts) > 1:
+        result.notes.append(
+            "times count from each trace's own first record: where these did not begin at the same moment, put the "
+            "lines of their files into one, sort it, and read that instead"
+        )
     return result
 
 

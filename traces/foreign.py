@@ -19,8 +19,8 @@ from tiersim.traces.schema import Chunk, Schema
 __all__ = ["Foreign", "configured"]
 
 
-def configured(family: str, name: str, options: dict[str, Any]) -> Any:
-    """A reader or a generator with these options. Raises StudyError for one that is not known or does not fit."""
+def configured(family: str, name: str, options: dict[str, Any], source: str = "") -> Any:
+    """A reader, of this file, or a generator with these options. Raises StudyError for one that does not fit."""
     cls = load(family, name)
     units = {item.name: param.unit for item, _, param in params(cls) if param is not None}
     given = {  # in a study file a size must have its unit; in Python a whole number is a number of bytes
@@ -30,7 +30,8 @@ def configured(family: str, name: str, options: dict[str, Any]) -> Any:
     problems, made = validate(cls, given)
     if problems:
         path, message = problems[0]
-        raise StudyError(f"{name}: {'.'.join(map(str, path))}: {message}")
+        where = f"{source}: {name}" if source else name
+        raise StudyError(f"{where}: {'.'.join(map(str, path))}: {message}")
     return made
 
 
@@ -52,7 +53,7 @@ class Foreign:
                 "trace the program again, or fetch the file again",
             )
         self.chosen = format or self._recognise()
-        self.reader: Reader = configured("reader", self.chosen, options)
+        self.reader: Reader = configured("reader", self.chosen, options, path.name)
         self.schema: Schema = schema_of(self.reader)
         self.tail = 0
 

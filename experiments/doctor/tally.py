@@ -23,6 +23,7 @@ DEFAULTS: Final[Mapping[str, Mapping[str, float]]] = {
     "query": {"turn": 0},
     "edge": {"weight": 1.0},
 }
+TOLD: Final = "phase"  # a reader that looked for warm-up says by 0 that there is none
 TIME: Final = ("ns", "int64")  # the unit and type of what is kept in whole nanoseconds
 FEW_TIMES: Final = 2  # a clock ticks seldom where there are so many records or more to a tick
 SMALL: Final = 16  # numbers were given one after the other if none is larger than so many times their count
@@ -83,7 +84,7 @@ class Tally:
     def _add(self, chunk: Chunk) -> None:
         self.kinds = self.kinds + self.schema.tally(chunk)
         if not self.records:
-            self._silent = {name for name in chunk if name in self._defaults}
+            self._silent = {name for name in chunk if name in self._defaults and name != TOLD}
         self._silent = {name for name in self._silent if bool((chunk[name] == self._defaults[name]).all())}
         if self.clock in chunk and length(chunk):
             self._times(chunk[self.clock].astype(np.int64))

@@ -282,8 +282,24 @@ def test_merge_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
         ((int(time), place, at) for place, held_ in enumerate(times) for at, time in enumerate(held_)),
     )
     assert held("out.parquet") == {"id": [1000 * place + at for _, place, at in rows], "time": [row[0] for row in rows]}
-    assert made.notes == ["merged by time"]
+    assert made.notes[0] == "merged by time"
     assert made.records == 383
+
+
+@pytest.mark.parametrize(("times", "told"), [([0, 0], True), ([0, 5], False), ([5, 6, 0], False), ([0, 5, 0], True)])
+def test_merge_tells_that_each_counts_from_its_own_first_record(times: list[int], told: bool) -> None:
+    paths = [stored(f"{place}.parquet", id=[place], time=[time]) for place, time in enumerate(times)]
+    by_time, *more = merge(paths, Path("out.parquet")).notes
+    assert by_time == "merged by time"
+    assert [note.startswith("times count from each trace's own first record") for note in more] == [True] * told
+
+
+def test_merge_tells_of_logs_that_began_at_different_moments() -> None:
+    for name, begin in (("one.csv", 100), ("two.csv", 160)):
+        Path(name).write_text("time,key\n" + "".join(f"{begin + step},{name}{step}\n" for step in range(3)))
+    made = merge(["one.csv", "two.csv"], Path("out.parquet"))
+    assert held("out.parquet")["time"] == [0, 0, 10**9, 10**9, 2 * 10**9, 2 * 10**9]  # not a minute apart
+    assert "put the lines of their files into one, sort it" in made.notes[1]
 
 
 def test_merge_one_after_the_other() -> None:
@@ -341,7 +357,7 @@ def test_commands(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = cli(capsys, "split", "t.csv", "--every", "1k", "--out", "p{}.csv", "--quiet")
     assert out.splitlines() == ["p1.csv", "p2.csv", "p3.csv", "p4.csv", "4,000 records"]
     status, out, _ = cli(capsys, "merge", "p1.csv", "p2.csv", "m.csv", "--separate-ids", "--quiet")
-    assert (status, out) == (0, "m.csv\n2,000 records\nnote: merged by time\n")
+    assert (status, out.splitlines()[:3]) == (0, ["m.csv", "2,000 records", "note: merged by time"])
     status, out, _ = cli(capsys, "annotate", "t.csv", "t.oracleGeneral", "--quiet")
     assert (status, out) == (0, "t.oracleGeneral\n4,000 records\n")
     for wrong in (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -201,6 +202,13 @@ def test_wrong_options() -> None:
     for wrong in ({"block_bytes": "100 B"}, {"block_bytes": 512}, {"blocks": 1}):
         with pytest.raises(StudyError):
             read(GOOD, **wrong)
+
+
+def test_wrong_options_name_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "disk.csv"
+    path.write_bytes(GOOD)
+    with pytest.raises(StudyError, match=r"^disk\.csv: msr: block_bytes: must be at least 512 B"):
+        stream_trace(path, block_bytes=77)
 
 
 def test_recognition() -> None:

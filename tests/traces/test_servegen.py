@@ -15,8 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tiersim._base.errors import TraceError
+from tiersim._base.paths import cache_folder
 from tiersim._base.registry import build
 from tiersim.traces import stream_trace
+from tiersim.traces.fetch import find_public
 from tiersim.traces.ragged import joined
 from tiersim.traces.readers import servegen
 from tiersim.traces.schema import REQUEST
@@ -111,6 +113,8 @@ def test_the_file_of_lengths(tmp_path: Path, lengths: Path, monkeypatch: pytest.
         read(RAW, "")
     with pytest.raises(TraceError, match="cannot be read"):
         read(RAW, tmp_path / "none")
+    with pytest.raises(TraceError, match="has no public trace 'public/none'"):
+        read(RAW, "public/none")
     with pytest.raises(TraceError, match="has the sha256"):
         read(RAW, lengths, lengths_sha256="0" * 64)
     path = tmp_path / "t.csv"
@@ -119,6 +123,18 @@ def test_the_file_of_lengths(tmp_path: Path, lengths: Path, monkeypatch: pytest.
     before = stream_trace(path, lengths="lengths.jsonl").fingerprint
     lengths.write_text(lengths.read_text().replace("30", "31"))
     assert stream_trace(path, lengths="lengths.jsonl").fingerprint != before
+
+
+def test_lengths_that_are_published(tmp_path: Path, lengths: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIERSIM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("TIERSIM_TRACE_MIRROR", raising=False)
+    name = "public/servegen-deepseek-r1-lengths"
+    with pytest.raises(TraceError, match=f"{name} is not here yet"):
+        read(RAW, name)
+    kept = cache_folder("public") / find_public(name).file
+    kept.write_bytes(lengths.read_bytes())  # as if it had been fetched, and what is fetched has been checked
+    published, own = read(RAW, name), read(RAW, lengths)
+    assert all(np.array_equal(published[column], own[column]) for column in own)
 
 
 @pytest.mark.parametrize(

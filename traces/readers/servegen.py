@@ -18,6 +18,7 @@ from tiersim._base.errors import TraceError
 from tiersim._base.params import Param
 from tiersim._base.registry import register
 from tiersim.traces.compression import ByteFile
+from tiersim.traces.fetch import PREFIX, fetched, find_public
 from tiersim.traces.readers.contract import ByteStream
 from tiersim.traces.readers.request_csv import headed, rows, whole
 from tiersim.traces.readers.requests import lines, object_of
@@ -68,7 +69,9 @@ class ServeGen:
 
     schema: ClassVar[str] = "request"
 
-    lengths: Annotated[str, Param("file of the lengths, JSON lines; a plain name is sought in the mirror too")] = ""
+    lengths: Annotated[
+        str, Param("of the requests, JSON lines: public/NAME, or a file; a plain name is sought in the mirror too")
+    ] = ""
     seed: Annotated[int, Param("of the draws", ge=0)] = 0
     rate_scale: Annotated[float, Param("by which every rate is multiplied", ge=1e-9)] = 1.0
     without_lengths: Annotated[
@@ -102,7 +105,7 @@ class ServeGen:
             raise TraceError(
                 f"{source} has no lengths of requests: they are in a file of their own",
                 None,
-                "name it, as in lengths='servegen_deepseek_r1_lengths.jsonl.xz'",
+                "name it, as in lengths='public/servegen-deepseek-r1-lengths'",
             )
         lengths = _lengths(_located(self.lengths))
         starts = sorted(windows)
@@ -166,6 +169,8 @@ class ServeGen:
 
 
 def _located(name: str) -> Path:
+    if name.startswith(PREFIX):
+        return fetched(find_public(name))
     path = Path(name).expanduser()
     mirror = os.environ.get("TIERSIM_TRACE_MIRROR")
     return Path(mirror) / name if mirror and path.name == name and not path.exists() else path

@@ -132,6 +132,8 @@ def test_warm_up(stored: Any, one: Any) -> None:
     marked = stored("routing", "u.parquet", **columns, phase=[0] * 20 + [1] * rows)
     (said,) = check_trace(marked).warnings
     assert said.startswith("100 of 120 rows are warm-up on dummies, first record 21:")
+    none = stored("routing", "w.parquet", **{name: held[:20] for name, held in columns.items()}, phase=[0] * 20)
+    assert not [warning for warning in check_trace(none).warnings if "phase" in warning]  # it says that there is none
     only = stored("routing", "v.parquet", **columns, phase=[1] * len(experts))
     found = info(only)
     assert (found.layers, found.reuse, found.experts_a_token, found.panels) == ([], None, None, [])
