@@ -1,6 +1,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+BENCHMARKS = $(wildcard $(patsubst %,benchmarks/%.py,run objects traces generators dram links_measured engine))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint docs bench verify-full captures clean
@@ -32,15 +33,11 @@ docs: $(VENV)/installed ## the documentation, strictly
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/installed ## speed, as ratios measured in one run
-	$(BIN)/python benchmarks/run.py
-	$(BIN)/python benchmarks/objects.py
-	$(BIN)/python benchmarks/engine.py
+	@for script in $(BENCHMARKS); do echo "$$script"; $(BIN)/python $$script || exit; done
 
 verify-full: test docs ## everything that is slow as well
 	$(BIN)/python -m pytest -q -m slow
-	$(BIN)/python benchmarks/run.py
-	$(BIN)/python benchmarks/objects.py
-	$(BIN)/python benchmarks/engine.py
+	$(MAKE) bench
 
 captures: $(VENV)/installed ## make the bundled captures again (needs valgrind, gcc, sqlite3)
 	$(BIN)/python -m tiersim.traces.captured.make

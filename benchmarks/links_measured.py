@@ -1,8 +1,8 @@
 """Measured times of sends between two GPUs beside latency + size / bandwidth: `python benchmarks/links_measured.py`.
 
-The data are Vidur's tables of NCCL's send and receive (``TIERSIM_TRACE_MIRROR`` names their folder, or fetch them with
-`tiersim traces fetch`). Latency and bandwidth are fitted to every other size; the errors are those of the sizes
-between, which the fit has not seen. Beside them stand the errors of the preset's link with nothing fitted at all.
+The data are Vidur's tables of NCCL's send and receive (``TIERSIM_TRACE_MIRROR`` names their folder). Latency and
+bandwidth are fitted to every other size; the errors are those of the sizes between, which the fit has not seen. Beside
+them stand the errors of the preset's link with nothing fitted at all.
 """
 
 from __future__ import annotations
@@ -44,6 +44,9 @@ def judged(sizes: np.ndarray, times: np.ndarray) -> tuple[Fit, float, float]:
 
 
 def main() -> None:
+    if absent := [file for file in TABLES if not (MIRROR / file).exists()]:
+        print(f"skipped: name a folder that has {absent[0]} with TIERSIM_TRACE_MIRROR")
+        return
     print(f"{'table':46} {'where':10} {'rows':>5} {'latency':>9} {'GB/s':>7} {'error':>7} {'95 %':>7} {'preset':>8}")
     for file, preset in TABLES.items():
         for per_node, where in ((2, "one node"), (1, "two nodes")):
