@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Measured", "Metric", "Scenario"]
+from tiersim.sim.queued.timeline import Timeline
+
+__all__ = ["Measured", "Metric", "Scenario", "Timed"]
 
 Progress = Callable[[int], None]
 
@@ -103,3 +105,14 @@ class Scenario(Protocol):
 
     def describe(self, name: str) -> Metric | None:
         """What the metric of this dotted name means, or None if this scenario never has it."""
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """A scenario of which some configs keep time."""
+
+    def keeps_time(self) -> bool:
+        """Whether this one does."""
+
+    def draw(self, timeline: Timeline, seed: int, progress: Progress) -> None:
+        """Simulate, and put what happened into a timeline, as far as its budget goes."""

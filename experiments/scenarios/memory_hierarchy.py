@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -15,10 +15,11 @@ from tiersim._base.registry import register
 from tiersim.experiments.scenario import Measured, Metric, Progress
 from tiersim.experiments.trace_use import TraceParam, TraceUse
 from tiersim.models.caches import System, additive, levels_of, picoseconds, shared_of
-from tiersim.models.cores import Stream, check_queued, simulate_cores, warm_cores
-from tiersim.sim.cores import Books
+from tiersim.models.cores import Stream, check_queued, simulate_cores, warm_cores, write_timeline
+from tiersim.sim.cores import Books, CoreResult
 from tiersim.sim.events import Counts, Events, begin_events, prefix, prepare
 from tiersim.sim.queued.clock import SECOND
+from tiersim.sim.queued.timeline import Timeline
 from tiersim.sim.replay import Result, futures, replay, warm
 
 WINDOWS = 100
@@ -74,7 +75,7 @@ class Simulated:
 
 
 @dataclass
-class Timed:
+class Booked:
     """Books of one simulation in queued time: the measured part, and the ends and misses of windows."""
 
     books: Books
@@ -200,7 +201,7 @@ class MemoryHierarchy:
                 warm(levels)
             note("")
 
-    def simulate(self, seed: int, progress: Progress) -> Simulated | Timed:
+    def simulate(self, seed: int, progress: Progress) -> Simulated | Booked:
         if self.timing == "queued":
             return self._simulate_queued(seed, progress)
         begun = begin_events(self.trace.open(), self.system.line, self._fetches()) if self.streams() else None
@@ -220,24 +221,38 @@ class MemoryHierarchy:
             *_by_window(result, list(self.system.caches)),
         )
 
-    def _simulate_queued(self, seed: int, progress: Progress) -> Timed:
-        trace, fetches = self.trace.open(), self._fetches()
-        events = self._events()
+    def keeps_time(self) -> bool:
+        return self.timing == "queued"
+
+    def draw(self, timeline: Timeline, seed: int, progress: Progress) -> None:
+        result = self._run_cores(self._events(), seed, progress, journal=timeline.budget)
+        write_timeline(result, self.system, timeline)
+
+    def _run_cores(
+        self, events: Events, seed: int, progress: Progress, cuts: Sequence[int] = (), journal: int = 0
+    ) -> CoreResult:
         levels, sets = levels_of(self.system, classify=self.miss_kinds)
-        start = prefix(trace, self.trace.warm_up_records(), self.system.line.bit_length() - 1, fetches, self.trace.skip)
-        whole = events.counts.events
-        ends = sorted({start.events, *(whole * step // WINDOWS for step in range(1, WINDOWS))} - {0})
         counted = events.counts.instructions > 0
-        one = Stream(events, trace, self.system.line, fetches, self.trace.skip, self.trace.limit, counted)
-        result = simulate_cores(
+        own = self.trace
+        one = Stream(events, own.open(), self.system.line, self._fetches(), own.skip, own.limit, counted)
+        return simulate_cores(
             self.system,
             [one] * self.copies,
             classify=self.miss_kinds,
             seed=seed,
-            cuts=ends,
+            cuts=cuts,
             futures=futures(levels, sets, events, seed),
+            journal=journal,
             progress=progress,
         )
+
+    def _simulate_queued(self, seed: int, progress: Progress) -> Booked:
+        trace, fetches = self.trace.open(), self._fetches()
+        events = self._events()
+        start = prefix(trace, self.trace.warm_up_records(), self.system.line.bit_length() - 1, fetches, self.trace.skip)
+        whole = events.counts.events
+        ends = sorted({start.events, *(whole * step // WINDOWS for step in range(1, WINDOWS))} - {0})
+        result = self._run_cores(events, seed, progress, ends)
         books = [*result.cuts, result]
         names = list(self.system.caches)
         misses: dict[str, list[int]] = {name: [] for name in names}
@@ -250,10 +265,10 @@ class MemoryHierarchy:
                 references[name].append(own["reads"] + own["writes"])
             before = held
         measured = result - result.cuts[ends.index(start.events)] if start.events else Books(**_books(result))
-        return Timed(measured, events.counts - start, [*ends, whole], misses, references)
+        return Booked(measured, events.counts - start, [*ends, whole], misses, references)
 
-    def measure(self, simulated: Simulated | Timed) -> Measured:
-        if isinstance(simulated, Timed):
+    def measure(self, simulated: Simulated | Booked) -> Measured:
+        if isinstance(simulated, Booked):
             return self._measure_queued(simulated)
         counts, memory = simulated.counts, simulated.memory
         notes = []
@@ -277,7 +292,7 @@ class MemoryHierarchy:
         metrics["memory.writes"] = memory["writes"]
         return Measured(metrics, _windows(simulated), notes)
 
-    def _measure_queued(self, simulated: Timed) -> Measured:
+    def _measure_queued(self, simulated: Booked) -> Measured:
         counts, books = simulated.counts, simulated.books
         core, memory, dram = books.core(), books.memory, self.system.memory.dram
         notes = []
@@ -345,7 +360,7 @@ class MemoryHierarchy:
         return [*own, *(f"caches.{cache}.{key}" for cache in self.system.caches for key in CACHE_METRICS)]
 
 
-def _windows(simulated: Simulated | Timed) -> dict[str, NDArray[np.float64]]:
+def _windows(simulated: Simulated | Booked) -> dict[str, NDArray[np.float64]]:
     """The miss ratio of each cache in each window, and where the window ends as a share of the whole."""
     windows = {"end": np.array(simulated.ends, float) / max(simulated.ends)}
     for name, missed in simulated.misses.items():

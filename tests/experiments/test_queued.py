@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import tiersim
+from tests.sim.queued.test_timeline import read
 from tiersim._base.registry import index
+from tiersim.cli import main
 
 STUDY: dict[str, Any] = {
     "study": "contention",
@@ -99,3 +103,66 @@ def test_a_trace_that_counts_no_instructions(tmp_path: Path, monkeypatch: pytest
     assert "cycles_per_instruction" not in row.metrics
     assert row.metrics["time"] > 0
     assert any("each access counts as one" in note for note in row.notes)
+
+
+def called(*arguments: str) -> int | str | None:
+    with pytest.raises(SystemExit) as caught:
+        main(["timeline", "s.yaml", "--quiet", *arguments])
+    return caught.value.code
+
+
+def test_a_timeline_of_two_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("s.yaml").write_text(
+        "study: two\nscenario: memory-hierarchy\ntrace: {use: captured/graph-bfs, limit: 20k}\n"
+        "system: {use: desktop-cpu, memory: {dram: ddr4-3200}}\ntiming: queued\nwhat_if: {two: {copies: 2}}\n",
+        encoding="utf-8",
+    )
+    assert called("--variant", "two", "--out", "t.json.gz", "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    events = read(Path("t.json.gz"))
+    assert (said["variant"], said["left_out"]) == ("two", 0)
+    tracks = {event["args"]["name"] for event in events if event["name"] == "process_name"}
+    assert tracks == {"core 0", "core 1", "memory"}
+    spans = [event for event in events if event["ph"] == "b"]
+    assert len(spans) == said["events"] / 2 > 100
+    (run,) = tiersim.run("s.yaml", ["what_if=null", "copies=2"], keep=False).rows
+    channels = [event for event in spans if event["name"].startswith("core ")]
+    assert len(channels) == run.metrics["memory.reads"]
+    # the data of one channel pass one after the other
+    ends = {event["id"]: event["ts"] for event in events if event["ph"] == "e"}
+    for tid in {event["tid"] for event in channels}:
+        passed = sorted((event["ts"], ends[event["id"]]) for event in channels if event["tid"] == tid)
+        assert all(end <= start + 1e-6 for (_, end), (start, _) in pairwise(passed))
+    assert called("--out", "few.json", "--events", "10") == 0
+    assert "few.json: 10 events of 'base'" in capsys.readouterr().out
+    assert len([event for event in read(Path("few.json")) if event["ph"] in "be"]) == 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--out", "t.png"], "'t.png' is no name of a timeline"),
+        (["--out", "no/t.json"], "there is no folder no"),
+        (["--out", "t.json", "--variant", "tow"], "the study has no variant 'tow'; did you mean 'two'?"),
+        (["--out", "t.json", "--set", "timing=additive"], "this variant keeps no time"),
+    ],
+)
+def test_what_is_no_timeline(
+    arguments: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("s.yaml").write_text(
+        "study: two\nscenario: memory-hierarchy\ntrace: {use: captured/sort, limit: 1k}\nsystem: desktop-cpu\n"
+        "timing: queued\nwhat_if: {two: {system.memory.latency: 90 ns}}\n",
+        encoding="utf-8",
+    )
+    assert called(*arguments) == 2
+    assert said in capsys.readouterr().err
+    assert [path.name for path in Path().iterdir()] == ["s.yaml"]

@@ -18,6 +18,7 @@ COMMANDS = {
     "replay": ("tiersim.cli.replay", "Replay requests for objects under many policies and sizes."),
     "mrc": ("tiersim.cli.replay", "Miss ratio by cache size, of LRU for all sizes in one pass."),
     "traces": ("tiersim.cli.traces", "Look up, fetch, check, describe and convert traces."),
+    "timeline": ("tiersim.cli.timeline", "Write what happens in queued time as a file for Perfetto."),
     "capture": ("tiersim.cli.capture", "Make a trace of a program of your own."),
     "list": ("tiersim.cli.show", "List what exists: policies, presets, traces, metrics ..."),
     "explain": ("tiersim.cli.show", "Explain a key, policy, preset or metric: unit, default, source."),
