@@ -477,7 +477,7 @@ def run(
         if first < share[name]
     ][::-1]
     pool = [_Process(seed, work) for _ in range(min(processes, len(todo)))]
-    began, done = time.monotonic(), 0
+    began, done, told = time.monotonic(), 0, 0
     try:
         while todo or any(each.batch for each in pool):
             for each in pool:
@@ -505,9 +505,12 @@ def run(
                     each.stop()
                     how = "hangs" if hung else f"ends the process with {each.process.exitcode}"
                     made[reader].add(Tally(1, faults=[(fatal, how)]))
+                    if progress:
+                        print(f"{reader}: input {fatal} {how}", file=sys.stderr, flush=True)
                     todo += [(reader, *part) for part in ((fatal + 1, end), (first, fatal)) if part[0] < part[1]]
                     pool[place] = _Process(seed, work)
-                if progress and done % (BATCH * 50) == 0:
+                if progress and done >= told + 10_000:
+                    told = done
                     rate = done / (time.monotonic() - began)
                     faults = sum(len(tally.faults) for tally in made.values())
                     print(f"{done:,} of {inputs:,} inputs, {rate:,.0f}/s, {faults} faults", file=sys.stderr, flush=True)

@@ -89,6 +89,7 @@ FOUND: list[tuple[str, bytes, int]] = [
     ("object-csv", b'time,key,op\n1,"a: 2\n1\t2\n2\t3\n"c",get\n', 0),
     ("object-csv", b'key,op\n"a\n2,b",get\n', 0),
     ("object-csv", b'time,key,op\n1,"a\x07b","a,read\n', 0),
+    ("object-csv", b"time,id\n1e-2147483647,a\n1E-3,b\n", 2),
     ("object-csv", b"key,op\na,get\n" + b" \n" * 90, 0),
 ]
 
