@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import numpy as np
 import simpy
+from pydantic import TypeAdapter
 
+from tiersim.experiments.presets import find
+from tiersim.experiments.yaml_tree import plain
+from tiersim.models.caches import System
+from tiersim.models.cores import simulate_cores
+from tiersim.sim.core_loop import FIELDS
+from tiersim.sim.events import Events, events_from
 from tiersim.sim.queued.clock import Clock
 from tiersim.sim.queued.link import Link
 from tiersim.sim.queued.priority import PriorityServer
@@ -115,6 +122,43 @@ def transfers(concurrent: int, count: int) -> float:
     return made
 
 
+def memory_requests(copies: int) -> tuple[float, float]:
+    """Lines read and written, and references, per CPU second: random accesses of so many cores on shared DDR4."""
+    system = TypeAdapter(System).validate_python(SYSTEM)
+    address = np.random.default_rng(0).integers(0, 1 << 30, 200_000).astype(np.uint64)
+    kind = (np.random.default_rng(1).random(len(address)) < 0.3).astype(np.uint8)
+    events = events_from(address, kind, system.line)
+    stream = Held(events)
+    simulate_cores(system, [stream] * copies)  # compiled, and in the caches of the host
+    begun = time.process_time()
+    result = simulate_cores(system, [stream] * copies)
+    spent = time.process_time() - begun
+    moved = result.memory["reads"] + result.memory["writes"]
+    return moved / spent, int(result.cores[:, FIELDS.index("references")].sum()) / spent
+
+
+class Held:
+    """References in memory, three instructions apart."""
+
+    def __init__(self, events: Events) -> None:
+        self.events, self.lines = events, events.lines
+
+    def pieces(self, size: int) -> Iterator[tuple[Any, Any]]:
+        for piece in self.events.chunks(0, self.events.counts.events, size):
+            yield piece, np.full(len(piece), 3)
+
+
+SYSTEM: dict[str, Any] = {
+    "caches": {
+        "l1": {"capacity": "32 KiB", "ways": 8, "latency": "4 cycles"},
+        "l2": {"capacity": "256 KiB", "ways": 8, "latency": "10 cycles"},
+        "l3": {"capacity": "4 MiB", "ways": 16, "latency": "36 cycles", "shared": True},
+    },
+    "memory": {"latency": "80 ns", "dram": plain(find("ddr4-3200").tree)},
+    "core": {"frequency": "3 GHz"},
+}
+
+
 def main() -> None:
     count = 200_000
     against(
@@ -146,6 +190,10 @@ def main() -> None:
     for concurrent in (1, 10, 100, 1000, 10_000):
         found = min(transfers(concurrent, 20_000) for _ in range(3))
         print(f"{concurrent:44,} {found * 1e6:9.1f} us {found / base:26.2f} times")
+    print("cores on shared DDR4 by its commands, random accesses, four wanted at 300 k lines a CPU second or more")
+    for copies in (1, 4):
+        lines, references = memory_requests(copies)
+        print(f"{copies:44} {lines / 1e3:9,.0f} k lines/s {references / 1e3:16,.0f} k references/s")
 
 
 if __name__ == "__main__":

@@ -260,6 +260,26 @@ def _partial(rule: Any) -> Any:
     return out
 
 
+def _with_presets(rule: Any, parts: dict[str, Any]) -> Any:
+    """A schema in which the name of a preset, or the file of one, may stand for a config that there are presets for."""
+    if isinstance(rule, list):
+        return [_with_presets(held, parts) for held in rule]
+    if not isinstance(rule, dict):
+        return rule
+    name = str(rule.get("$ref", "")).removeprefix("#/$defs/").removesuffix("Part")
+    if not (known := presets.names(name.lower())):
+        return {key: _with_presets(held, parts) for key, held in rule.items()}
+    return {
+        "anyOf": [{"enum": known}, {"type": "string", "pattern": r"\.ya?ml$"}, _use(known, parts[f"{name}Part"]), rule]
+    }
+
+
+def _use(known: list[str], part: dict[str, Any]) -> dict[str, Any]:
+    """``use`` and what else is said; what a preset sets need not be."""
+    name = {"anyOf": [{"enum": known}, {"type": "string", "pattern": r"\.ya?ml$"}]}
+    return part | {"properties": {"use": name, **part["properties"]}, "required": ["use"]}
+
+
 def schema(scenario: str = "memory-hierarchy") -> dict[str, Any]:
     """The JSON Schema of a study file of this scenario."""
     from pydantic import TypeAdapter
@@ -270,10 +290,11 @@ def schema(scenario: str = "memory-hierarchy") -> dict[str, Any]:
     parts = {f"{key}Part": _partial(held) for key, held in whole.items()}
     for name, hint in get_type_hints(load("scenario", scenario), include_extras=False).items():
         if name in own and presets.names(name) and is_dataclass(hint):
-            known = {"enum": presets.names(name)}
-            part = _partial(own[name])  # what a preset sets need not be said
-            use = part | {"properties": {"use": known, **part["properties"]}, "required": ["use"]}
-            own[name] = {"anyOf": [known, use, own[name]]}
+            known = presets.names(name)
+            file = {"type": "string", "pattern": r"\.ya?ml$"}
+            own[name] = {"anyOf": [{"enum": known}, file, _use(known, _partial(own[name])), own[name]]}
+    plain, own = parts, _with_presets(own, parts)
+    whole, parts = _with_presets(whole, plain), _with_presets(plain, plain)
     report = TypeAdapter(ReportSpec).json_schema()
     definitions = whole | parts | report.pop("$defs", {})
     seeds = {

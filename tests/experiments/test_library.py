@@ -85,6 +85,10 @@ def test_the_schema_accepts_it(file: Path) -> None:
         "desktop-cpu",
         {"use": "desktop-cpu"},
         {"use": "desktop-cpu", "core": {"exposed": "20 %"}, "caches": {"l2": {"policy": {"use": "srrip", "bits": 3}}}},
+        "my-machine.yaml",
+        {"use": "desktop-cpu", "memory": {"dram": "ddr4-3200"}},
+        {"use": "desktop-cpu", "memory": {"dram": "my-dram.yaml"}},
+        {"use": "desktop-cpu", "memory": {"dram": {"use": "ddr4-3200", "channels": 4, "timing": {"cl": "20 cycles"}}}},
     ],
     ids=str,
 )
@@ -106,6 +110,8 @@ def test_the_schema_lets_a_preset_stand_for_what_is_not_said(system: Any) -> Non
         ({"system": {"use": "desktop-cpu", "caches": {"l2": {"wyas": 3}}}}, "is none of"),
         ({"system": {"use": "desktop-cpu", "core": {"frequancy": 3}}}, "is none of"),
         ({"system": {"caches": {"l2": {"ways": 3}}}}, "is none of"),
+        ({"system": {"use": "desktop-cpu", "memory": {"dram": "ddr9"}}}, "is none of"),
+        ({"system": {"use": "desktop-cpu", "memory": {"dram": {"use": "ddr4-3200", "chanels": 4}}}}, "is none of"),
         ({"seed": -1}, "-1 is out of range"),
         ({"repeat": {"seeds": 0}}, "0 is none of"),
         ({"repeat": {"sides": 2}}, "sides is not known"),
@@ -155,6 +161,16 @@ def test_bigger_l2_runs() -> None:
         assert row.metrics["caches.l2.misses"] == first.metrics["caches.l2.misses"]  # latency moves no line
     cycles = [row.metrics["cycles_per_instruction"] for row in result.rows[:3]]
     assert cycles == sorted(cycles)
+
+
+def test_shared_memory_runs() -> None:
+    result = tiersim.run(LIBRARY / "shared-memory.yaml", ["trace.limit=30k", "sweep.copies=[1, 4]"], keep=False)
+    assert {row.status for row in result.rows} == {"done"}
+    assert result.skipped == []
+    found = {(row.factors["what_if"], row.factors["copies"]): row.metrics for row in result.rows}
+    for variant in ("base", "DDR5", "a small L3"):
+        for name in ("cycles_per_instruction", "memory.latency", "memory.load"):
+            assert found[variant, 1][name] < found[variant, 4][name]
 
 
 def test_object_policies_runs() -> None:
