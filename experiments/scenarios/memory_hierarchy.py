@@ -211,7 +211,8 @@ class MemoryHierarchy:
         start = prefix(self.trace.open(), warm_up, self.system.line.bit_length() - 1, self._fetches(), self.trace.skip)
         whole = events.counts.events
         cuts = sorted({start.events, *(whole * step // WINDOWS for step in range(1, WINDOWS))})
-        result = replay(levels, sets, events, seed=seed, cuts=cuts, progress=progress)
+        step = self._by_record(events, progress)
+        result = replay(levels, sets, events, seed=seed, cuts=cuts, progress=step)
         counters = dict(zip(self.system.caches, result.counters(start.events), strict=True))
         return Simulated(
             counters,
@@ -243,8 +244,22 @@ class MemoryHierarchy:
             cuts=cuts,
             futures=futures(levels, sets, events, seed),
             journal=journal,
-            progress=progress,
+            progress=self._by_record(events, progress),
         )
+
+    def _by_record(self, events: Events, progress: Progress) -> Progress:
+        """Progress in records, of references: a record that crosses lines, or reads and writes, makes several."""
+        done = told = 0
+        size, whole = self.size(), max(events.counts.events, 1)
+
+        def step(more: int) -> None:
+            nonlocal done, told
+            done += more
+            now = done * size // whole
+            progress(now - told)
+            told = now
+
+        return step
 
     def _simulate_queued(self, seed: int, progress: Progress) -> Booked:
         trace, fetches = self.trace.open(), self._fetches()
