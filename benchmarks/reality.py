@@ -713,6 +713,17 @@ def measure(smallest: int, largest: int, threads: int, sweeps: int) -> dict[str,
     }
 
 
+def kept_run(file: Path) -> dict[str, Any]:
+    """A run that --json kept. Raises StudyError for any other file."""
+    try:
+        run = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        run = None
+    if not isinstance(run, dict) or not {"chase", "streams", "fit", "streams_fit"} <= set(run):
+        raise StudyError(f"{file} is no run that --json kept", None, "measure one: reality.py --json FILE")
+    return run
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure or read a run, and tell it, as the command line says."""
     parser = argparse.ArgumentParser(description="Measure the caches of this machine and predict the same.")
@@ -726,7 +737,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     try:
         if asked.kept:
-            run = json.loads(asked.kept.read_text(encoding="utf-8"))
+            run = kept_run(asked.kept)
         elif min(asked.threads, asked.sweeps) < 1:
             raise StudyError("less than one sweep or thread measures nothing", None, "say --sweeps 1 --threads 1")
         else:

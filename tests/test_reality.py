@@ -16,7 +16,7 @@ import pytest
 from tiersim._base.errors import DependencyError, StudyError
 
 ROOT = Path(__file__).parents[1]
-KEPT = ROOT / "docs" / "outputs"
+DOCS = ROOT / "docs"
 
 
 def _module() -> Any:
@@ -196,6 +196,14 @@ def test_all_of_it_on_small_footprints(
     assert capsys.readouterr().out == printed
 
 
-def test_what_the_page_quotes_is_the_run_that_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
-    reality.main(["--from", str(KEPT / "reality.json")])
-    assert capsys.readouterr().out == (KEPT / "reality.txt").read_text(encoding="utf-8")
+def test_the_page_shows_the_run_that_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    reality.main(["--from", str(DOCS / "outputs" / "reality.json")])
+    page = (DOCS / "explanation" / "against-reality.md").read_text(encoding="utf-8")
+    assert f"```text\n{capsys.readouterr().out}```\n" in page
+
+
+def test_a_file_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    for text in ("{", "{}", "[1]"):
+        (tmp_path / "run.json").write_text(text)
+        with pytest.raises(SystemExit, match=r"run\.json is no run that --json kept"):
+            reality.main(["--from", str(tmp_path / "run.json")])
