@@ -354,7 +354,8 @@ class MemoryHierarchy:
 
     def shown(self) -> list[str]:
         lowest = list(self.system.caches)[-1]
-        return [f"caches.{lowest}.miss_ratio", "average_access_time", "cycles_per_instruction"]
+        own = "memory.latency" if self.timing == "queued" else "average_access_time"
+        return [f"caches.{lowest}.miss_ratio", own, "cycles_per_instruction"]
 
     @staticmethod
     def metrics() -> list[Metric]:
