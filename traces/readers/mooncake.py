@@ -74,6 +74,8 @@ Fields: TypeAlias = tuple[NDArray[np.float64], NDArray[np.uint64], NDArray[np.in
 
 def _fields(text: bytes) -> Fields | None:
     """Times, hashes of all lines and how many each line has; None if pyarrow does not take one of them."""
+    if not text.lstrip().startswith(b"{"):  # Arrow 26 crashes at a null that comes first
+        return None
     try:
         found = pj.read_json(
             pa.BufferReader(text),
@@ -84,6 +86,8 @@ def _fields(text: bytes) -> Fields | None:
         return None
     stamps, lists = (found[name].combine_chunks() for name in ("timestamp", "hash_ids"))
     ids = lists.flatten()
+    if len(stamps) != sum(1 for line in text.split(b"\n") if line.strip()):  # two in one line, or one in two
+        return None
     if stamps.null_count or lists.null_count or ids.null_count or not (np.abs(stamps.to_numpy()) < LATEST).all():
         return None
     return stamps.to_numpy(), ids.to_numpy(), np.diff(lists.offsets.to_numpy()).astype(np.int64)
