@@ -301,7 +301,8 @@ use one [of requests for objects](../how-to/replay-objects.md).
 ## Public traces
 
 Made and published by others, each under its licence; `tiersim traces fetch NAME` brings one and checks it, and then it
-is known by its name.
+is known by its name. What was cut or put together out of many files has no address: of that `fetch` says where it is
+from and how it is made, and takes it from the folder that `TIERSIM_TRACE_MIRROR` names if it is there.
 
 {table(("name", "of", "what", "licence", "cite"), published)}
 ## Columns

@@ -105,7 +105,7 @@ class ServeGen:
             raise TraceError(
                 f"{source} has no lengths of requests: they are in a file of their own",
                 None,
-                "name it, as in lengths='public/servegen-deepseek-r1-lengths'",
+                "name it, as in lengths='lengths.jsonl', or lengths='public/servegen-deepseek-r1-lengths'",
             )
         lengths = _lengths(_located(self.lengths))
         starts = sorted(windows)
