@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tiersim._base.errors import StudyError
+from tiersim._base.errors import StudyError, TiersimError
 from tiersim._base.params import Param, dump
 from tiersim._base.registry import register
 from tiersim.experiments.scenario import Measured, Metric, Progress
@@ -23,6 +23,11 @@ from tiersim.sim.queued.timeline import Timeline
 from tiersim.sim.replay import Result, futures, replay, warm
 
 WINDOWS = 100
+BESIDE = (
+    "cycles",
+    "of a neighbour, as long as the trace runs; an access counts as one where nothing is counted",
+    "less",
+)
 KINDS = ("cold_misses", "capacity_misses", "conflict_misses")
 
 CACHE_METRICS = {
@@ -98,6 +103,10 @@ class MemoryHierarchy:
     copies: Annotated[
         int, Param("cores that run the trace at once, with `timing: queued`; metrics are the first one's", ge=1, le=64)
     ] = 1
+    beside: Annotated[
+        dict[str, Annotated[TraceUse, TraceParam("what a neighbour runs", reads_all=True)]],
+        Param("programs on cores of their own, with `timing: queued`: a name for each, and its trace"),
+    ] = field(default_factory=dict)
     miss_kinds: Annotated[bool, Param("tell cold, capacity and conflict misses apart (about a third more time)")] = True
 
     records: ClassVar[str] = "access"
@@ -110,12 +119,21 @@ class MemoryHierarchy:
         except StudyError as error:
             error.path = ("system", *error.path)
             raise
-        if self.timing == "additive" and self.copies > 1:
-            alone = StudyError(
-                "with additive time cores do not meet, and copies of one tell nothing", None, "write `timing: queued`"
-            )
-            alone.path = ("copies",)
+        if self.timing == "additive" and (self.copies > 1 or self.beside):
+            alone = StudyError("with additive time cores do not meet", None, "write `timing: queued`")
+            alone.path = ("copies",) if self.copies > 1 else ("beside",)
             raise alone
+        for name, use in self.beside.items():
+            try:
+                use.demand(self.records)
+                use.length()
+            except TiersimError as error:
+                error.path = ("beside", name, *error.path[1:])
+                raise
+            if use.warm_up is not None:
+                early = StudyError("what is measured begins with the `warm_up` of the trace, and nowhere else")
+                early.path = ("beside", name, "warm_up")
+                raise early
 
     def refuses(self) -> str:
         levels, _ = levels_of(self.system)
@@ -127,7 +145,7 @@ class MemoryHierarchy:
                         f"{name} in {level.name} needs references that no eviction changes; "
                         "use it where no cache is inclusive and its own is not exclusive"
                     )
-                if self.copies > 1:
+                if self.copies > 1 or self.beside:
                     return f"{name} in {level.name} needs the references to come, and with several cores time decides"
         return ""
 
@@ -135,7 +153,7 @@ class MemoryHierarchy:
         return any(getattr(cache.policy, "random", False) for cache in self.system.caches.values())
 
     def trace_fingerprint(self) -> str:
-        return self.trace.open().fingerprint
+        return " ".join(use.open().fingerprint for use in (self.trace, *self.beside.values()))
 
     def provenance(self) -> Mapping[str, Any]:
         trace = self.trace.open()
@@ -144,14 +162,16 @@ class MemoryHierarchy:
     def size(self) -> int:
         return self.trace.length()
 
-    def _fetches(self) -> bool:
+    def _fetches(self, use: TraceUse | None = None) -> bool:
         levels, _ = levels_of(self.system)
-        return self.trace.open().has_fetches and any("instructions" in level.serves for level in levels)
+        trace = (use or self.trace).open()
+        return trace.has_fetches and any("instructions" in level.serves for level in levels)
 
     def structure(self) -> Mapping[str, Any]:
         system = dump(self.system)
         if self.timing == "queued":
-            return {"trace": dump(self.trace), "system": system, "miss_kinds": self.miss_kinds, "copies": self.copies}
+            own = {"copies": self.copies, "beside": dump(self.beside)}
+            return {"trace": dump(self.trace), "system": system, "miss_kinds": self.miss_kinds, **own}
         system.pop("core", None)
         system.pop("memory", None)
         for cache in system["caches"].values():
@@ -161,14 +181,14 @@ class MemoryHierarchy:
     def modules(self) -> list[str]:
         return [type(self).__module__, *(type(cache.policy).__module__ for cache in self.system.caches.values())]
 
-    def _events(self, progress: Callable[[int, int], None] | None = None) -> Events:
-        return prepare(
-            self.trace.open(), self.system.line, self._fetches(), self.trace.skip, self.trace.limit, progress
-        )
+    def _events(self, progress: Callable[[int, int], None] | None = None, use: TraceUse | None = None) -> Events:
+        own = use or self.trace
+        return prepare(own.open(), self.system.line, self._fetches(own), own.skip, own.limit, progress)
 
     def preparation(self) -> str:
-        trace = self.trace
-        return f"{self.trace_fingerprint()} {self.system.line} {self._fetches()} {trace.skip} {trace.limit}"
+        uses = (self.trace, *self.beside.values())
+        parts = [f"{self._fetches(use)} {use.skip} {use.limit}" for use in uses]
+        return f"{self.trace_fingerprint()} {self.system.line} {' '.join(parts)}"
 
     def prepare(self, progress: Progress) -> None:
         before = 0
@@ -180,6 +200,8 @@ class MemoryHierarchy:
 
         self._events(step)
         self.trace.warm_up_records()
+        for use in self.beside.values():
+            self._events(use=use)
 
     def streams(self) -> bool:
         if self.timing == "queued":
@@ -233,12 +255,10 @@ class MemoryHierarchy:
         self, events: Events, seed: int, progress: Progress, cuts: Sequence[int] = (), journal: int = 0
     ) -> CoreResult:
         levels, sets = levels_of(self.system, classify=self.miss_kinds)
-        counted = events.counts.instructions > 0
-        own = self.trace
-        one = Stream(events, own.open(), self.system.line, self._fetches(), own.skip, own.limit, counted)
+        others = [self._stream(self._events(use=use), use) for use in self.beside.values()]
         return simulate_cores(
             self.system,
-            [one] * self.copies,
+            [self._stream(events, self.trace)] * self.copies + others,
             classify=self.miss_kinds,
             seed=seed,
             cuts=cuts,
@@ -246,6 +266,10 @@ class MemoryHierarchy:
             journal=journal,
             progress=self._by_record(events, progress),
         )
+
+    def _stream(self, events: Events, use: TraceUse) -> Stream:
+        counted = events.counts.instructions > 0
+        return Stream(events, use.open(), self.system.line, self._fetches(use), use.skip, use.limit, counted)
 
     def _by_record(self, events: Events, progress: Progress) -> Progress:
         """Progress in records, of references: a record that crosses lines, or reads and writes, makes several."""
@@ -334,6 +358,11 @@ class MemoryHierarchy:
         if dram is not None and (bursts := books.chips["reads"] + books.chips["writes"]):
             metrics["memory.row_hit_ratio"] = books.chips["row_hits"] / bursts
         metrics["accesses"] = counts.accesses
+        for number, name in enumerate(self.beside, self.copies):
+            other = books.core(number)
+            if other["instructions"]:
+                cycles = other["time"] * self.system.core.frequency / SECOND
+                metrics[f"beside.{name}.cycles_per_instruction"] = cycles / other["instructions"]
         for k, name in enumerate(self.system.caches):
             held = _cache_metrics(books.of(k), counts)
             metrics |= {
@@ -360,19 +389,28 @@ class MemoryHierarchy:
     @staticmethod
     def metrics() -> list[Metric]:
         own = [Metric(name, *said) for name, said in (METRICS | QUEUED_METRICS).items()]
+        own.append(Metric("beside.NAME.cycles_per_instruction", *BESIDE))
         return own + [Metric(f"caches.NAME.{name}", *said) for name, said in CACHE_METRICS.items()]
 
     def describe(self, name: str) -> Metric | None:
         if said := (METRICS | QUEUED_METRICS).get(name):
             return Metric(name, *said)
         parts = name.split(".")
+        if (
+            len(parts) == 3
+            and parts[0] == "beside"
+            and parts[1] in self.beside
+            and parts[2] == "cycles_per_instruction"
+        ):
+            return Metric(name, *BESIDE)
         if len(parts) == 3 and parts[0] == "caches" and parts[1] in self.system.caches and parts[2] in CACHE_METRICS:
             return Metric(name, *CACHE_METRICS[parts[2]])
         return None
 
     def metric_names(self) -> list[str]:
         """Every metric that this config can give, whether or not the trace allows it."""
-        own = METRICS | (QUEUED_METRICS if self.timing == "queued" else {})
+        own = [*METRICS, *(QUEUED_METRICS if self.timing == "queued" else ())]
+        own += [f"beside.{name}.cycles_per_instruction" for name in self.beside]
         return [*own, *(f"caches.{cache}.{key}" for cache in self.system.caches for key in CACHE_METRICS)]
 
 

@@ -97,8 +97,24 @@ WRONG = {
     "unknown cache below": (change("ways: 8", "below: l9"), "l9", "there is no cache 'l9'"),
     "a circle": (change("ways: 8", "below: l2"), "l2", "round in a circle: l2 -> l2"),
     "copies without time": (STUDY + "copies: 2\n", "2", "with additive time cores do not meet"),
-    "a shared cache above one that is not": (
-        change("ways: 8", "ways: 8, shared: true") + "timing: queued\n",
+    "a neighbour without time": (STUDY + "beside: {noise: captured/sort}\n", "{", "with additive time cores do not"),
+    "a neighbour's warm-up": (
+        STUDY + "timing: queued\nbeside: {noise: {use: captured/sort, warm_up: 10 %}}\n",
+        "10 %",
+        "begins with the `warm_up` of the trace",
+    ),
+    "a neighbour that is not there": (
+        STUDY + "timing: queued\nbeside: {noise: captured/sorted}\n",
+        "captured/sorted",
+        "there is no trace",
+    ),
+    "a neighbour of which nothing is left": (
+        STUDY + "timing: queued\nbeside: {noise: {use: captured/sort, skip: 100M}}\n",
+        "100M",
+        "nothing is left",
+    ),
+    "a shared cache that a program reaches": (
+        change("ways: 8}", "ways: 8}\n    l1d: {shared: true}"),
         "true",
         "serves a program, and each core runs its own",
     ),

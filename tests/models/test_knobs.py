@@ -77,6 +77,9 @@ TIMED = {"timing": "queued", "copies": 2}
 QUEUED_TURNS: dict[str, dict[str, Any]] = {
     "timing": {"timing": "additive", "copies": 1},
     "copies": {"copies": 3},
+    "beside.NAME.use": {"beside": {"noise": "other.parquet"}},
+    "beside.NAME.skip": {"beside": {"noise": {"use": "other.parquet", "skip": "100"}}},
+    "beside.NAME.limit": {"beside": {"noise": {"use": "other.parquet", "limit": "300"}}},
     "system.caches.NAME.shared": {"system.caches.l3.shared": True},
     "system.memory.page": {"system.memory.page": "0 B"},
     "system.core.outstanding": {"system.core.outstanding": 2},
@@ -85,9 +88,10 @@ QUEUED_TURNS: dict[str, dict[str, Any]] = {
     "system.memory.dram.frequency": {"system.memory.dram.frequency": "1.2 GHz"},
     "system.memory.dram.channels": {"system.memory.dram.channels": 1},
 }
-GROUPS = {"trace", "system", "system.caches", "system.memory", "system.core"}
+GROUPS = {"trace", "beside", "system", "system.caches", "system.memory", "system.core"}
 GROUPS |= {f"system.memory.dram{part}" for part in ("", ".timing", ".controller")}
-ELSEWHERE = {"trace.format"}  # formats are told apart by what they hold (test_object_knobs.py)
+# formats are told apart by what they hold (test_object_knobs.py), the warm-up of a neighbour is refused (test_plan.py)
+ELSEWHERE = {"trace.format", "beside.NAME.format", "beside.NAME.warm_up"}
 
 
 def write_trace(path: Path, seed: int) -> None:
@@ -152,6 +156,8 @@ def test_every_knob_is_turned() -> None:
 @pytest.mark.parametrize("knob", QUEUED_TURNS)
 def test_a_turned_knob_of_queued_time_moves_a_metric(knob: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     timed = TIMED | {"trace.limit": 700, "system.memory.dram": "ddr4-3200"}
+    if knob.startswith("beside.NAME.") and knob != "beside.NAME.use":
+        timed |= QUEUED_TURNS["beside.NAME.use"]
     still = metrics(folder, monkeypatch, **timed)
     assert metrics(folder, monkeypatch, **(timed | QUEUED_TURNS[knob])) != still
 
