@@ -350,6 +350,8 @@ def _once(make: Callable[..., Any]) -> Callable[..., Any]:
     def kept(*given: Any) -> Any:
         key = repr(given)
         if key not in made:
+            if len(made) >= 1000:  # options are drawn without end
+                made.clear()
             made[key] = make(*given)
         return made[key]
 
