@@ -113,10 +113,10 @@ WRONG = {
         "100M",
         "nothing is left",
     ),
-    "a shared cache that a program reaches": (
+    "a shared cache over one that is not": (
         change("ways: 8}", "ways: 8}\n    l1d: {shared: true}"),
         "true",
-        "serves a program, and each core runs its own",
+        "l2 stands below it and is not shared",
     ),
     "no trace": (STUDY.replace(f"trace: {TRACE}\n", ""), "study", "the key 'trace' is missing"),
     "a trace that is not there": (change(TRACE, "captured/nothing"), "captured/nothing", "there is no trace"),
