@@ -33,8 +33,8 @@ Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 MICROSECOND: Final = 10**6  # picoseconds
-LOADS: Final = (0.02, 0.07, 0.13, 0.18, 0.24, 0.32, 0.43, 0.55, 0.66, 0.75, 0.82, 0.87, 0.91, 0.94, 0.97)
-COUNT: Final = 240_000  # requests of a run of the fit, or
+LOADS: Final = (0.02, 0.07, 0.13, 0.18, 0.24, 0.28, 0.34, 0.43, 0.55, 0.66, 0.75, 0.82, 0.87, 0.91, 0.94, 0.97)
+COUNT: Final = 400_000  # requests of a run of the fit, or
 EACH: Final = 20_000  # of a channel where there are many: runs must be long beside an interval of refreshes
 RUN: Final = 1024  # lines of a stream before it goes on elsewhere
 SEED: Final = 1
