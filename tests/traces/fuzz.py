@@ -358,25 +358,24 @@ def _once(make: Callable[..., Any]) -> Callable[..., Any]:
     return kept
 
 
-def _work(seed: int, pipe: Connection, now: Any) -> None:
-    """The inputs that the pipe asks for, as (reader, first, end); a tally for each such batch comes back."""
-    with tempfile.TemporaryDirectory(dir=_memory()) as name:
-        folder = Path(name)
-        os.environ.update(TIERSIM_TRACE_MIRROR=name, TIERSIM_CACHE=name)
-        put_beside(folder)
-        warnings.simplefilter("error")
-        signal.signal(signal.SIGPROF, _too_slow)
-        for module, name in ((foreign, "configured"), (direct, "code_hash"), (direct, "dump")):
-            setattr(module, name, _once(getattr(module, name)))
-        for reader in READERS:
-            run_one(reader, seed, 0, folder / "input")
-        gc.freeze()
-        size = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))
-        with suppress(EOFError):
-            while True:
-                reader, first, end = pipe.recv()
-                pipe.send(_batch(reader, seed, range(first, end), folder / "input", now))
+def _work(seed: int, pipe: Connection, now: Any, place: str) -> None:
+    """The inputs that the pipe asks for, as (reader, first, end), read in a folder; a tally of each batch comes back."""
+    folder = Path(place)
+    os.environ.update(TIERSIM_TRACE_MIRROR=place, TIERSIM_CACHE=place)
+    put_beside(folder)
+    warnings.simplefilter("error")
+    signal.signal(signal.SIGPROF, _too_slow)
+    for module, name in ((foreign, "configured"), (direct, "code_hash"), (direct, "dump")):
+        setattr(module, name, _once(getattr(module, name)))
+    for reader in READERS:
+        run_one(reader, seed, 0, folder / "input")
+    gc.freeze()
+    size = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))
+    with suppress(EOFError):
+        while True:
+            reader, first, end = pipe.recv()
+            pipe.send(_batch(reader, seed, range(first, end), folder / "input", now))
 
 
 def _memory() -> str | None:
@@ -434,9 +433,10 @@ class _Process:
 
     def __init__(self, seed: int, work: Callable[..., None]) -> None:
         spawning = multiprocessing.get_context("spawn")
+        self.folder = tempfile.TemporaryDirectory(dir=_memory())
         self.now = spawning.Value("q", -1, lock=False)
         self.pipe, theirs = spawning.Pipe()
-        self.process = spawning.Process(target=work, args=(seed, theirs, self.now), daemon=True)
+        self.process = spawning.Process(target=work, args=(seed, theirs, self.now, self.folder.name), daemon=True)
         self.process.start()
         theirs.close()
         self.batch: tuple[str, int, int] | None = None
@@ -459,6 +459,7 @@ class _Process:
         self.process.kill()
         self.process.join()
         self.pipe.close()
+        self.folder.cleanup()
 
 
 def run(

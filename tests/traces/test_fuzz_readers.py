@@ -173,7 +173,7 @@ def test_a_plain_parser_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
         check(Input(b"s 0x10 1\n", None, "gap", {}, 1), fuzz_file())
 
 
-def deadly(seed: int, pipe: Connection, now: Any) -> None:
+def deadly(seed: int, pipe: Connection, now: Any, folder: str) -> None:
     """What a process does whose input 2 ends it, and whose input 5 hangs."""
     while True:
         _, first, end = pipe.recv()
