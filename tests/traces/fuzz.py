@@ -359,7 +359,7 @@ def _once(make: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _work(seed: int, pipe: Connection, now: Any, place: str) -> None:
-    """The inputs that the pipe asks for, as (reader, first, end), read in a folder; a tally of each batch comes back."""
+    """The inputs that the pipe asks for, as (reader, first, end), read in a folder; a tally of each comes back."""
     folder = Path(place)
     os.environ.update(TIERSIM_TRACE_MIRROR=place, TIERSIM_CACHE=place)
     put_beside(folder)
