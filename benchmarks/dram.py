@@ -27,7 +27,7 @@ from pydantic import TypeAdapter
 from tiersim.experiments import presets
 from tiersim.experiments.yaml_tree import plain
 from tiersim.models.dram import LINE, Dram, Served, serve
-from tiersim.models.dram_curve import KINDS, Curve, FastDram, Traffic, arrivals, curve_of, requests
+from tiersim.models.dram_curve import KINDS, Curve, FastDram, Traffic, arrivals, curve_of, picoseconds, requests
 from tiersim.sim.queued.link import WHOLE
 
 ROUNDS = 3
@@ -173,7 +173,7 @@ def both(memory: Dram, traffic: Traffic, curve: Curve, load: float, seed: int) -
     lines, write = requests(memory, traffic, count, seed)
     came = arrivals(memory, load * curve.bandwidth * MICROSECOND, count, seed)
     detailed = serve(memory, lines, arrival=came, write=write).done
-    at, done = (some * 10**12 // memory.frequency for some in (came, detailed))
+    at, done = picoseconds(memory, came), picoseconds(memory, detailed)
     return at, FastDram(curve).serve(at, np.full(count, LINE), write), done, write
 
 
@@ -197,7 +197,7 @@ def beyond(memory: Dram, traffic: Traffic) -> float:
 def closed(memory: Dram, traffic: Traffic, flight: int) -> float:
     count = 40_000
     lines, _ = requests(memory, traffic, count, SEEDS[0])
-    detailed = int(serve(memory, lines, window=flight).done.max()) * 10**12 / memory.frequency
+    detailed = memory.picoseconds(int(serve(memory, lines, window=flight).done.max()))
     fast = FastDram(curve_of(memory, traffic))
     free = [0] * flight
     for _ in range(count):

@@ -11,6 +11,7 @@ import json
 import os
 from bisect import bisect_left
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -27,7 +28,7 @@ from tiersim.sim.queued.clock import SECOND
 from tiersim.sim.queued.link import WHOLE
 from tiersim.sim.queued.station import whole
 
-__all__ = ["KINDS", "Curve", "FastDram", "Traffic", "arrivals", "curve_of", "fit", "requests"]
+__all__ = ["KINDS", "Curve", "FastDram", "Traffic", "arrivals", "curve_of", "fit", "picoseconds", "requests"]
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -84,6 +85,12 @@ def arrivals(memory: Dram, rate: float, count: int, seed: int) -> Ints:
     """
     span = count * LINE * memory.frequency / rate
     return np.sort(np.random.default_rng([seed, 1]).random(count) * span).astype(np.int64)
+
+
+def picoseconds(memory: Dram, cycles: Ints) -> Ints:
+    """Cycles in picoseconds, rounded down: in lowest terms, so that the products stay below 2^63 for many minutes."""
+    each = Fraction(SECOND, memory.frequency)
+    return cycles * each.numerator // each.denominator
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ import pytest
 from tests.models.test_dram_presets import NAMES, built
 from tiersim.models import dram_curve
 from tiersim.models.dram import LINE, serve
-from tiersim.models.dram_curve import KINDS, WHOLE, Curve, FastDram, Traffic, arrivals, curve_of, fit, requests
+from tiersim.models.dram_curve import KINDS, Curve, FastDram, Traffic, arrivals, curve_of, fit, picoseconds, requests
 from tiersim.sim.queued.clock import Clock
+from tiersim.sim.queued.link import WHOLE
 
 PLAIN = Curve(  # 64 bytes a nanosecond: a line takes 1000 ps
     64_000, (0, WHOLE // 2, WHOLE), (10_000, 20_000, 60_000), (30_000, 20_000, 90_000)
@@ -133,6 +134,12 @@ def test_traffic_is_of_its_kind() -> None:
     assert 20_000 * LINE * memory.frequency / came[-1] == pytest.approx(memory.bandwidth / 2, rel=0.001)
 
 
+def test_cycles_of_minutes_become_picoseconds() -> None:
+    memory = built("ddr5-4800")  # 416 2/3 ps
+    second = memory.frequency
+    assert picoseconds(memory, np.array([1, 2, 3, 600 * second])).tolist() == [416, 833, 1250, 600 * 10**12]
+
+
 def test_a_curve_is_fitted_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.setenv("TIERSIM_CACHE", str(tmp_path))
     monkeypatch.setattr(dram_curve, "COUNT", 2000)
@@ -160,10 +167,10 @@ def apart(name: str, kind: str, count: int, loads: tuple[float, ...], fitted: in
         lines, write = requests(memory, traffic, count, seed=1000)
         came = arrivals(memory, load * curve.bandwidth * 10**6, count, seed=1000)
         detailed = serve(memory, lines, arrival=came, write=write).done - came
-        at = came * 10**12 // memory.frequency
+        at = picoseconds(memory, came)
         took = FastDram(curve).serve(at, np.full(count, LINE), write) - at
         late = slice(count // 10, None)
-        found[load] = float(took[late].mean() / (detailed[late].mean() * 10**12 / memory.frequency))
+        found[load] = float(took[late].mean() / picoseconds(memory, detailed)[late].mean())
     return found
 
 
@@ -189,7 +196,7 @@ def test_what_is_asked_beyond_the_ceiling_comes_at_it_in_both_forms(name: str) -
     lines, write = requests(memory, KINDS["random"], count, seed=1000)
     came = arrivals(memory, 1.3 * curve.bandwidth * 10**6, count, seed=1000)
     detailed = serve(memory, lines, arrival=came, write=write)
-    at = came * 10**12 // memory.frequency
+    at = picoseconds(memory, came)
     fast = FastDram(curve).serve(at, np.full(count, LINE), write)
     reached = count * LINE * 10**6 / int(fast.max() - at[0])
     assert reached == pytest.approx(detailed.bandwidth(memory) / 10**6, rel=0.05)
