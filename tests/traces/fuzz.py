@@ -1,6 +1,6 @@
 """Fuzzing of every reader: files that are nearly right give one clear error or a right result, and nothing else.
 
-    python -m tests.traces.fuzz --inputs 1000000 --seed 0 --record docs/reference/fuzzing.txt
+    python -m tests.traces.fuzz --inputs 1000000 --seed 0 --record docs/explanation/fuzzing.txt
     python -m tests.traces.fuzz --reader lirs --seed 0 --number 4711      one input again, shown
 
 An input is a valid file of a reader (`SAMPLES` of the tests of recognition, and more below), changed and perhaps packed
