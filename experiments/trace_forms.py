@@ -35,6 +35,7 @@ LINES: Final = (".jsonl", ".ndjson")
 PIECE: Final = 1 << 20
 SECOND: Final = 10**9
 EXPERTS: Final = 1 << 16  # numbers of experts in a layer: they have 16 bits
+READ_AGAIN: Final = ("object", "edge")  # from CSV, by object-csv and edge-list
 LOST: Final = ("op", "ttl", "tenant", "cost")  # have no place in oracleGeneral
 FORMS: Final = ".parquet (tiersim's own), .csv, .jsonl (JSON lines), .oracleGeneral or .oracleGeneral.bin (libCacheSim)"
 
@@ -141,7 +142,7 @@ class _Csv(_File):
 
     def __init__(self, file: IO[bytes], path: Path, schema: Schema) -> None:
         super().__init__(file, path, schema)
-        if schema.name != "object":
+        if schema.name not in READ_AGAIN:
             self.notes.append(f"tiersim does not read CSV of {schema.name} records again: for that write .parquet")
         self._out: Any = None
 
