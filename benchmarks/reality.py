@@ -49,6 +49,7 @@ THP = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 SMALL, HUGE = 4096, 2 << 20  # bytes of a page
 PAGES = {"huge": HUGE, "small": SMALL}
 FRAMES = 1 << 36  # bytes of memory over which the model scatters pages
+MOST_THREADS = 64  # as in reality.c
 KERNELS = ("read", "write", "copy")  # in the order of reality.c
 POLICIES = ("lru", "random")  # the first one is the prediction
 LOADS = 1 << 15  # of a sample of the chase: short, or others take the shared cache back in the meantime
@@ -738,8 +739,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if asked.kept:
             run = kept_run(asked.kept)
-        elif min(asked.threads, asked.sweeps) < 1:
-            raise StudyError("less than one sweep or thread measures nothing", None, "say --sweeps 1 --threads 1")
+        elif asked.sweeps < 1:
+            raise StudyError("no sweep measures nothing", None, "say --sweeps 1 or more")
+        elif asked.threads > (most := min(len(processors()), MOST_THREADS)) or asked.threads < 1:  # they spin
+            raise StudyError(
+                f"{asked.threads} threads cannot run at once here", None, f"say --threads from 1 to {most}"
+            )
         else:
             ends = [int(units.parse(text, "bytes").amount) for text in (asked.smallest, asked.largest)]
             run = measure(ends[0], ends[1], asked.threads, asked.sweeps)

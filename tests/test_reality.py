@@ -164,12 +164,23 @@ def test_without_a_compiler_it_says_what_is_needed(monkeypatch: pytest.MonkeyPat
         pass
 
 
+def test_what_measures_nothing_is_refused() -> None:
+    for asked, message in {
+        "--sweeps 0": "no sweep measures nothing",
+        "--threads 0": "0 threads cannot run at once",
+        f"--threads {len(reality.processors()) + 1}": "threads cannot run at once here\n  say --threads from 1 to",
+        "--largest 4096MB/s": "expected a size",
+    }.items():
+        with pytest.raises(SystemExit, match=message):
+            reality.main(asked.split(" "))
+
+
+@pytest.mark.skipif(not SHOWN, reason="this machine hides its caches")
 def test_footprints_without_a_point_for_the_first_cache_are_refused() -> None:
-    with pytest.raises(SystemExit, match="less than one sweep"):
-        reality.main(["--sweeps", "0"])
-    if SHOWN:
-        with pytest.raises(SystemExit, match="leave no point for the first cache"):
-            reality.main(["--smallest", "1 GiB"])
+    with pytest.raises(SystemExit, match="leave no point for the first cache"):
+        reality.main(["--smallest", "1GiB"])
+    with pytest.raises(SystemExit, match="too small for a first cache"):
+        reality.main(["--largest", "4KiB"])
 
 
 @pytest.mark.skipif(not (shutil.which("gcc") or shutil.which("cc")), reason="there is no C compiler")
