@@ -148,6 +148,9 @@ ALL = [
 ]
 
 
+BENCHMARKED = ("dram-speed", "dram-validation")  # quoted too; made by what the page names, in minutes
+
+
 def run(output: Output, folder: Path) -> str:
     """The commands of an output with what they print, as a terminal shows it; messages only where one fails."""
     environment = os.environ | {
