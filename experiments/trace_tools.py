@@ -30,6 +30,7 @@ from tiersim.traces.store import StoredTrace, sha256_of
 __all__ = ["Made", "annotate", "convert", "merge", "sample", "split"]
 
 POINTS: Final = 10  # sizes at which the error of a sample is told
+AT_ONCE: Final = 1 << 20  # records of one time that are held
 GAP: Final = 1 << 32  # instructions between two accesses are fewer
 # what is numbered by each trace for itself: names of it, and the columns that hold them
 IDS: Final[dict[str, list[tuple[str, tuple[str, ...]]]]] = {
@@ -95,22 +96,68 @@ def _gaps(chunk: Chunk) -> int:
 # what is made
 
 
-def convert(trace: str | Path, out: Path, *, format: str | None = None, quiet: bool = True, **options: Any) -> Made:
+def convert(
+    trace: str | Path,
+    out: Path,
+    *,
+    spread_times: bool = False,
+    format: str | None = None,
+    quiet: bool = True,
+    **options: Any,
+) -> Made:
     """Write a trace in the form that the name of `out` says: .parquet, .csv, .jsonl or .oracleGeneral.
 
-    Raises TraceError when the trace is damaged or does not fit, StudyError when `out` exists or has another name.
+    With ``spread_times`` the records of one time lie evenly between it and the next, and those of the last stay. Raises
+    TraceError when the trace is damaged or does not fit, StudyError when `out` exists or has another name.
     """
     free(out)
     opened = open_records(trace, format, quiet, **options)
     result, gaps = Made([out]), 0
-    with writing(out, opened.schema, _about("convert", [opened])) as to:
-        for chunk in opened.chunks():
+    about = _about("convert", [opened]) | ({"times": "spread evenly"} if spread_times else {})
+    with writing(out, opened.schema, about) as to:
+        chunks = opened.chunks()
+        for chunk in _spread(chunks, clock_of(opened.schema), opened.name) if spread_times else chunks:
             to.append(chunk)
             result.records += length(chunk)
             gaps += _gaps(chunk)
         to.tail_instructions = _tail(opened, gaps)
     result.notes = to.notes
     return result
+
+
+def _spread(chunks: Iterator[Chunk], clock: str, name: str) -> Iterator[Chunk]:
+    """Records with times between those that a coarse clock gave them; memory holds those of one time."""
+    done = 0
+    held: list[Chunk] = []  # of the last time so far
+    for chunk in chunks:
+        if clock not in chunk:
+            raise TraceError(f"{name} has no times that could be spread", None, "convert it as it is")
+        whole = _joined([*held, chunk])
+        time = whole[clock]
+        if (back := np.diff(time) < 0).any():
+            raise TraceError(
+                f"{name}: time goes back at record {done + int(back.argmax()) + 2:,}, and is spread only in order",
+                None,
+                "sort the records by time first",
+            )
+        starts = np.flatnonzero(np.diff(time, prepend=time[0] - 1))
+        last = int(starts[-1])
+        counts = np.diff(starts)
+        place = np.arange(last) - np.repeat(starts[:-1], counts)
+        step, rest = (np.repeat(part, counts) for part in np.divmod(np.diff(time[starts]), counts))
+        if last:
+            made = {column: values[:last] for column, values in whole.items()}
+            made[clock] = time[:last] + step * place + rest * place // np.repeat(counts, counts)
+            yield made
+        held = [{column: values[last:] for column, values in whole.items()}]
+        done += last
+        if length(held[0]) > AT_ONCE:
+            raise TraceError(
+                f"{name}: more than {AT_ONCE:,} records have the time of record {done + 1:,}",
+                None,
+                "convert it as it is",
+            )
+    yield from held
 
 
 def annotate(trace: str | Path, out: Path, *, format: str | None = None, quiet: bool = True, **options: Any) -> Made:

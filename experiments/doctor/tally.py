@@ -127,7 +127,7 @@ class Tally:
             out.append(
                 f"the clock is coarse: {most}{self._ticks:,} different {times} in {self.records:,} records{step}; what "
                 "happens within a step has no times of its own"
-                + (f": {self.spread} spreads it evenly" if self.spread else "")
+                f": {self.spread or '`tiersim traces convert --spread-times`'} spreads it evenly"
             )
         for name in sorted(self._silent):
             why = "; misses per instruction cannot be told" if name == "gap" else ""

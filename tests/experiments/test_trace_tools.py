@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tiersim._base.errors import StudyError, TraceError
 from tiersim.cli import main
@@ -80,6 +82,46 @@ def test_there_and_back(out: str) -> None:
     assert (made.records, made.notes) == (6, [])
     assert held(out) == RICH
     assert left() == [out, "t.parquet"]
+
+
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.integers(0, 9) | st.sampled_from([2**40, 2**62]), min_size=1, max_size=60), st.sampled_from([1, 7, 64])
+)
+def test_spread_times(values: list[int], size: int) -> None:
+    values.sort()
+    rows = [(time, values.count(time), values[:at].count(time)) for at, time in enumerate(values)]
+    later = {time: min((other for other in values if other > time), default=time) for time in values}
+    wanted = [time + (later[time] - time) * place // count for time, count, place in rows]
+    for path in Path().glob("*.parquet"):
+        path.unlink()
+    stored("t.parquet", id=range(len(values)), time=values)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tiersim.experiments.trace_doctor.CHUNK", size)  # so that chunks end everywhere
+        made = convert("t.parquet", Path("out.parquet"), spread_times=True)
+    assert made.records == len(values)
+    assert held("out.parquet") == {"id": list(range(len(values))), "time": wanted}
+
+
+def test_times_that_cannot_be_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TraceError, match="time goes back at record 3"):
+        convert(stored("a.parquet", id=[1, 2, 3], time=[5, 6, 1]), Path("out.parquet"), spread_times=True)
+    with pytest.raises(TraceError, match="has no times"):
+        convert(stored("b.parquet", id=[1, 2]), Path("out.parquet"), spread_times=True)
+    monkeypatch.setattr("tiersim.experiments.trace_tools.AT_ONCE", 2)
+    with pytest.raises(TraceError, match="more than 2 records have the time of record 2"):
+        convert(stored("c.parquet", id=[1, 2, 3, 4], time=[0, 1, 1, 1]), Path("out.parquet"), spread_times=True)
+    assert left() == ["a.parquet", "b.parquet", "c.parquet"]
+
+
+def test_a_spread_clock_is_coarse_no_more(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("t.csv").write_text("time,key\n" + "".join(f"{place // 4},{place % 3}\n" for place in range(40)))
+    status, out, _ = cli(capsys, "check", "t.csv", "--quiet")
+    assert "`tiersim traces convert --spread-times` spreads it evenly" in out
+    status, _, _ = cli(capsys, "convert", "t.csv", "s.csv", "--spread-times", "--quiet")
+    assert status == 0
+    status, out, _ = cli(capsys, "check", "s.csv", "--quiet")
+    assert "coarse" not in out
 
 
 def test_times_in_a_table_have_no_exponent() -> None:
@@ -331,14 +373,14 @@ def test_merges_that_cannot_be() -> None:
     stored("a.parquet", id=[1, 2], time=[6, 5])
     stored("b.parquet", id=[3], time=[1])
     accesses("c.parquet", [1], [1])
-    for given, said in [
+    for traces, said in [
         (["a.parquet", "b.parquet"], "a.parquet: time goes back"),
         (["a.parquet", "c.parquet"], "c.parquet has access records"),
         (["a.parquet"], "two traces or more"),
         (["a.parquet", "none"], "there is no trace"),
     ]:
         with pytest.raises((TraceError, StudyError), match=said):
-            merge(given, Path("out.parquet"))
+            merge(traces, Path("out.parquet"))
     with pytest.raises(StudyError, match="one of"):
         merge(["a.parquet", "b.parquet"], Path("out.parquet"), same_ids=True, separate_ids=True)
     assert left() == ["a.parquet", "b.parquet", "c.parquet"]

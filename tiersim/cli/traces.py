@@ -200,10 +200,17 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result a
 @traces_command.command("convert", short_help="Write a trace as .parquet, .csv, .jsonl or .oracleGeneral.")
 @click.argument("trace")
 @_OUT
+@click.option("--spread-times", is_flag=True, help="Spread records of one time evenly up to the next.")
 @_of_a_trace
 @_JSON
 def convert_command(
-    trace: str, out: Path, format_: str | None, options: tuple[str, ...], quiet: bool, as_json: bool
+    trace: str,
+    out: Path,
+    spread_times: bool,
+    format_: str | None,
+    options: tuple[str, ...],
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Write TRACE in the form that the name OUT says: .parquet, .csv, .jsonl (JSON lines) or .oracleGeneral.
 
@@ -213,7 +220,7 @@ def convert_command(
     from tiersim.experiments.trace_tools import convert
 
     with aloud(not quiet):
-        made = convert(trace, out, format=format_, quiet=quiet, **_options(options))
+        made = convert(trace, out, spread_times=spread_times, format=format_, quiet=quiet, **_options(options))
     _tell(made, as_json)
 
 
