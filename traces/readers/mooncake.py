@@ -29,9 +29,9 @@ KEYS: Final = (b'"timestamp"', b'"hash_ids"', b'"input_length"', b'"output_lengt
 
 @register("mooncake", family="reader", paper="Qin et al., USENIX FAST 2025; https://github.com/kvcache-ai/Mooncake")
 class Mooncake:
-    """Mooncake's JSON lines: ``timestamp`` in ms, ``input_length``, ``output_length``, ``hash_ids``.
+    """Mooncake's JSON lines as requests for blocks: each that a prompt needs is one, in order, at its prompt's time.
 
-    Each block that a prompt needs is one request, in order, at the time of the prompt.
+    A line has ``timestamp`` in ms, ``input_length``, ``output_length`` and ``hash_ids``.
     """
 
     schema: ClassVar[str] = "object"
