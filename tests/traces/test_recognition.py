@@ -222,3 +222,16 @@ def test_two_that_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TraceError, match="t could be arc or lirs") as caught:
         load_trace(path)
     assert "format='arc'" in caught.value.remedy
+
+
+def test_prose_and_code_are_no_traces() -> None:
+    root = Path(__file__).parents[2]
+    texts = [root / "LICENSE", *root.glob("*.md"), *root.glob("*.toml"), *root.glob("docs/**/*.md")]
+    texts += [*root.glob("docs/examples/*.py"), *root.glob("docs/examples/*.yaml"), *root.glob("traces/readers/*.py")]
+    assert len(texts) > 100
+    for path in texts:
+        raw = path.read_bytes()
+        words = b"\n".join(raw.split())  # as a tokenizer leaves it
+        for text in (raw, words, words.lower().translate(None, b",.;:")):
+            found = [name for name in READERS if load("reader", name).recognise(text[:HEAD], path.name)]
+            assert found == [], path

@@ -22,9 +22,10 @@ AT_ONCE: Final = 1 << 20  # requests of one timestamp that are held
 class MooncakeRequests:
     """Mooncake's JSON lines as one record a request, with its lengths and blocks.
 
-    A line has ``timestamp`` in ms, ``input_length``, ``output_length`` and ``hash_ids``. The same files are recognised as ``mooncake``, which gives their blocks as objects; this
-    reader must be named. The clock of the published traces ticks in steps of seconds, so that many requests come at
-    once; ``dequantised`` spreads those of one timestamp evenly up to the next, and leaves those of the last.
+    A line has ``timestamp`` in ms, ``input_length``, ``output_length`` and ``hash_ids``. The same files are recognised
+    as ``mooncake``, which gives their blocks as objects; this reader must be named. The clock of the published traces
+    ticks in steps of seconds, so that many requests come at once; ``dequantised`` spreads those of one timestamp evenly
+    up to the next, and leaves those of the last.
     """
 
     schema: ClassVar[str] = "request"
