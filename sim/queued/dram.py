@@ -18,6 +18,7 @@ With two buses (HBM) a step of 3. and one of 4. or 5. may go out in the same cyc
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import gcd
 from typing import Final
 
 import numpy as np
@@ -142,19 +143,29 @@ class Channels:
         )  # fmt: skip
 
 
-def new_channels(shape: Shape, count: int) -> Channels:
-    """Channels with all rows closed and empty queues at cycle 0; rank k refreshes first after its part of the interval.
+def scattering(count: int) -> int:
+    """A step, near the smaller part of the golden section, that visits each of so many places once."""
+    step = max(round(count * 0.382), 1)
+    while gcd(step, count) > 1:
+        step += 1
+    return step
 
-    The refreshes of ranks and channels are spread evenly over the interval, as controllers do.
+
+def new_channels(shape: Shape, count: int) -> Channels:
+    """Channels with all rows closed and empty queues at cycle 0.
+
+    The refreshes of ranks and channels are spread evenly over the interval, as controllers do, and those of neighbours
+    lie far apart: a stream that waits for one would else meet the next channel's, and so on for ever.
     """
     banks = shape.ranks * shape.groups * shape.banks
     nodes = shape.ranks + shape.ranks * shape.groups + banks
     due = np.full((count, shape.ranks), NEVER, np.int64)
     if shape.refresh_every:
-        for k in range(count * shape.ranks):
-            due[k // shape.ranks, k % shape.ranks] = shape.refresh_first + shape.refresh_every * k // (
-                count * shape.ranks
-            )
+        parts = count * shape.ranks
+        step = scattering(parts)
+        for k in range(parts):
+            later = shape.refresh_every * (k * step % parts) // parts
+            due[k // shape.ranks, k % shape.ranks] = shape.refresh_first + later
     head = np.zeros((count, HEAD), np.int64)
     head[:, FIRST] = -1
     notes = np.zeros((count, NOTES, banks), np.int64)

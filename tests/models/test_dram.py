@@ -202,6 +202,22 @@ def test_a_chase_of_pointers_is_what_its_commands_take() -> None:
     assert set(took[apart].tolist()) <= forms
 
 
+@given(st.integers(1, 300))
+def test_refreshes_are_spread_evenly_and_neighbours_apart(channels: int) -> None:
+    made = memory(ranks=1, channels=channels)
+    due = np.sort(dram.new_channels(shape_of(made), channels).due[:, 0])
+    assert due.tolist() == [SMALL["refi"] + SMALL["refi"] * k // channels for k in range(channels)]
+
+
+def test_a_stream_does_not_fall_in_step_with_refreshes() -> None:
+    """One line at a time, channel after channel: it waits for refreshes now and then, not for one after the other."""
+    made = memory({"refi": 2000, "rfc": 200}, channels=16, ranks=1, rows=1024)
+    still = memory({"refi": 0}, channels=16, ranks=1, rows=1024)
+    lines = np.arange(20_000)
+    took, free = (serve(one, lines, window=1).done.max() for one in (made, still))
+    assert free < took < 2 * free  # 7.5 times where neighbours are refreshed one after the other
+
+
 def test_more_than_the_memory_gives_makes_requests_wait() -> None:
     made = memory(rows=1024)
     count = 20_000
