@@ -11,6 +11,7 @@ from tiersim._base.errors import StudyError
 from tiersim._base.params import Param, default, dump, forms, params
 from tiersim._base.registry import Entry, families, index, load, nearest
 from tiersim.experiments import presets
+from tiersim.experiments.designs import NAMES
 from tiersim.experiments.plan import ReportSpec
 from tiersim.experiments.scenario import Metric
 from tiersim.traces.catalogue import bundled
@@ -23,7 +24,10 @@ STUDY_KEYS = {
     "scenario": "what it is about; see `tiersim list scenarios`",
     "extends": "another study file that this one changes",
     "what_if": "label -> the dotted keys that this variant changes; `base` is the study without changes",
-    "sweep": "dotted key -> list of values, as a product; under `zip` in step",
+    "sweep": "dotted key -> list of values, as a product; under `zip` in step; under `list` point by point, each a "
+    "mapping of keys to values. Or drawn points: `design` (random, latin-hypercube or sobol), `points` (how many), "
+    "`seed` (default 0; of sobol the published sequence, which a seed scrambles) and `factors`: key -> list of values "
+    "or {range: [low, high], scale: linear or log, step: what values are multiples of}",
     "repeat": "{seeds: 5} or a list of seeds; runs that nothing random reaches run once",
     "seed": "the root of all random streams (default 0)",
     "report": "what is shown: baseline, metrics, figures",
@@ -280,6 +284,42 @@ def _use(known: list[str], part: dict[str, Any]) -> dict[str, Any]:
     return part | {"properties": {"use": name, **part["properties"]}, "required": ["use"]}
 
 
+def _sweep() -> dict[str, Any]:
+    """The schema of a sweep: a product of lists, or a design."""
+    values = {"type": "array"}
+    number = {"type": ["number", "string"]}
+    ranged = {
+        "type": "object",
+        "properties": {
+            "range": {"type": "array", "items": number},
+            "scale": {"enum": ["linear", "log"]},
+            "step": number,
+        },
+        "required": ["range"],
+        "additionalProperties": False,
+    }
+    product = {
+        "type": "object",
+        "properties": {
+            "zip": {"type": "object", "additionalProperties": values},
+            "list": {"type": "array", "items": {"type": "object"}},
+        },
+        "additionalProperties": values,
+    }
+    design = {
+        "type": "object",
+        "properties": {
+            "design": {"enum": list(NAMES)},
+            "points": {"type": ["integer", "string"]},
+            "seed": {"type": "integer", "minimum": 0},
+            "factors": {"type": "object", "additionalProperties": {"anyOf": [values, ranged]}},
+        },
+        "required": ["design", "points", "factors"],
+        "additionalProperties": False,
+    }
+    return {"anyOf": [product, design]}
+
+
 def schema(scenario: str = "memory-hierarchy") -> dict[str, Any]:
     """The JSON Schema of a study file of this scenario."""
     from pydantic import TypeAdapter
@@ -306,7 +346,7 @@ def schema(scenario: str = "memory-hierarchy") -> dict[str, Any]:
         "extends": {"type": "string"},
         "seed": {"type": "integer", "minimum": 0},
         "what_if": {"type": "object", "additionalProperties": {"type": "object"}},
-        "sweep": {"type": "object", "additionalProperties": {"type": ["array", "object"]}},
+        "sweep": _sweep(),
         "repeat": {"type": "object", "properties": {"seeds": seeds}, "additionalProperties": False},
         "report": report,
     }

@@ -137,7 +137,13 @@ def make_plan(source: str | Path | dict[str, Any], sets: Sequence[str] = ()) -> 
     skipped: list[dict[str, str]] = []
     still: set[str] = set()  # variants that seeds cannot change, run once
     for variant in study.variants:
-        scenario = _build(cls, expand(variant.tree, cls))
+        try:
+            scenario = _build(cls, expand(variant.tree, cls))
+        except (StudyError, TraceError) as error:
+            if not variant.values:
+                raise
+            message = f"{error.message} ({variant.label}: {variant.values})"
+            raise type(error)(message, error.place, error.remedy) from None
         reason = scenario.refuses()
         if reason:
             skip = {"what": variant.label, "why": reason}
@@ -151,7 +157,7 @@ def make_plan(source: str | Path | dict[str, Any], sets: Sequence[str] = ()) -> 
                 continue
             still.add(name)
         runs.append(Planned(variant.label, factors, variant.seed, scenario))
-    notes = []
+    notes = list(study.notes)
     if still:
         every = "nothing in this study is" if len(still) == len(runs) else f"{len(still)} of its variants are not"
         notes.append(f"repeat asks for {len(study.seeds)} seeds, but {every} random: run once")

@@ -52,6 +52,7 @@ class Estimate:
     measured: bool
     bytes: int
     skipped: list[dict[str, str]]
+    notes: list[str]
 
     def to_dict(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -120,6 +121,7 @@ def estimate(source: str | Path | dict[str, Any], sets: Sequence[str] = (), out:
         rate is not None,
         needed,
         plan.skipped,
+        plan.notes,
     )
 
 

@@ -11,12 +11,14 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from tiersim._base import units
 from tiersim._base.errors import Place, StudyError
 from tiersim._base.registry import nearest
+from tiersim.experiments.designs import MOST_SOBOL, NAMES, Range, read_range, shares
 from tiersim.experiments.yaml_tree import Node, from_data, get, load, load_value, merge, put
 
 __all__ = ["RESERVED", "Study", "Variant", "place_of", "problem", "read_study"]
@@ -25,16 +27,21 @@ RESERVED = ("study", "scenario", "extends", "what_if", "sweep", "sensitivity", "
 BASE = "base"
 SEEDS = 2**64  # the random streams count in 64 bits
 MOST = 1_000_000  # runs: more than these are a slip of the pen
+DESIGN_KEYS = ("design", "points", "seed", "factors")
 
 
 @dataclass
 class Variant:
-    """One point of a study: the scenario's tree with all overrides in place; `factors` holds what varies."""
+    """One point of a study: the scenario's tree with all overrides in place; `factors` holds what varies.
+
+    `values` tells the point of a design, whose label is only its number; empty for others.
+    """
 
     label: str
     factors: dict[str, Any]
     seed: int
     tree: Node
+    values: str = ""
 
 
 @dataclass
@@ -50,6 +57,7 @@ class Study:
     claims: Node | None
     variants: list[Variant]
     seeds: list[int]
+    notes: list[str]
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,14 @@ class _Setting:
     @property
     def place(self) -> Place:
         return self.node.key_place or self.node.place
+
+
+@dataclass(frozen=True)
+class _Point:
+    """What a sweep sets for one run; a point of a design has a label of its own."""
+
+    settings: list[_Setting]
+    label: str = ""
 
 
 def place_of(tree: Node, path: Sequence[Any]) -> Place:
@@ -107,9 +123,9 @@ def read_study(source: Path | str | dict[str, Any], sets: Sequence[str] = ()) ->
     if "claims" in known:
         raise StudyError("claims are not part of this version", known["claims"].key_place)
     seeds = _seeds(known.get("repeat"), known.get("seed"))
-    variants = _variants(tree, known.get("what_if"), known.get("sweep"), seeds)
+    variants, notes = _variants(tree, known.get("what_if"), known.get("sweep"), seeds)
     question = "" if file is None else _question(file)
-    return Study(name, scenario, question, file, tree, known.get("report"), known.get("claims"), variants, seeds)
+    return Study(name, scenario, question, file, tree, known.get("report"), known.get("claims"), variants, seeds, notes)
 
 
 def _question(file: Path) -> str:
@@ -204,7 +220,7 @@ def _edit(text: str) -> tuple[list[str], Node]:
     if steps[0] == "extends":
         raise StudyError("`extends` cannot be set: it is followed before", key_place, "write it into a study file")
     if steps[0] in ("what_if", "sweep"):  # their keys have dots in them
-        whole = 2 if steps[0] == "what_if" or steps[1:2] == ["zip"] else 1
+        whole = 2 if steps[0] == "what_if" else {"zip": 2, "factors": 2, "list": 3}.get("".join(steps[1:2]), 1)
         steps = [*steps[:whole], *([".".join(steps[whole:])] if steps[whole:] else [])]
     return steps, replace(node, key_place=key_place)
 
@@ -251,11 +267,14 @@ def _twice(setting: _Setting, other: _Setting) -> StudyError:
     return StudyError(f"{setting.key} is set twice: by {where}", setting.place, remedy)
 
 
-def _variants(tree: Node, what_if: Node | None, sweep: Node | None, seeds: list[int]) -> list[Variant]:
+def _variants(
+    tree: Node, what_if: Node | None, sweep: Node | None, seeds: list[int]
+) -> tuple[list[Variant], list[str]]:
+    """All variants, and what is to be said of how they were chosen."""
     body = Node({key: held for key, held in tree.items() if key not in RESERVED}, tree.place, tree.key_place)
     what_ifs = _what_ifs(what_if)
-    points = _points(sweep, len(what_ifs) * len(seeds))
-    swept = {setting.key: setting for setting in points[0]}
+    points, notes = _points(sweep, len(what_ifs) * len(seeds))
+    swept = {setting.key: setting for setting in points[0].settings}
     for setting in itertools.chain(*what_ifs.values()):
         if setting.key in swept:
             raise _twice(swept[setting.key], setting)
@@ -264,14 +283,16 @@ def _variants(tree: Node, what_if: Node | None, sweep: Node | None, seeds: list[
     for label, changes in what_ifs.items():
         for point in points:
             factors: dict[str, Any] = {"what_if": label} if len(what_ifs) > 1 else {}
-            factors |= {setting.key: _shown(setting.node) for setting in point}
-            shown = [f"{short[setting.key]} {factors[setting.key]}" for setting in point]
+            factors |= {setting.key: _shown(setting.node) for setting in point.settings}
+            values = [f"{short[setting.key]} {factors[setting.key]}" for setting in point.settings]
+            shown = [point.label] if point.label else values
             full = ", ".join([label, *shown] if len(what_ifs) > 1 or not shown else shown)
-            applied = _applied(body, [*changes, *point])
-            for seed in seeds:
+            applied = _applied(body, [*changes, *point.settings])
+            for seed in seeds:  # the same for all: what differs between two variants is not their luck
                 seeded = {"seed": seed} if len(seeds) > 1 else {}
-                variants.append(Variant(full, factors | seeded, seed, applied))
-    return variants
+                told = ", ".join(values) if point.label else ""
+                variants.append(Variant(full, factors | seeded, seed, applied, told))
+    return variants, notes
 
 
 def _applied(tree: Node, settings: Sequence[_Setting]) -> Node:
@@ -310,27 +331,134 @@ def _what_ifs(node: Node | None) -> dict[str, list[_Setting]]:
     return out
 
 
-def _points(node: Node | None, times: int) -> list[list[_Setting]]:
-    """The points of a sweep: a product, the last key fastest, with what stands under `zip` going in step.
+def _points(node: Node | None, times: int) -> tuple[list[_Point], list[str]]:
+    """The points of a sweep: a product, the last key fastest, with `zip` and `list` as one axis each; or a design's.
 
-    `times` is how often each will run.
+    `times` is how often each will run. The texts tell of a design.
     """
     if node is None:
-        return [[]]
+        return [_Point([])], []
     if not isinstance(node.value, dict) or not node.value:
         raise StudyError("a sweep without values", node.place, "write {key: [value, value]}")
+    if "design" in node.value:
+        return _designed(node, times)
     axes: list[list[list[_Setting]]] = []
     seen: dict[str, _Setting] = {}
     for key, held in node.items():
-        columns = _zipped(held) if key == "zip" else [_axis(key, held)]
-        for column in columns:
-            if column[0].key in seen:
-                raise _twice(column[0], seen[column[0].key])
-            seen[column[0].key] = column[0]
-        axes.append([list(row) for row in zip(*columns, strict=True)])
-    if (runs := math.prod(map(len, axes)) * times) > MOST:
+        rows = _rows(key, held)
+        for setting in rows[0]:
+            if setting.key in seen:
+                raise _twice(setting, seen[setting.key])
+            seen[setting.key] = setting
+        axes.append(rows)
+    _check_runs(node, math.prod(map(len, axes)) * times)
+    return [_Point(list(itertools.chain(*parts))) for parts in itertools.product(*axes)], []
+
+
+def _check_runs(node: Node, runs: int) -> None:
+    if runs > MOST:
         raise StudyError(f"this study asks for {runs:,} runs", node.place, f"{MOST:,} are the most that one can have")
-    return [[setting for part in point for setting in part] for point in itertools.product(*axes)]
+
+
+def _rows(key: str, node: Node) -> list[list[_Setting]]:
+    """What one key of a sweep sets, one time after the other."""
+    if key == "list":
+        return _listed_points(node)
+    columns = _zipped(node) if key == "zip" else [_axis(key, node)]
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _listed_points(node: Node) -> list[list[_Setting]]:
+    remedy = "write list: [{key: value, key: value}, {key: value, key: value}]"
+    if not isinstance(node.value, list) or not node.value:
+        raise StudyError("a list without points", node.place, remedy)
+    rows: list[list[_Setting]] = []
+    seen: list[dict[str, str]] = []
+    for point in node.value:
+        if not isinstance(point.value, dict) or not point.value:
+            raise StudyError("a point of a list sets keys to values", point.place, remedy)
+        first = node.value[0].value
+        for key, held in point.items():
+            if key not in first:
+                raise StudyError(f"{key} is not in the first point", held.key_place or held.place, "all set the same")
+            if held.value is None and not held.text:
+                raise StudyError(f"{key} misses a value", held.place, "write null for none")
+        if missing := [key for key in first if key not in point.value]:
+            raise StudyError(
+                f"this point does not set {missing[0]}, as the first does", point.place, "all set the same"
+            )
+        values = {key: str(_shown(held)) for key, held in point.items()}
+        if values in seen:
+            raise StudyError("this point is listed twice", point.place, "leave one of them out")
+        seen.append(values)
+        rows.append([_checked(_Setting(key, point.value[key], "the sweep")) for key in first])
+    return rows
+
+
+def _designed(node: Node, times: int) -> tuple[list[_Point], list[str]]:
+    """The points of a design that differ: some may be the same after rounding."""
+    design, count, seed, factors = _design(node)
+    _check_runs(node, count * times)
+    categories = {key: isinstance(factor, list) for key, factor in factors.items()}
+    columns = [
+        _column(key, held, factors[key], part)
+        for (key, held), part in zip(
+            node.value["factors"].items(), shares(design, categories, count, seed), strict=True
+        )
+    ]
+    rows: dict[tuple[str, ...], _Point] = {}
+    for number, row in enumerate(zip(*columns, strict=True), 1):
+        rows.setdefault(tuple(str(_shown(setting.node)) for setting in row), _Point(list(row), f"point {number}"))
+    same = count - len(rows)
+    fewer = f"; rounded, {same} of them {'is' if same == 1 else 'are'} like others: {len(rows)} run" if same else ""
+    what = "factor" if len(factors) == 1 else "factors"
+    return list(rows.values()), [f"{design} design: {count:,} points in {len(factors)} {what}{fewer}"]
+
+
+def _column(key: str, node: Node, factor: Range | list[_Setting], parts: list[Fraction]) -> list[_Setting]:
+    """The settings of one factor at these shares of it."""
+    if isinstance(factor, list):
+        return [factor[math.floor(part * len(factor))] for part in parts]
+    place = node.value["range"].place
+    values = [factor.at(part) for part in parts]
+    return [_Setting(key, Node(value, place, node.key_place, str(value)), "the sweep") for value in values]
+
+
+def _design(node: Node) -> tuple[str, int, int | None, dict[str, Range | list[_Setting]]]:
+    """What a design says: its name, how many points, its seed, and what each factor may be."""
+    known, remedy = ", ".join(DESIGN_KEYS), "write sweep: {design: sobol, points: 64, factors: {key: {range: [1, 8]}}}"
+    for key, held in node.items():
+        if key not in DESIGN_KEYS:
+            hint = nearest(key, DESIGN_KEYS) or f"known here: {known}; what varies stands under factors"
+            raise StudyError(f"unknown key {key!r}; {hint}", held.key_place or held.place, remedy)
+    for key in ("points", "factors"):
+        if key not in node.value:
+            raise StudyError(f"a design misses `{key}`", node.place, remedy)
+    said, points, seed = node.value["design"], node.value["points"], node.value.get("seed")
+    if said.value not in NAMES:
+        hint = nearest(said.text, NAMES) or f"there are: {', '.join(NAMES)}"
+        raise StudyError(f"no design is called {said.text!r}; {hint}", said.place, remedy)
+    try:
+        count = units.parse(points.value, "count").amount
+    except StudyError as error:
+        raise StudyError(error.message, points.place, "write how many points, such as 64") from None
+    if count < 1:
+        raise StudyError("a design has 1 point or more", points.place, "write how many points, such as 64")
+    held = node.value["factors"]
+    if not isinstance(held.value, dict) or not held.value:
+        raise StudyError("a design without factors", held.place, "write factors: {key: {range: [1, 8]}}")
+    factors = {key: _factor(key, inside) for key, inside in held.items()}
+    if said.value == "sobol" and len(factors) > MOST_SOBOL:
+        message = f"a Sobol sequence has {MOST_SOBOL} factors at most, and these are {len(factors)}"
+        raise StudyError(message, held.place, "take design: latin-hypercube")
+    return said.value, count, None if seed is None else _seed(seed), factors
+
+
+def _factor(key: str, node: Node) -> Range | list[_Setting]:
+    if isinstance(node.value, dict) and node.value:
+        _checked(_Setting(key, node, "the sweep"))
+        return read_range(key, node)
+    return _axis(key, node)
 
 
 def _zipped(node: Node) -> list[list[_Setting]]:
@@ -351,6 +479,9 @@ def _zipped(node: Node) -> list[list[_Setting]]:
 def _axis(key: str, node: Node) -> list[_Setting]:
     if node.value is None or node.value in ([], {}):
         raise StudyError(f"a sweep without values: {key}", node.place, f"write {key}: [value, value]")
+    if isinstance(node.value, dict) and "range" in node.value:
+        remedy = f"list the values, or draw from it: sweep: {{design: sobol, points: 64, factors: {{{key}: ...}}}}"
+        raise StudyError(f"a range needs a design: {key}", node.place, remedy)
     if isinstance(node.value, dict):
         remedy = f"list the values, {key}: [value, value]; a key inside it is written {key}.{next(iter(node.value))}"
         raise StudyError(f"{key} must have a list of values", node.place, remedy)

@@ -104,6 +104,7 @@ def show_estimate(cost: Any) -> str:
         f"about {cost.bytes / 1e6:,.0f} MB of memory for each worker",
     ]
     lines += [f"skipped: {item['what']}: {item['why']}" for item in cost.skipped]
+    lines += [f"note: {note}" for note in cost.notes]
     return "\n".join(lines)
 
 
