@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiersim.policies.way.lru import Lru
-from tiersim.sim.cache_loop import WIDEST, Level, _Writer
+from tiersim.sim.cache_loop import WIDEST, Level, Writer
 from tiersim.sim.source import load_module
 
 WAYS = (1, 2, 3, 7, 8, 12, 16, WIDEST - 1, WIDEST, WIDEST + 1, 2 * WIDEST, 100)
@@ -18,7 +18,7 @@ WAYS = (1, 2, 3, 7, 8, 12, 16, WIDEST - 1, WIDEST, WIDEST + 1, 2 * WIDEST, 100)
 
 def finders(ways: int, *, compiled: bool) -> Any:
     """A module whose ``run(tags, base, x)`` looks for a line."""
-    text = _Writer([Level("l1", ways, Lru(), None)]).find(ways)
+    text = Writer([Level("l1", ways, Lru(), None)]).find(ways)
     text += f"\n\n@jit_cached\ndef run(tags, base, x):\n    return find_{ways}(pointer(tags), base, x)\n"
     return load_module(text, compiled=compiled)
 
