@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tiersim.sim.queued.timeline import Timeline
+if TYPE_CHECKING:
+    from tiersim.sim.queued.timeline import Timeline
 
 __all__ = ["Measured", "Metric", "Scenario", "Timed"]
 

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from tiersim._base.errors import AuditError, StudyError
 from tiersim._base.params import Param, config
 from tiersim._base.units import Quantity
-from tiersim.sim.queued import dram
-from tiersim.sim.queued.clock import SECOND
+from tiersim.sim.queued import SECOND, dram
 
 __all__ = ["FIELDS", "Controller", "Dram", "Places", "Served", "Timing", "constraints", "serve", "shape_of"]
 

@@ -115,6 +115,11 @@ class CoreResult(Books):
     journal: NDArray[np.int64]
     contents: list[list[set[tuple[int, bool]]]] | None = None
 
+    @property
+    def books(self) -> Books:
+        """The books at the end."""
+        return Books(self.caches, self.memory, self.cores, self.chips)
+
 
 class _State:
     """The arrays of one run: a block of headers for each core, the words and tags of every cache."""

@@ -5,6 +5,11 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# a machine that does other things as well is slow now and then, and that is no fault of what is tested
+settings.register_profile("tiersim", deadline=None)
+settings.load_profile("tiersim")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Annotated, Any, ClassVar, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +15,8 @@ from tiersim._base.registry import register
 from tiersim.experiments.scenario import Measured, Metric, Progress
 from tiersim.experiments.trace_use import TraceParam, TraceUse
 from tiersim.models.caches import System, additive, levels_of, picoseconds, shared_of
-from tiersim.models.cores import Stream, check_queued, simulate_cores, warm_cores, write_timeline
-from tiersim.sim.cores import Books, CoreResult
 from tiersim.sim.events import Counts, Events, begin_events, prefix, prepare
-from tiersim.sim.queued.clock import SECOND
-from tiersim.sim.queued.timeline import Timeline
+from tiersim.sim.queued import SECOND
 from tiersim.sim.replay import Result, futures, replay, warm
 
 WINDOWS = 100
@@ -65,6 +62,12 @@ QUEUED_METRICS = {
     "memory.load": ("ratio", "of the bandwidth of the pins of the DRAM", ""),
     "memory.row_hit_ratio": ("ratio", "of the bursts of the DRAM that found their row open", ""),
 }
+
+
+if TYPE_CHECKING:  # SimPy and the loop of cores are for queued time only, and take a tenth of a start
+    from tiersim.models.cores import Stream
+    from tiersim.sim.cores import Books, CoreResult
+    from tiersim.sim.queued.timeline import Timeline
 
 
 @dataclass
@@ -115,7 +118,12 @@ class MemoryHierarchy:
     def check(self) -> None:
         self.trace.demand(self.records)
         try:
-            check_queued(self.system)
+            levels_of(self.system)
+            shared_of(self.system)
+            if self.timing == "queued" or self.system.memory.dram is not None:
+                from tiersim.models.cores import check_queued
+
+                check_queued(self.system)
         except StudyError as error:
             error.path = ("system", *error.path)
             raise
@@ -179,7 +187,8 @@ class MemoryHierarchy:
         return {"trace": dump(self.trace), "system": system, "miss_kinds": self.miss_kinds}
 
     def modules(self) -> list[str]:
-        return [type(self).__module__, *(type(cache.policy).__module__ for cache in self.system.caches.values())]
+        own = [type(self).__module__, *(["tiersim.models.cores"] if self.timing == "queued" else [])]
+        return own + [type(cache.policy).__module__ for cache in self.system.caches.values()]
 
     def _events(self, progress: Callable[[int, int], None] | None = None, use: TraceUse | None = None) -> Events:
         own = use or self.trace
@@ -218,6 +227,8 @@ class MemoryHierarchy:
         if not any(getattr(level.policy, "needs_future", False) for level in levels):  # else several, made on the way
             note("compiling")
             if self.timing == "queued":
+                from tiersim.models.cores import warm_cores
+
                 warm_cores(self.system, classify=self.miss_kinds)
             else:
                 warm(levels)
@@ -248,6 +259,8 @@ class MemoryHierarchy:
         return self.timing == "queued"
 
     def draw(self, timeline: Timeline, seed: int, progress: Progress) -> None:
+        from tiersim.models.cores import write_timeline
+
         result = self._run_cores(self._events(), seed, progress, journal=timeline.budget)
         write_timeline(result, self.system, timeline)
 
@@ -255,6 +268,8 @@ class MemoryHierarchy:
         self, events: Events, seed: int, progress: Progress, cuts: Sequence[int] = (), journal: int = 0
     ) -> CoreResult:
         levels, sets = levels_of(self.system, classify=self.miss_kinds)
+        from tiersim.models.cores import simulate_cores
+
         others = [self._stream(self._events(use=use), use) for use in self.beside.values()]
         return simulate_cores(
             self.system,
@@ -268,6 +283,8 @@ class MemoryHierarchy:
         )
 
     def _stream(self, events: Events, use: TraceUse) -> Stream:
+        from tiersim.models.cores import Stream
+
         counted = events.counts.instructions > 0
         return Stream(events, use.open(), self.system.line, self._fetches(use), use.skip, use.limit, counted)
 
@@ -303,7 +320,7 @@ class MemoryHierarchy:
                 misses[name].append(own["read_misses"] + own["write_misses"])
                 references[name].append(own["reads"] + own["writes"])
             before = held
-        measured = result - result.cuts[ends.index(start.events)] if start.events else Books(**_books(result))
+        measured = result.books - result.cuts[ends.index(start.events)] if start.events else result.books
         return Booked(measured, events.counts - start, [*ends, whole], misses, references)
 
     def measure(self, simulated: Simulated | Booked) -> Measured:
@@ -422,10 +439,6 @@ def _windows(simulated: Simulated | Booked) -> dict[str, NDArray[np.float64]]:
         with np.errstate(invalid="ignore"):
             windows[f"caches.{name}.miss_ratio"] = np.where(asked > 0, np.array(missed) / np.maximum(asked, 1), np.nan)
     return windows
-
-
-def _books(result: Books) -> dict[str, Any]:
-    return {item.name: getattr(result, item.name) for item in fields(Books)}
 
 
 def _cache_metrics(own: dict[str, int], counts: Counts) -> dict[str, int | float]:

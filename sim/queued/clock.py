@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heappop
-from typing import Any, Final
+from typing import Any
 
 import simpy
 from simpy.events import NORMAL, Event, Timeout
 
-__all__ = ["SECOND", "Clock", "cycles", "transfer"]
+from tiersim.sim.queued import SECOND
 
-SECOND: Final = 10**12  # picoseconds
+__all__ = ["SECOND", "Clock", "cycles", "transfer"]
 
 
 class Clock(simpy.Environment):
