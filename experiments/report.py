@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tiersim._base.errors import StudyError
+from tiersim.experiments.comparison import Summary
 from tiersim.experiments.figures import COLUMN, amounts, default_figures, draw, encode, text_of, words
 from tiersim.experiments.results import Row, StudyResult, differing, write_bytes
 from tiersim.experiments.scenario import Metric
-from tiersim.experiments.table import difference, number
+from tiersim.experiments.table import change, difference, estimated, explained, mark, number, sureness
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -113,6 +114,8 @@ def _content(result: StudyResult, pictures: list[Picture], missing: list[str]) -
     paragraphs = [" ".join(part.split()) for part in re.split(r"\n\s*\n", result.question) if part.strip()]
     factors = differing(result.rows)
     compared = "what_if" in factors
+    summaries = result.compare()
+    varied = [name for name in factors if name != "seed"]
     resolved = result.folder / "resolved.yaml"
     return {
         "result": result,
@@ -123,6 +126,9 @@ def _content(result: StudyResult, pictures: list[Picture], missing: list[str]) -
         "version": import_module("tiersim").__version__,  # the front door's one fact that all floors may know
         "compared": compared,
         "factors": [words(name) for name in factors] or ["run"],
+        "variants": _variants(result, summaries, varied, compared),
+        "varied": [words(name) for name in varied] or ["variant"],
+        "explained": explained(result, summaries) if summaries else "",
         "shown": [_described(result, name) for name in result.shown],
         "runs": _runs(result, factors, compared),
         "failed": [row for row in result.rows if row.status != "done"],
@@ -149,6 +155,35 @@ def _runs(result: StudyResult, factors: list[str], compared: bool) -> list[tuple
         columns.append([Cell(text_of(value), order.get(text_of(value))) for value in values])
     heads = [list(cells) for cells in zip(*columns)] if columns else [[Cell(row.label)] for row in result.rows]
     return [(row, head, _measured(result, row, compared)) for row, head in zip(result.rows, heads)]
+
+
+def _variants(
+    result: StudyResult, summaries: list[Summary], varied: list[str], compared: bool
+) -> list[tuple[list[Cell], list[Cell]]]:
+    """Each variant over its seeds with the cells of its factors and those of its shown metrics."""
+    return [
+        (
+            [Cell(text_of(held.factors.get(name, ""))) for name in varied] or [Cell(held.label)],
+            _estimates(result, held, compared),
+        )
+        for held in summaries
+    ]
+
+
+def _estimates(result: StudyResult, summary: Summary, compared: bool) -> list[Cell]:
+    cells = []
+    for name in result.shown:
+        metric, held = _described(result, name), summary.metrics.get(name)
+        if held is None:
+            cells += [Cell("-"), Cell("")] if compared else [Cell("-")]
+            continue
+        cells.append(Cell(held.value.written(*estimated(held.value, metric.unit)), held.value.value))
+        if compared:
+            by = held.difference.written(*change(held, metric.unit)) if held.difference else ""
+            text = "; ".join(filter(None, [by, *sureness(held)]))
+            sort = held.ratio.value - 1 if held.ratio else None
+            cells.append(Cell(text, sort, mark(held, metric.better)))
+    return cells
 
 
 def _measured(result: StudyResult, row: Row, compared: bool) -> list[Cell]:

@@ -27,7 +27,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tiersim._base.errors import DependencyError, StudyError
+from tiersim.experiments.comparison import Summary, compare, over_windows, repeated
 from tiersim.experiments.scenario import Metric
+from tiersim.experiments.statistics import Estimate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,6 +89,8 @@ class StudyResult:
             "skipped": self.skipped,
             "notes": self.notes,
         }
+        if summaries := self.compare():
+            out["variants"] = [held.public() for held in summaries]
         if self.folder is not None:
             out["folder"] = str(self.folder)
         return out
@@ -103,15 +107,43 @@ class StudyResult:
         return {"label": row.label, "seed": row.seed, "status": row.status, **row.factors, **row.metrics}
 
     def base_of(self, row: Row) -> Row | None:
-        """The baseline run with the same other factors, or None for the baseline itself."""
+        """The baseline run with the same other factors, or None for the baseline itself.
+
+        A baseline that no seed reaches is run once, and is that of every seed.
+        """
         if row.factors.get("what_if", self.baseline) == self.baseline:
             return None
-        rest = {key: held for key, held in row.factors.items() if key != "what_if"}
+        rest = {key: held for key, held in row.factors.items() if key not in ("what_if", "seed")}
         for other in self.rows:
             theirs = dict(other.factors)
-            if theirs.pop("what_if", None) == self.baseline and theirs == rest and other.seed == row.seed:
+            seed = theirs.pop("seed", None)
+            if theirs.pop("what_if", None) != self.baseline or theirs != rest:
+                continue
+            if seed is None or (other.seed == row.seed and "seed" in row.factors):
                 return other
         return None
+
+    def compare(self, correction: str = "holm") -> list[Summary]:
+        """Each variant over its seeds, against the baseline; empty where `repeat` gave no run several seeds.
+
+        `correction` of the p values for many comparisons is ``holm`` or ``benjamini-hochberg``.
+        """
+        return compare(self.rows, self.baseline, self.shown, correction) if repeated(self.rows) else []
+
+    def over_windows(self, row: Row, metric: str, after: float = 0.0) -> Estimate:
+        """A metric of one run, less that of its baseline where it has one, with an interval from windows of the run.
+
+        Windows that end before the share `after` of the trace are left out: give the warm-up. Raises StudyError where
+        the run has no windows of this metric.
+        """
+        try:
+            return over_windows(row, self.base_of(row), metric, after)
+        except KeyError:
+            have = [name for name in row.windows if name != "end"]
+            known = f"there are windows of {', '.join(have)}" if have else "the run has no windows"
+            raise StudyError(f"{row.label} has no windows of {metric}", None, known) from None
+        except ValueError as error:
+            raise StudyError(str(error)) from None
 
     def csv(self) -> str:
         """All rows as text with named columns."""
