@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -110,7 +111,7 @@ class _Parquet:
         self.out.append(chunk)
 
 
-class _File:
+class _File(ABC):
     """What the forms of others share: a file, notes, and instructions after the last record, which have no place."""
 
     def __init__(self, file: IO[bytes], path: Path, schema: Schema) -> None:
@@ -130,11 +131,13 @@ class _File:
             raise TraceError(f"{self.path.name}: not one record to write")
         self._end()
 
+    @abstractmethod
     def _write(self, chunk: Chunk) -> None:
-        raise NotImplementedError
+        """Put records into the file."""
 
     def _end(self) -> None:
-        """What comes after the last record."""
+        """What comes after the last record: most forms have no end of their own."""
+        return
 
 
 class _Csv(_File):

@@ -277,20 +277,7 @@ def serve(
     drive: Any = dram.drive  # its first arguments are the arrays of the channels
     finished = np.zeros(1 << 12, np.int64)
     logged = drive(*held.arrays, table, window, finished, np.zeros(count + 1, np.int64), kept)
-    counts = counts_of(held)
+    counts = held.counts()
     if table[:, dram.R_PARTS].any() or counts["reads"] + counts["writes"] != count * parts:
         raise AuditError(f"of {count} requests of {parts} bursts {counts['reads'] + counts['writes']} were served")
     return Served(table[:, dram.R_AT], table[:, dram.R_BEGUN], table[:, dram.R_DONE], counts, kept[:logged])
-
-
-def counts_of(held: dram.Channels) -> dict[str, int]:
-    """What channels did, summed."""
-    names = {
-        "reads": dram.N_READ,
-        "writes": dram.N_WRITE,
-        "row_hits": dram.N_HIT,
-        "activations": dram.N_ACT,
-        "precharges": dram.N_PRE,
-        "refreshes": dram.N_REF,
-    }
-    return {name: int(held.head[:, word].sum()) for name, word in names.items()}

@@ -31,11 +31,11 @@ from tiersim.sim.cache_loop import FETCH, FIRST_COUNTER, HEADER, STORE, Level, W
 from tiersim.sim.queued import dram
 from tiersim.sim.source import load_module
 
-__all__ = ["BLOCK", "CORES", "FIELDS", "JOURNAL", "LATENCY", "SETTINGS", "TRAFFIC", "make_core_loop"]
+__all__ = ["CORES", "FIELDS", "JOURNAL", "LATENCY", "SETTINGS", "make_core_loop"]
 
 LATENCY = 30  # word of a cache's header: what a lookup takes, in picoseconds
 # words of memory's header, after its counters and whether a fetch is under way
-TRAFFIC, DELAY, CORES, BLOCK = range(FIRST_COUNTER + 4, FIRST_COUNTER + 8)
+TRAFFIC, DELAY, CORES = range(FIRST_COUNTER + 4, FIRST_COUNTER + 7)
 
 FIELDS = (  # of a core
     "time",  # when it met its last reference

@@ -145,7 +145,7 @@ class _State:
                 held.append(words.reshape(-1))
         self.words = np.concatenate(held)
         top = len(levels) * HEADER
-        self.words[top + core_loop.CORES], self.words[top + core_loop.BLOCK] = cores, block
+        self.words[top + core_loop.CORES] = cores
         self.tags = np.full(tags_at, EMPTY, np.int32)
         self.shadow = np.full(max(shadow_at, 2), -2, np.int32)
         for begin in range(0, shadow_at, 2 * (lines + 1)):
@@ -235,7 +235,7 @@ def run_cores(
 
     def books() -> Books:
         caches, traffic = state.counters()
-        return Books(caches, traffic, buffers.cores.copy(), _chips(held) if memory else {})
+        return Books(caches, traffic, buffers.cores.copy(), held.counts() if memory else {})
 
     for core in range(count):
         buffers.refill(core, cores.pace)
@@ -348,18 +348,6 @@ def _call(loop: Any, given: Sequence[Any], levels: Sequence[Level], state: _Stat
     if wanted < 0:
         raise PolicyError(f"more than {WRITES:,} lines wait to be written to memory", None, "give it more bandwidth")
     return wanted
-
-
-def _chips(held: dram.Channels) -> dict[str, int]:
-    names = {
-        "reads": dram.N_READ,
-        "writes": dram.N_WRITE,
-        "row_hits": dram.N_HIT,
-        "activations": dram.N_ACT,
-        "precharges": dram.N_PRE,
-        "refreshes": dram.N_REF,
-    }
-    return {name: int(held.head[:, word].sum()) for name, word in names.items()}
 
 
 def _audit(result: CoreResult, state: _State, memory: Timed | None, followed: bool) -> None:

@@ -178,6 +178,10 @@ class Schema:
         return made
 
 
+def _text(name: str, doc: str, *, optional: bool = True) -> Column:
+    return Column(name, "uint8", "UTF-8", doc, optional=optional, ragged=True, text=True)
+
+
 ACCESS: Final = Schema(
     "access",
     1,
@@ -295,7 +299,7 @@ TREE: Final = Schema(
             unknown=True,
         ),
         Column("time", "int64", "ns", "since the first node, as recorded; absent when not known", optional=True),
-        Column("text", "uint8", "UTF-8", "its own text; absent when not known", optional=True, ragged=True, text=True),
+        _text("text", "its own text; absent when not known"),
         Column("fate", "uint8", "1", "0 kept, 1 pruned; absent when not known", most=PRUNED, optional=True),
     ),
     "fate",
@@ -308,24 +312,14 @@ QUERY: Final = Schema(
     1,
     "What people asked in words, in order.",
     (
-        Column("text", "uint8", "UTF-8", "the question", ragged=True, text=True),
+        _text("text", "the question", optional=False),
         Column("group", "uint64", "1", "equal where questions mean the same; absent when not known", optional=True),
         Column("time", "int64", "ns", "since the first query, as recorded; absent when not known", optional=True),
         Column("user", "uint64", "1", "who asks; a name is hashed; absent when not known", optional=True),
         Column("session", "uint64", "1", "conversation; a name is hashed; absent when not known", optional=True),
         Column("turn", "uint32", "1", "place in its conversation, from 0; absent when all are 0", optional=True),
-        Column(
-            "category",
-            "uint8",
-            "UTF-8",
-            "kind of question; absent when not known",
-            optional=True,
-            ragged=True,
-            text=True,
-        ),
-        Column(
-            "answer", "uint8", "UTF-8", "the reference; absent when not known", optional=True, ragged=True, text=True
-        ),
+        _text("category", "kind of question; absent when not known"),
+        _text("answer", "the reference; absent when not known"),
     ),
     "",
     ("query",),
@@ -337,7 +331,7 @@ PROFILE: Final = Schema(
     1,
     "Measured times: how long an operation took in a configuration.",
     (
-        Column("operation", "uint8", "UTF-8", "what was timed", ragged=True, text=True),
+        _text("operation", "what was timed", optional=False),
         Column("mean", "float64", "ns", "of the time"),
         Column("median", "float64", "ns", "of the time", optional=True),
         Column("minimum", "float64", "ns", "of the time", optional=True),
@@ -361,8 +355,8 @@ PROFILE: Final = Schema(
             optional=True,
             unknown=True,
         ),
-        Column("model", "uint8", "UTF-8", "whose operation it is", optional=True, ragged=True, text=True),
-        Column("hardware", "uint8", "UTF-8", "on which it ran", optional=True, ragged=True, text=True),
+        _text("model", "whose operation it is"),
+        _text("hardware", "on which it ran"),
     ),
     "",
     ("measurement",),
@@ -388,7 +382,7 @@ POPULARITY: Final = Schema(
     1,
     "How often rows of tables are asked for: classes of rows by their number of accesses.",
     (
-        Column("table", "uint8", "UTF-8", "whose rows they are", ragged=True, text=True),
+        _text("table", "whose rows they are", optional=False),
         Column("above", "uint64", "accesses", "of a row of the class, more than these"),
         Column("most", "uint64", "accesses", "of a row of the class, 2**64 - 1 where there is no bound"),
         Column("rows", "float64", "1", "share of all the rows that were asked for", most=1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Self
@@ -54,7 +55,7 @@ class Panel:
 
 
 @dataclass(kw_only=True)
-class Info:
+class Info(ABC):
     """A trace's fingerprint; ``kinds`` are those that there are, ``notes`` what to know about the numbers."""
 
     trace: str
@@ -65,9 +66,9 @@ class Info:
     notes: list[str] = field(default_factory=list)
     panels: list[Panel] = field(default_factory=list, repr=False)  # what a figure needs and --json does not show
 
+    @abstractmethod
     def rows(self) -> list[tuple[str, str]]:
         """What a person reads: names and values, after those that every trace has."""
-        raise NotImplementedError
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data: what `tiersim traces info --json` prints."""

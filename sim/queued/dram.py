@@ -142,6 +142,18 @@ class Channels:
             self.scratch,
         )  # fmt: skip
 
+    def counts(self) -> dict[str, int]:
+        """What the channels did, summed."""
+        names = {
+            "reads": N_READ,
+            "writes": N_WRITE,
+            "row_hits": N_HIT,
+            "activations": N_ACT,
+            "precharges": N_PRE,
+            "refreshes": N_REF,
+        }
+        return {name: int(self.head[:, word].sum()) for name, word in names.items()}
+
 
 def scattering(count: int) -> int:
     """A step, near the smaller part of the golden section, that visits each of so many places once."""

@@ -31,6 +31,7 @@ class Station:
         self.timeline = timeline
         self.blocked = blocked
         self._came = 0  # the sum of the times of all arrivals
+        self._gone_came = 0  # and of those who have left
 
     @property
     def departures(self) -> int:
@@ -55,8 +56,6 @@ class Station:
         clipped = left + inside * now - (self._came - self._gone_came)
         if (integral := self.inside.integral(now)) != clipped:
             raise AuditError(f"{self.name}: jobs were here for {clipped} ps, and the count of them says {integral} ps")
-
-    _gone_came = 0  # the sum of the times at which those came who have left
 
     def _enter(self, now: int) -> None:
         self.arrivals += 1
