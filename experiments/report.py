@@ -53,7 +53,7 @@ def write_report(result: StudyResult) -> list[str]:
         return []
     try:
         import jinja2
-        import matplotlib  # noqa: F401  (figures.py needs it)
+        import matplotlib  # noqa: F401  (the figures need it)
     except ImportError:
         return ["report: not written, it needs matplotlib and jinja2: pip install 'tiersim[report]'"]
     pictures, missing = _figures(result, result.folder)

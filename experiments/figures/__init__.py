@@ -1,0 +1,78 @@
+"""The figures of a study: bars over variants, lines over a swept quantity, clouds of drawn points, the course of a run.
+
+Made for a paper's column (3.5 or 7 inches, 8 point) and for readers of any eyesight: the palette of Okabe and Ito
+(Color Universal Design, 2008), and what colours tell apart, markers and dashes tell apart too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tiersim.experiments.figures.canvas import COLUMN, DASHES, MARKERS, PAGE, PALETTE, encode, style
+from tiersim.experiments.figures.charts import draw_bars, draw_course, draw_lines
+from tiersim.experiments.figures.series import Spec, done, matches, values_of
+from tiersim.experiments.figures.words import amounts, text_of, words
+from tiersim.experiments.results import StudyResult, differing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "COLUMN",
+    "DASHES",
+    "MARKERS",
+    "PAGE",
+    "PALETTE",
+    "amounts",
+    "default_figures",
+    "draw",
+    "encode",
+    "style",
+    "text_of",
+    "words",
+]
+
+
+def default_figures(result: StudyResult) -> list[Spec]:
+    """The figures of a study that names none.
+
+    Bars of each shown metric over what_if if that varies, lines of the last shown metric over each swept key, and the
+    miss ratio of the lowest cache over the course of the baseline's runs. Metrics that no run has are left out.
+    """
+    rows = done(result)
+    varied = differing(rows)
+    swept = [name for name in varied if name not in ("what_if", "seed")]
+    shown = [name for name in result.shown if any(name in row.metrics for row in rows)]
+    made: list[Spec] = []
+    if "what_if" in varied:
+        few = [name for name in swept if len(values_of(result, rows, name)) <= 4]
+        made += [_spec("what_if", name, few[0] if few else None) for name in shown]
+    for key in swept if shown else []:
+        other = next((name for name in ("what_if", *swept) if name in varied and name != key), None)
+        made.append(_spec(key, shown[-1], other))
+    ratios = [name for row in rows for name in row.windows if name.endswith("miss_ratio")]
+    if ratios:
+        only = {"what_if": result.baseline} if "what_if" in varied else {}
+        if not only or any(ratios[-1] in row.windows and matches(result, row, only) for row in rows):
+            made.append(_spec("time", ratios[-1], swept[0] if swept else None) | {"where": only})
+    return made
+
+
+def draw(result: StudyResult, spec: Spec) -> Figure:
+    """One figure of a study.
+
+    `spec` holds ``x`` (a factor, ``what_if`` or ``time``), ``y`` (a metric), ``by`` (the factor that makes the lines
+    apart, what_if if it varies), ``title``, and ``where`` (factors that are kept at a value). Other factors that vary
+    are kept at the baseline or at their first value, and the title says so; several seeds are drawn as their mean with
+    the range from least to greatest. Raises StudyError when no run has what is asked for.
+    """
+    with style():
+        if spec["x"] == "time":
+            return draw_course(result, spec)
+        if spec["x"] == "what_if":
+            return draw_bars(result, spec)
+        return draw_lines(result, spec)
+
+
+def _spec(x: str, y: str, by: str | None) -> Spec:
+    return {"x": x, "y": y, "by": by, "title": None}

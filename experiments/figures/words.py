@@ -1,0 +1,47 @@
+"""The words of figures and tables: names and values as a reader of the study knows them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from tiersim._base import units
+from tiersim._base.errors import UnitError
+
+__all__ = ["amounts", "text_of", "words"]
+
+
+def words(name: str) -> str:
+    """The plain name of a metric or factor: ``caches.l2.miss_ratio`` is `L2 miss ratio`."""
+    if name == "what_if":
+        return "variant"
+    parts = name.split(".")
+    if len(parts) > 1 and parts[0] == "system":
+        parts = parts[1:]
+    if len(parts) > 1 and parts[0] == "caches":
+        parts = parts[1:]
+    found = " ".join(parts).replace("_", " ").split()
+    return " ".join(re.sub(r"^(l\d|mpki$|tlb$)", lambda match: match[1].upper(), word) for word in found)
+
+
+def text_of(value: Any) -> str:
+    """The value of a factor as a reader knows it from the study file."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {text_of(held)}" for key, held in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(text_of(held) for held in value)
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def amounts(values: Sequence[Any]) -> list[float] | None:
+    """All values as numbers of one base unit, or None when they are not quantities of one dimension."""
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        return [float(value) for value in values]
+    for dimension in units.DIMENSIONS:
+        try:
+            return [float(units.parse(value, dimension).amount) for value in values]
+        except UnitError:
+            continue
+    return None
