@@ -11,8 +11,8 @@ The same note gives the check at the edge (through pydantic), the JSON schema, `
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
 
 from tiersim._base import units
@@ -130,11 +130,11 @@ def param_of(hint: Any) -> Param | None:
     return next((note for note in getattr(hint, "__metadata__", ()) if isinstance(note, Param)), None)
 
 
-def params(cls: type) -> Iterator[tuple[Field[Any], Any, Param | None]]:
+@cache  # a study asks for each of its runs
+def params(cls: type) -> tuple[tuple[Field[Any], Any, Param | None], ...]:
     """Each field of a config class with its type and its Param."""
     hints = get_type_hints(cls, include_extras=True)
-    for item in fields(cls):
-        yield item, hints[item.name], param_of(hints[item.name])
+    return tuple((item, hints[item.name], param_of(hints[item.name])) for item in fields(cls))
 
 
 def forms(hint: Any) -> list[str]:

@@ -26,10 +26,13 @@ from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from tiersim._base.errors import StudyError
 from tiersim._base.params import config, forms
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 __all__ = ["Entry", "build", "families", "find", "index", "inside", "load", "nearest", "register"]
 
@@ -237,10 +240,11 @@ def build(family: str, value: Any) -> Any:
 
 def validate(cls: type[T], value: Any) -> tuple[list[tuple[tuple[Any, ...], str]], T | None]:
     """Check plain data against a config class: (path, message) for each problem, and the object if there is none."""
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     try:
-        return [], TypeAdapter(cls).validate_python(value)
+        made: T = _adapter(cls).validate_python(value)
+        return [], made
     except ValidationError as wrong:
         problems: dict[tuple[Any, ...], str] = {}  # by path: each alternative of a type has a complaint of its own
         for item in wrong.errors(include_url=False):
@@ -249,6 +253,13 @@ def validate(cls: type[T], value: Any) -> tuple[list[tuple[tuple[Any, ...], str]
             for inner, message in detail:
                 problems.setdefault((*path, *inner), message)
         return list(problems.items()), None
+
+
+@cache  # to make one takes milliseconds, and a sweep checks thousands of values
+def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(cls)
 
 
 def inside(cls: Any, loc: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
