@@ -130,9 +130,13 @@ def param_of(hint: Any) -> Param | None:
     return next((note for note in getattr(hint, "__metadata__", ()) if isinstance(note, Param)), None)
 
 
-@cache  # a study asks for each of its runs
-def params(cls: type) -> tuple[tuple[Field[Any], Any, Param | None], ...]:
+def params(cls: Any) -> tuple[tuple[Field[Any], Any, Param | None], ...]:
     """Each field of a config class with its type and its Param."""
+    return _params(cls)
+
+
+@cache  # a study asks for each of its runs
+def _params(cls: Any) -> tuple[tuple[Field[Any], Any, Param | None], ...]:
     hints = get_type_hints(cls, include_extras=True)
     return tuple((item, hints[item.name], param_of(hints[item.name])) for item in fields(cls))
 

@@ -26,7 +26,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from tiersim._base.errors import StudyError
 from tiersim._base.params import config, forms
@@ -242,9 +242,9 @@ def validate(cls: type[T], value: Any) -> tuple[list[tuple[tuple[Any, ...], str]
     """Check plain data against a config class: (path, message) for each problem, and the object if there is none."""
     from pydantic import ValidationError
 
+    adapter: TypeAdapter[T] = _adapter(cast(Any, cls))
     try:
-        made: T = _adapter(cls).validate_python(value)
-        return [], made
+        return [], adapter.validate_python(value)
     except ValidationError as wrong:
         problems: dict[tuple[Any, ...], str] = {}  # by path: each alternative of a type has a complaint of its own
         for item in wrong.errors(include_url=False):
@@ -256,7 +256,7 @@ def validate(cls: type[T], value: Any) -> tuple[list[tuple[tuple[Any, ...], str]
 
 
 @cache  # to make one takes milliseconds, and a sweep checks thousands of values
-def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
+def _adapter(cls: Any) -> TypeAdapter[Any]:
     from pydantic import TypeAdapter
 
     return TypeAdapter(cls)
