@@ -29,11 +29,23 @@ class Metric:
 
 @dataclass
 class Measured:
-    """What one run gave: metrics by dotted name, and a table over the run (equally long columns)."""
+    """What one run gave: metrics by dotted name, and tables over its parts (equally long columns).
+
+    `windows` follow each other: ``end`` is where each ends, as a share of the whole. `sessions` have nothing to do with
+    each other: ``session`` is a number of each. Either may have a column of a metric's name with its value in each part
+    (not-a-number where it has none), and for a metric that is a ratio its denominator there, ``NAME.weight``, which is
+    0 before the measured part begins: the metric is the mean of its values with these weights.
+    """
 
     metrics: dict[str, int | float]
     windows: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    sessions: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+    def tables(self) -> dict[str, dict[str, NDArray[Any]]]:
+        """The tables that are there, by name: each is stored with the run."""
+        held = {"windows": self.windows, "sessions": self.sessions}
+        return {name: table for name, table in held.items() if table}
 
 
 class Scenario(Protocol):
