@@ -51,6 +51,11 @@ ALL = [
     Output("demo", ("tiersim run bigger-l2.yaml",)),
     Output("hot-rows", ("tiersim run hot-rows.yaml",)),
     Output("slower-memory", ("tiersim run slower-memory.yaml",), keep="results/slower-memory/figures/*.svg"),
+    Output(
+        "many-factors",
+        ("tiersim run many-factors.yaml > table.txt", "tail -3 table.txt"),
+        keep="results/many-factors/figures/*latency*.svg",
+    ),
     Output("long-list", ("tiersim run long-list.yaml",)),
     Output("victim-cache", ("tiersim run victim-cache.yaml",)),
     Output("why", ("tiersim replay requests.csv --policy lru --size 1500B --why 7001",)),

@@ -82,6 +82,7 @@ class Plan:
             dict(scenario.provenance()),
             notes,
             scenario=self.study.scenario,
+            drawn=self.study.drawn,
         )
 
     def _describe(self, name: str) -> Metric | None:

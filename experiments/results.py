@@ -80,6 +80,8 @@ class StudyResult:
     notes: list[str] = field(default_factory=list)
     folder: Path | None = None
     scenario: str = ""
+    drawn: dict[str, str | list[Any]] = field(default_factory=dict)
+    """How a design drew each of its factors: ``linear``, ``log``, or the list it was drawn from."""
 
     def to_dict(self) -> dict[str, Any]:
         """The form of `tiersim run --json`."""

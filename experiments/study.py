@@ -58,6 +58,7 @@ class Study:
     variants: list[Variant]
     seeds: list[int]
     notes: list[str]
+    drawn: dict[str, str | list[Any]]
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,8 @@ def read_study(source: Path | str | dict[str, Any], sets: Sequence[str] = ()) ->
     seeds = _seeds(known.get("repeat"), known.get("seed"))
     variants, notes = _variants(tree, known.get("what_if"), known.get("sweep"), seeds)
     question = "" if file is None else _question(file)
-    return Study(name, scenario, question, file, tree, known.get("report"), known.get("claims"), variants, seeds, notes)
+    report, claims, drawn = known.get("report"), known.get("claims"), _drawn(known.get("sweep"))
+    return Study(name, scenario, question, file, tree, report, claims, variants, seeds, notes, drawn)
 
 
 def _question(file: Path) -> str:
@@ -422,6 +424,17 @@ def _column(key: str, node: Node, factor: Range | list[_Setting], parts: list[Fr
     place = node.value["range"].place
     values = [factor.at(part) for part in parts]
     return [_Setting(key, Node(value, place, node.key_place, str(value)), "the sweep") for value in values]
+
+
+def _drawn(sweep: Node | None) -> dict[str, str | list[Any]]:
+    """The scale of each factor that a design draws from a range, and the list of each that it draws from one."""
+    if sweep is None or "design" not in sweep.value:
+        return {}
+    factors = _design(sweep)[-1]
+    return {
+        key: [_shown(setting.node) for setting in held] if isinstance(held, list) else "log" if held.log else "linear"
+        for key, held in factors.items()
+    }
 
 
 def _design(node: Node) -> tuple[str, int, int | None, dict[str, Range | list[_Setting]]]:

@@ -37,6 +37,7 @@ __all__ = [
     "factor_axis",
     "legend",
     "look",
+    "marker",
     "metric_axis",
     "metric_of",
     "style",
@@ -115,8 +116,12 @@ def _title(result: StudyResult, spec: Spec, picked: Picked, width: float) -> str
     small = [f"{words(name)}: {text_of(value)}" for name, value in kept.items()]
     if picked.by and picked.joined and len(picked.series) == 1:
         small.append(f"the same for every {words(picked.by)}")
-    if picked.seeds > 1:
-        small.append(f"mean and range of {picked.seeds} seeds")
+    if picked.note:
+        small.append(picked.note)
+    if picked.in_step:
+        small.append(f"{' and '.join(map(words, picked.in_step))} in step")
+    if picked.many:
+        small.append(f"mean and range of {picked.many}")
     letters = int(width / LETTER)
     return "\n".join(textwrap.fill(line, letters) for line in (said, "; ".join(small)) if line)
 
@@ -196,8 +201,17 @@ def look(place: int) -> dict[str, Any]:
     return {"color": PALETTE[place % len(PALETTE)], "linestyle": DASHES[place % len(DASHES)]}
 
 
-def factor_axis(axes: Axes, name: str, xs: list[Any], at: NDArray[np.float64], real: bool) -> None:
-    """Ticks at the values that were run, in the words of the study; the unit in the label when they share one."""
+def marker(place: int) -> str:
+    return MARKERS[place % len(MARKERS)]
+
+
+def factor_axis(
+    axes: Axes, name: str, xs: list[Any], at: NDArray[np.float64], real: bool, log: bool | None = None
+) -> None:
+    """Ticks at these values, in the words of the study; the unit in the label when they share one.
+
+    Without a word on `log` the axis is logarithmic where the values are far apart.
+    """
     from matplotlib.ticker import FixedLocator, NullLocator
 
     texts = [text_of(x) for x in xs]
@@ -209,7 +223,7 @@ def factor_axis(axes: Axes, name: str, xs: list[Any], at: NDArray[np.float64], r
             unit = shared.pop()
             texts = [match[1] for match in split if match]
     places = at
-    if real and at[0] > 0 and at[-1] / at[0] >= LOG_FROM:
+    if log or (log is None and real and at[0] > 0 and at[-1] / at[0] >= LOG_FROM):
         axes.set_xscale("log", base=2)
         places = np.log2(at)
     axes.xaxis.set_major_locator(FixedLocator(at.tolist()))

@@ -14,7 +14,6 @@ from tiersim.experiments.figures.canvas import (
     DASHES,
     HATCHES,
     LETTER,
-    MARKERS,
     PAGE,
     PALETTE,
     at_least,
@@ -22,6 +21,7 @@ from tiersim.experiments.figures.canvas import (
     factor_axis,
     legend,
     look,
+    marker,
     metric_axis,
     metric_of,
 )
@@ -40,8 +40,9 @@ __all__ = ["draw_bars", "draw_course", "draw_lines"]
 
 def draw_lines(result: StudyResult, spec: Spec) -> Figure:
     picked = pick(result, spec)
-    numbers = amounts(picked.xs)
-    xs = picked.xs if numbers is None else [value for _, value in sorted(zip(numbers, picked.xs), key=lambda p: p[0])]
+    values = list(picked.xs.values())
+    numbers = amounts(values)
+    xs = values if numbers is None else [value for _, value in sorted(zip(numbers, values), key=lambda p: p[0])]
     at = np.arange(len(xs), dtype=float) if numbers is None else np.array(sorted(numbers))
     figure, axes = begin(result, spec, picked, COLUMN, 2.0 if numbers is not None else 2.4)
     handles = []
@@ -49,11 +50,11 @@ def draw_lines(result: StudyResult, spec: Spec) -> Figure:
     for one in picked.series:
         mean, low, high = one.columns(texts)
         looks = look(one.place)
-        (line,) = axes.plot(at, mean, marker=MARKERS[one.place % len(MARKERS)], **looks)
+        (line,) = axes.plot(at, mean, marker=marker(one.place), **looks)
         handles.append(line)
-        if picked.seeds > 1 and (numbers is None or len(xs) == 1):
+        if picked.many and (numbers is None or len(xs) == 1):
             axes.errorbar(at, mean, one.errors(texts), fmt="none", ecolor=looks["color"], elinewidth=0.8, capsize=2)
-        elif picked.seeds > 1:
+        elif picked.many:
             axes.fill_between(at, low, high, color=looks["color"], alpha=0.2, linewidth=0)
     factor_axis(axes, spec["x"], xs, at, numbers is not None)
     metric_axis(result, axes, spec["y"])
@@ -65,7 +66,7 @@ def draw_lines(result: StudyResult, spec: Spec) -> Figure:
 def draw_bars(result: StudyResult, spec: Spec) -> Figure:
     """Bars that lie, since names of variants are long."""
     picked = pick(result, spec)
-    xs = [text_of(x) for x in picked.xs]
+    xs = list(picked.xs)
     names = [textwrap.fill(f"{x} (baseline)" if x == result.baseline else x, 24) for x in xs]
     groups = len(picked.series)
     slot = max(0.13 * groups + 0.1, 0.14 * (1 + max(name.count("\n") for name in names)) + 0.08, 0.26)
@@ -88,7 +89,7 @@ def draw_bars(result: StudyResult, spec: Spec) -> Figure:
             edgecolor="white",
             linewidth=0,
             hatch=HATCHES[one.place % len(HATCHES)] if groups > 1 else "",
-            xerr=one.errors(xs) if picked.seeds > 1 else None,
+            xerr=one.errors(xs) if picked.many else None,
             error_kw=error,
         )
         handles.append(bars)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiersim._base.errors import StudyError
-from tiersim.experiments.figures.words import text_of
+from tiersim.experiments.figures.words import amounts, text_of
 from tiersim.experiments.results import Row, StudyResult, differing
 
 __all__ = ["Picked", "Series", "Spec", "done", "factor", "matches", "pick", "values_of"]
 
 Spec = dict[str, Any]
+MOST_SERIES = 7  # of a range's values: as many as there are colours
 
 
 @dataclass
@@ -27,10 +29,10 @@ class Series:
     labels: list[str]
     place: int
     ends: tuple[float, ...] = ()
-    points: dict[str, list[Any]] = field(default_factory=dict)  # by the text of x; an entry a seed
+    points: dict[str, list[Any]] = field(default_factory=dict)  # by the text of x or of a drawn point; an entry a run
 
     def range(self, x: str) -> tuple[float, float, float]:
-        """Mean, least and greatest over the seeds; not-a-number where there is no run."""
+        """Mean, least and greatest over the runs; not-a-number where there is no run."""
         held = self.points.get(x)
         return (sum(held) / len(held), min(held), max(held)) if held else (math.nan, math.nan, math.nan)
 
@@ -46,14 +48,27 @@ class Series:
 
 @dataclass
 class Picked:
-    """The runs of one figure, in series."""
+    """The runs of one figure, in series.
+
+    `xs` are the values of x by what the points of a series are called; `held` what else varies and is kept, `in_step`
+    what varies with x. Each mean is of `seeds` seeds of `drawn` drawn points.
+    """
 
     series: list[Series]
-    xs: list[Any]
+    xs: dict[str, Any]
     by: str | None
     held: dict[str, Any]
+    in_step: list[str]
     seeds: int
+    drawn: int
     joined: bool
+    note: str = ""
+
+    @property
+    def many(self) -> str:
+        """What a mean is of, nothing where there is one run."""
+        several = ((self.drawn, "points"), (self.seeds, "seeds"))
+        return " with ".join(f"{count} {what}" for count, what in several if count > 1)
 
 
 def pick(result: StudyResult, spec: Spec) -> Picked:
@@ -62,8 +77,9 @@ def pick(result: StudyResult, spec: Spec) -> Picked:
     rows = [row for row in done(result) if matches(result, row, where)]
     if x not in ("time", "what_if"):
         rows = [row for row in rows if x in row.factors]
-    known = sorted({name for row in rows for name in row.windows} - {"end"}) if over_time else []
-    rows = [row for row in rows if y in (row.windows if over_time else row.metrics)]
+    courses = {id(row): row.windows for row in rows} if over_time else {}  # each is read once
+    known = sorted({name for held in courses.values() for name in held} - {"end"})
+    rows = [row for row in rows if y in (courses[id(row)] if over_time else row.metrics)]
     if not rows:
         hint = f"there are: {', '.join(known)}" if known else "see the reasons of failed and skipped runs"
         raise StudyError(f"no figure of {y} over {x}: no run that finished has it", None, hint)
@@ -72,33 +88,68 @@ def pick(result: StudyResult, spec: Spec) -> Picked:
     if by is None and x != "what_if" and "what_if" in varied:
         by = "what_if"
     held: dict[str, Any] = {}
+    in_step: list[str] = []
     for name in dict.fromkeys(varied):
-        if name in (x, by, "seed"):
+        if name in (x, by, "seed") or name in result.drawn:
+            continue
+        if name != "what_if" and _goes_with(result, rows, name, x):
+            in_step.append(name)
             continue
         there = values_of(result, rows, name)
         chosen = result.baseline if name == "what_if" and result.baseline in there else there[0]
         rows = [row for row in rows if matches(result, row, {name: chosen})]
         held[name] = chosen
-    series = _series(result, rows, spec, by)
-    seeds = max(len(values) for one in series for values in one.points.values())
-    return Picked(_joined(series), [] if over_time else values_of(result, rows, x), by, held, seeds, len(series) > 1)
+    xs = {} if over_time else {_point(result, row, x): factor(result, row, x) for row in rows}
+    series = _series(result, rows, spec, by, courses)
+    same = Counter(json.dumps({**row.factors, "seed": ""}) for row in rows)
+    seeds = max(same.values())
+    most = max(len(runs) for one in series for runs in one.points.values())
+    return Picked(_joined(series), xs, by, held, in_step, seeds, math.ceil(most / seeds), len(series) > 1)
 
 
-def _series(result: StudyResult, rows: list[Row], spec: Spec, by: str | None) -> list[Series]:
-    order = [text_of(value) for value in values_of(result, result.rows, by)] if by else []
-    if by == "what_if" and result.baseline in order:
-        order.remove(result.baseline)
-        order.insert(0, result.baseline)
+def _goes_with(result: StudyResult, rows: Sequence[Row], name: str, x: str) -> bool:
+    """Whether each value of x has one of this factor, as in a zip."""
+    pairs = {(text_of(factor(result, row, x)), text_of(factor(result, row, name))) for row in rows}
+    return len(pairs) == len({one for one, _ in pairs})
+
+
+def _point(result: StudyResult, row: Row, x: str) -> str:
+    """What a run is a point of: its x, or all that a design drew."""
+    if x not in result.drawn:
+        return text_of(factor(result, row, x))
+    return ", ".join(text_of(factor(result, row, name)) for name in result.drawn)
+
+
+def _series(
+    result: StudyResult, rows: list[Row], spec: Spec, by: str | None, courses: dict[int, dict[str, list[float]]]
+) -> list[Series]:
+    labels = _labels(result, by) if by else {}
+    order = list(dict.fromkeys(labels.values()))
     found: dict[tuple[str, tuple[float, ...]], Series] = {}
     for row in rows:
-        label = text_of(factor(result, row, by)) if by else ""
-        ends = tuple(row.windows["end"]) if spec["x"] == "time" else ()
+        label = labels.get(text_of(factor(result, row, by)), "") if by else ""
+        ends = tuple(courses[id(row)]["end"]) if courses else ()
         one = found.setdefault((label, ends), Series([label], order.index(label) if label in order else 0, ends))
         if ends:
-            one.points.setdefault("", []).append(np.array(row.windows[spec["y"]], float))
+            one.points.setdefault("", []).append(np.array(courses[id(row)][spec["y"]], float))
         else:
-            one.points.setdefault(text_of(factor(result, row, spec["x"])), []).append(float(row.metrics[spec["y"]]))
-    return list(found.values())
+            one.points.setdefault(_point(result, row, spec["x"]), []).append(float(row.metrics[spec["y"]]))
+    return sorted(found.values(), key=lambda one: one.place) if by in result.drawn else list(found.values())
+
+
+def _labels(result: StudyResult, by: str) -> dict[str, str]:
+    """The label of each value of a factor, in order; many values of a range are in three parts, each as often."""
+    there = values_of(result, result.rows, by)
+    if by == "what_if" and result.baseline in there:
+        there.remove(result.baseline)
+        there.insert(0, result.baseline)
+    numbers = amounts(there)
+    if isinstance(result.drawn.get(by), str) and numbers and len(there) > MOST_SERIES:
+        ordered = [value for _, value in sorted(zip(numbers, there), key=lambda pair: pair[0])]
+        parts = np.array_split(np.arange(len(there)), 3)
+        spans = [(ordered[part[0]], ordered[part[-1]], part) for part in parts]
+        return {text_of(ordered[at]): f"{text_of(low)} to {text_of(high)}" for low, high, part in spans for at in part}
+    return {text_of(value): text_of(value) for value in there}
 
 
 def _joined(series: list[Series]) -> list[Series]:
@@ -126,5 +177,9 @@ def matches(result: StudyResult, row: Row, where: dict[str, Any]) -> bool:
 
 
 def values_of(result: StudyResult, rows: Sequence[Row], name: str) -> list[Any]:
-    """The different values of a factor in the order of the study."""
-    return list({text_of(value): value for row in rows if (value := factor(result, row, name)) is not None}.values())
+    """The different values of a factor in the order of the study, those that a design drew in that of its list."""
+    there = {text_of(value): value for row in rows if (value := factor(result, row, name)) is not None}
+    listed = result.drawn.get(name)
+    if isinstance(listed, list):
+        return [there[text] for value in listed if (text := text_of(value)) in there]
+    return list(there.values())

@@ -10,7 +10,7 @@ from typing import Any
 from tiersim._base import units
 from tiersim._base.errors import UnitError
 
-__all__ = ["amounts", "text_of", "words"]
+__all__ = ["amounts", "quantities", "text_of", "words"]
 
 
 def words(name: str) -> str:
@@ -37,11 +37,18 @@ def text_of(value: Any) -> str:
 
 def amounts(values: Sequence[Any]) -> list[float] | None:
     """All values as numbers of one base unit, or None when they are not quantities of one dimension."""
+    found = quantities(values)
+    return found[0] if found else None
+
+
+def quantities(values: Sequence[Any]) -> tuple[list[float], str, str] | None:
+    """All values as numbers of one base unit, their dimension and what they are per; plain numbers have none."""
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-        return [float(value) for value in values]
+        return [float(value) for value in values], "", ""
     for dimension in units.DIMENSIONS:
         try:
-            return [float(units.parse(value, dimension).amount) for value in values]
+            found = [units.parse(value, dimension) for value in values]
         except UnitError:
             continue
+        return [float(one.amount) for one in found], dimension, found[0].item if found else ""
     return None
