@@ -213,7 +213,7 @@ def _complaint(policy: Any, ways: int) -> str:
         words = policy.state(1, few, 0)
         if np.ndim(words) != 2 or len(words) != 1:
             return f"{who}.state(sets, ways, seed) must give an array of shape (sets, words)"
-        given = {"s": words[0].tolist(), "at": 0, "kind": 0, "allowed": -1, "ways": few, "next_use": 0}
+        given = {"s": words[0].tolist(), "at": 0, "kind": 0, "pressure": 0, "allowed": -1, "ways": few, "next_use": 0}
         given |= {item.name: getattr(policy, item.name) for item in fields(policy)}
         for step in range(3 * few):
             way = step

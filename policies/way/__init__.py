@@ -8,9 +8,10 @@ functions in plain Python over one flat array of 64-bit integers, which the engi
 ``victim(s, at, allowed)``   the way that gives up its line; only called when no allowed way is empty
 
 ``s`` is the state of the whole cache and ``at`` the index where the words of this set begin. ``kind`` is what the
-line holds (`tiersim.policies.way.kinds`). ``allowed`` has bit ``w % 64`` set when way ``w`` may be chosen; -1 allows
-all. A verb may ask for more by name: ``ways``, any field of the class, and ``next_use``, the position of the line's
-next reference at this cache (`NEVER` when there is none), which only a known future can give.
+line holds (`DATA` and so on, in `tiersim.policies.way.contract`). ``allowed`` has bit ``w % 64`` set when way ``w`` may
+be chosen; -1 allows all. A verb may ask for more by name: ``ways``; any field of the class; ``pressure``, which is 1
+while address translation misses often and else 0; and ``next_use``, the position of the line's next reference at this
+cache (`NEVER` when there is none), which only a known future can give.
 
 ``state(sets, ways, seed)`` returns the words before the first access, shape (sets, words a set).
 

@@ -187,6 +187,10 @@ def test_a_policy_is_tried_before_it_is_compiled(tmp_path: Path, message: str) -
 @pytest.mark.parametrize("ways", [1, 2, 16, "full"])
 def test_the_policies_of_tiersim_pass_the_trial(policy: str, ways: int | str) -> None:
     made = system(l1={"policy": policy, "ways": ways, "capacity": "128 KiB"})
+    if (policy, ways) == ("tlb-aware-srrip", "full"):
+        with pytest.raises(StudyError, match="room for 16 ways, not 2048"):
+            levels_of(made)
+        return
     assert levels_of(made)[0][0].policy == build("way-replacement", policy)
 
 

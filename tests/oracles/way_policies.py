@@ -1,15 +1,15 @@
 """Way replacement written as naively as it can be said, one object for each set of a cache.
 
 Nothing here is built as a fast engine would build it: recency is a diary of uses, the clock is a ring that turns, the
-tree is made of nodes, and SRRIP keeps ways on shelves.
+tree is made of nodes, SRRIP keeps ways on shelves, and the TLB-aware one a list of numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-__all__ = ["Belady", "Clock", "Fifo", "Lru", "SetPolicy", "Srrip", "TreePlru", "make"]
+__all__ = ["Belady", "Clock", "Fifo", "Lru", "SetPolicy", "Srrip", "TlbAwareSrrip", "TreePlru", "make"]
 
 
 class SetPolicy(Protocol):
@@ -119,6 +119,55 @@ class Srrip:
         return min(self.shelves[-1])
 
 
+class TlbAwareSrrip:
+    """docs/explanation/translation.md, its section of this name; whether a way holds a TLB block is asked of the cache.
+
+    `spared` is how many victims may be passed by at once, and `pressed` says whether translation pressure is high.
+    """
+
+    def __init__(
+        self,
+        ways: int,
+        is_block: Callable[[int], bool] = lambda way: False,
+        pressed: Callable[[], bool] = lambda: False,
+        spared: int = 1,
+    ) -> None:
+        self.expected = [3] * ways
+        self.pointer = 0
+        self.is_block, self.pressed, self.spared = is_block, pressed, spared
+
+    def favoured(self, way: int) -> bool:
+        return self.pressed() and self.is_block(way)
+
+    def hit(self, way: int) -> None:
+        self.expected[way] = 0 if self.favoured(way) else max(self.expected[way] - 1, 0)
+
+    def fill(self, way: int) -> None:
+        self.expected[way] = 0 if self.favoured(way) else 2
+
+    def next_last(self, allowed: Sequence[int]) -> int:
+        """The next allowed way with 3; the pointer then stands behind it."""
+        while not any(self.expected[way] == 3 for way in allowed):
+            self.expected = [min(value + 1, 3) for value in self.expected]
+        ways = len(self.expected)
+        from_pointer_on = [(self.pointer + step) % ways for step in range(ways)]
+        found = next(way for way in from_pointer_on if way in allowed and self.expected[way] == 3)
+        self.pointer = (found + 1) % ways
+        return found
+
+    def victim_of(self, allowed: Sequence[int]) -> int:
+        found = self.next_last(allowed)
+        for _ in range(self.spared):
+            if not self.favoured(found):
+                break
+            self.expected[found] = 0
+            found = self.next_last(allowed)
+        return found
+
+    def victim(self, lines: Sequence[int], future: Sequence[int]) -> int:
+        return self.victim_of(range(len(lines)))
+
+
 class Belady:
     """The way whose line is asked for again last, or never."""
 
@@ -147,5 +196,7 @@ def make(name: str, ways: int, bits: int = 2) -> SetPolicy:
         return TreePlru(range(ways))
     if name == "srrip":
         return Srrip(ways, bits)
+    if name == "tlb-aware-srrip":
+        return TlbAwareSrrip(ways)
     assert name == "belady", name
     return Belady()

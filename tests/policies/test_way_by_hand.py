@@ -60,6 +60,13 @@ EXAMPLES = {
     "srrip of 3 bits": Example(
         {"use": "srrip", "bits": 3}, 2, (1, 2, 1, 3, 4, 5, 6, 7, 8, 9), "..+.......", frozenset({9, 8})
     ),
+    # RRPV by way, pointer at 0. Filled: 2 2 2 2. Hits on 1, 1 and 3: 0 2 1 2. 5: aged to 1 3 2 3, evicts 2 from way 1,
+    # pointer at 2: 1 2 2 3. 6: evicts 4 from way 3, pointer at 0: 1 2 2 2. 7: aged to 2 3 3 3, evicts 5 from way 1,
+    # pointer at 2: 2 2 3 3. 8: evicts 3 from way 2: 2 2 2 3. 9: evicts 6: 2 2 2 2. 2: aged, evicts 1 from way 0.
+    # Ways 2 7 8 9.
+    "tlb-aware-srrip": Example(
+        "tlb-aware-srrip", 4, (1, 2, 3, 4, 1, 1, 3, 5, 6, 7, 8, 9, 2), "....+++......", frozenset({2, 7, 8, 9})
+    ),
 }
 
 BELADY_LINES = (1, 2, 3, 1, 2, 3, 1)

@@ -14,6 +14,7 @@ from tiersim.models.caches import simulate_lines
 
 WIDTHS = [*range(1, 10), 12, 15, 16, 17, 20, 21, 22, 24, 31, 32, 33, 48, 63, 64, 65, 128]
 POWERS = [1, 2, 4, 8, 16, 32, 64, 128]
+POLICIES = ["lru", "fifo", "clock", "tree-plru", "srrip", "tlb-aware-srrip", "belady"]
 
 
 def near(rng: random.Random, length: int, lines: int) -> list[Reference]:
@@ -37,11 +38,14 @@ def assert_equal(policy: dict[str, Any], sets: int, ways: int, seed: int, engine
     assert result.contents["l1"] == expected.contents["l1"]
 
 
-@pytest.mark.parametrize("policy", ["lru", "fifo", "clock", "tree-plru", "srrip", "belady"])
+@pytest.mark.parametrize("policy", POLICIES)
 @settings(deadline=None, max_examples=60)
 @given(data=st.data(), seed=st.integers(0, 2**32))
 def test_any_width(policy: str, data: st.DataObject, seed: int) -> None:
-    ways = data.draw(st.sampled_from(POWERS if policy == "tree-plru" else WIDTHS), "ways")
+    widths = POWERS if policy == "tree-plru" else WIDTHS
+    if policy == "tlb-aware-srrip":
+        widths = range(1, 17)
+    ways = data.draw(st.sampled_from(widths), "ways")
     sets = data.draw(st.integers(1, 3), "sets")
     chosen: dict[str, Any] = {"use": policy}
     if policy == "srrip":
@@ -50,8 +54,9 @@ def test_any_width(policy: str, data: st.DataObject, seed: int) -> None:
 
 
 @pytest.mark.parametrize("ways", [16, 64])
-@pytest.mark.parametrize("policy", ["lru", "fifo", "clock", "tree-plru", "srrip", "belady"])
+@pytest.mark.parametrize("policy", POLICIES)
 def test_wide_sets_compiled(policy: str, ways: int) -> None:
     """Machine words overflow where Python's integers do not. Each width is a compilation, so there are few."""
+    ways = min(ways, 16) if policy == "tlb-aware-srrip" else ways
     for seed in range(8):
         assert_equal({"use": policy}, 2, ways, seed, "compiled")
