@@ -1,0 +1,1 @@
+"""Published figures, how a study measures them, and whether it does."""
