@@ -36,7 +36,7 @@ __all__ = [
     "when",
 ]
 
-HEADER = 32  # 64-bit words a cache has at the front of the state, memory after the last one
+HEADER = 48  # 64-bit words a cache has at the front of the state, memory after the last one
 SETS, TAGS, WORDS, STRIDE, SHADOW, LINES, ROOMY, SHADOW_LINES, CURSOR, WRONG, WRONG_WAY = range(11)
 MEMORY_COUNTERS = ("reads", "writes", "fetches")  # memory's header holds them first, then whether a fetch is under way
 FIRST_COUNTER = 11
@@ -238,13 +238,25 @@ class Writer:
 
     def call(self, verb: str, k: int) -> str:
         """A call of the policy's verb with just the arguments that it names."""
+        policy, known = self.levels[k].policy, self.known(k)
+        for name in getattr(type(policy), "__dataclass_fields__", {}):
+            known[name] = repr(getattr(policy, name))
+        arguments = ", ".join(known[name] for name in self.verbs[type(policy)].arguments[verb])
+        return f"{self.prefixes[type(policy)]}_{verb}({arguments})"
+
+    def known(self, k: int) -> dict[str, str]:
+        """What the verbs of a policy may ask for, as text."""
         level = self.levels[k]
-        known = {"s": "S", "at": "at", "way": "way", "kind": "0", "allowed": "-1", "ways": str(level.ways)}
-        known["next_use"] = "use" if level.future else "0"
-        for name in getattr(type(level.policy), "__dataclass_fields__", {}):
-            known[name] = repr(getattr(level.policy, name))
-        arguments = ", ".join(known[name] for name in self.verbs[type(level.policy)].arguments[verb])
-        return f"{self.prefixes[type(level.policy)]}_{verb}({arguments})"
+        known = {"s": "S", "at": "at", "way": "way", "kind": "0", "pressure": "0", "allowed": "-1"}
+        return {**known, "ways": str(level.ways), "next_use": "use" if level.future else "0"}
+
+    def used(self, k: int) -> str:
+        """What follows a read that found its line in `way`."""
+        return ""
+
+    def entered(self, k: int) -> str:
+        """What follows when line x has taken `way`, and `old` (-1: nothing) left it."""
+        return ""
 
     def place(self, k: int, line: str = "x", *, given: tuple[str, ...] = ()) -> str:
         """Finds the set of a line: where its tags and the policy's words begin."""
@@ -369,6 +381,7 @@ class Writer:
                 I[base + way] = x << 1 | dirty
                 $fills
                 $told
+                $entered
                 $evicted
                 return way
             """,
@@ -382,6 +395,7 @@ class Writer:
             evictions=self.count(k, "evictions"),
             fills=self.count(k, "fills"),
             told=self.call("fill", k),
+            entered=self.entered(k),
             evicted=when("old >= 0", join(*drops, give)),
         )
 
@@ -390,7 +404,7 @@ class Writer:
             hit = join(self.count(k, "taken"), "dirty = I[base + way] & 1\nI[base + way] = -1\nreturn dirty")
             miss = f"return {self.below(k, 'read')}"
         else:
-            hit = f"{self.call('hit', k)}\nreturn 0"
+            hit = join(self.call("hit", k), self.used(k), "return 0")
             miss = f"{self.bring(k)}\nreturn 0"
         return fill(
             """
@@ -534,18 +548,37 @@ class Writer:
         return fill(
             """
             @inline
-            def look_ahead(I, S, L, H, E, i, count):
+            def look_ahead($state, E, i, count):
                 x = E[min(i + $FAR, count - 1)] >> 2
-                prefetch(L, x)
+                $far
                 $shadows
                 x = E[min(i + $NEAR, count - 1)] >> 2
                 $sets
             """,
+            state=self.state,
             FAR=str(FAR),
             NEAR=str(NEAR),
+            far=self.early(),
             shadows=join(*(f"prefetch(H, {self.word(k, SHADOW)} + 2 * (x + 1))" for k in shadows)),
             sets=join(*(join(self.place(k), "prefetch(I, base)", "prefetch(S, at)") for k in far)),
         )
+
+    def early(self) -> str:
+        """Asks for what leads to the places of line x."""
+        return "prefetch(L, x)"
+
+    def windows(self) -> tuple[str, str, str]:
+        """The loop over blocks of events: what `run` takes for it, how a block begins, and how it ends."""
+        head = f"for start in range(0, count, {BLOCK}):\n    stop = min(start + {BLOCK}, count)"
+        return "", head, ""
+
+    def special(self) -> str:
+        """What is done with an event that is no reference."""
+        return ""
+
+    def translated(self, *, data: bool) -> str:
+        """What is done before a line is looked up that is not just the last one again."""
+        return ""
 
     def run(self) -> str:
         """The loop over events: hits in the entry caches are settled here, everything else in the functions above."""
@@ -565,25 +598,27 @@ class Writer:
         if fetch is not None:
             begin.append("fetches = 0")
             end.append(f"{self.counter(fetch, 'fetches')} += fetches")
+        taken, head, tail = self.windows()
         return fill(
             """
             @jit_cached
-            def run(events, count, $arrays):
+            def run(events, count, $taken$arrays):
                 $bind
                 E = pointer(events)
                 $begin
                 ahead = False
-                for start in range(0, count, $BLOCK):
-                    stop = min(start + $BLOCK, count)
+                $head
                     missed = $missed
                     for i in range(start, stop):
                         if ahead:
-                            look_ahead(I, S, L, H, E, i, count)
+                            look_ahead($state, E, i, count)
                         x = E[i] >> 2
                         kind = E[i] & 3
+                        $special
                         $apart
                         $data
                     ahead = ($missed - missed) * $WORTH_IT > stop - start
+                    $tail
                 $end
                 return 0
             """,
@@ -592,7 +627,11 @@ class Writer:
                 f"{short} = pointer({long})" for short, long in zip(self.pointers, self.arrays, strict=True)
             ),
             begin=join(*begin),
-            BLOCK=str(BLOCK),
+            taken=taken,
+            head=head,
+            tail=tail,
+            state=self.state,
+            special=self.special(),
             missed=" + ".join(missed),
             apart=apart,
             data=self.entry(data, data=True) if data is not None else "",
@@ -634,6 +673,7 @@ class Writer:
             $count
             $count_fetches
             $again
+            $translated
             $place
             $note
             $shadow
@@ -653,6 +693,7 @@ class Writer:
             count=count,
             count_fetches=f"fetches += kind == {FETCH}" if fetches else "",
             again=again,
+            translated=self.translated(data=data),
             place=self.place(k, given=tuple(f"{what}_{name}" for what in PLACE)),
             note=self.note(k),
             shadow=if_store(self.shadow(k, "touch" if level.allocates else "pass"), self.shadow(k, "touch")),

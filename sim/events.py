@@ -30,8 +30,10 @@ __all__ = [
     "Events",
     "Numbering",
     "Source",
+    "add",
     "begin_events",
     "counts_of",
+    "draft_in",
     "events_from",
     "prefix",
     "prepare",
@@ -128,20 +130,20 @@ def prefix(trace: Source, records: int, shift: int, fetches: bool, skip: int) ->
     total = Counts()
     if records:
         for chunk in trace.chunks(1 << 20, skip, records):
-            _add(total, counts_of(chunk, shift, fetches))
+            add(total, counts_of(chunk, shift, fetches))
     return total
 
 
-def _add(total: Counts, more: Counts) -> None:
+def add(total: Counts, more: Counts) -> None:
     for key, held in asdict(more).items():
         setattr(total, key, getattr(total, key) + held)
 
 
 class Numbering:
-    """Lines seen so far, with a dictionary that grows between batches."""
+    """Lines (or groups of ``2**within`` of them) seen so far, with a dictionary that grows between batches."""
 
-    def __init__(self) -> None:
-        self.known = 0
+    def __init__(self, within: int = 0) -> None:
+        self.known, self.within = 0, within
         self.lines = np.empty(1 << 12, np.int64)
         self.keys = np.full(1 << 13, kernels.FREE, np.int64)
         self.ids = np.empty(1 << 13, np.int32)
@@ -168,6 +170,7 @@ class Numbering:
             np.ascontiguousarray(chunk["kind"], np.uint8),
             shift,
             fetches,
+            self.within,
             self.keys,
             self.ids,
             self.known,
@@ -175,9 +178,12 @@ class Numbering:
             events,
         )
         assert written == count
-        if self.known >= MOST_LINES:
+        if self.known << self.within >= MOST_LINES:
+            what = f"pages of {1 << self.within + shift:,} bytes" if self.within else "lines"
             raise TraceError(
-                f"the trace touches more than {MOST_LINES:,} distinct lines", None, "use a larger line, or a `limit`"
+                f"the trace touches more than {MOST_LINES >> self.within:,} distinct {what}",
+                None,
+                "use a `limit`" if self.within else "use a larger line, or a `limit`",
             )
         return events
 
@@ -225,7 +231,7 @@ def _kept(folder: Path) -> Events:
     return Events(counts, np.fromfile(folder / "lines.i64", np.int64), folder / "events.i32")
 
 
-def _draft(folder: Path) -> Path:
+def draft_in(folder: Path) -> Path:
     return Path(tempfile.mkdtemp(dir=folder.parent, prefix="draft-"))
 
 
@@ -248,7 +254,7 @@ class _Arriving(Events):
     """
 
     def __init__(self, trace: Source, shift: int, fetches: bool, events: int, folder: Path) -> None:
-        draft = _draft(folder)
+        draft = draft_in(folder)
         super().__init__(Counts(events=events), np.zeros(0, np.int64), draft / "events.i32")
         weakref.finalize(self, shutil.rmtree, draft, True)
         self._trace, self._shift, self._fetches, self._folder = trace, shift, fetches, folder
@@ -273,13 +279,13 @@ class _Arriving(Events):
         assert self.path is not None
         with self.path.open("ab") as out:
             while self._done.events < end and (chunk := next(self._chunks, None)) is not None:
-                _add(self._done, counts_of(chunk, self._shift, self._fetches))
+                add(self._done, counts_of(chunk, self._shift, self._fetches))
                 self._numbering.turn(chunk, self._shift, self._fetches).tofile(out)
         self.lines = self._numbering.lines[: self._numbering.known]
         last = end == self.counts.events and not self._whole
         if last:
             for chunk in self._chunks:  # records that make no events
-                _add(self._done, counts_of(chunk, self._shift, self._fetches))
+                add(self._done, counts_of(chunk, self._shift, self._fetches))
         if self._done.events < end or (last and self._done.events > end):
             raise TraceError(
                 f"{self._trace.name} is damaged: its description tells of {self.counts.events:,} references to lines "
@@ -309,11 +315,11 @@ def _make(
     numbering, total = Numbering(), Counts()
     whole = max(0, trace.records - skip)
     whole = whole if limit is None else min(limit, whole)
-    draft = _draft(folder)
+    draft = draft_in(folder)
     try:
         with (draft / "events.i32").open("wb") as out:
             for chunk in trace.chunks(BATCH, skip, limit):
-                _add(total, counts_of(chunk, shift, fetches))
+                add(total, counts_of(chunk, shift, fetches))
                 numbering.turn(chunk, shift, fetches).tofile(out)
                 if progress:
                     progress(total.records, whole)

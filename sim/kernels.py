@@ -14,6 +14,7 @@ __all__ = [
     "compiled",
     "first_bytes",
     "first_sizes",
+    "mark_windows",
     "next_uses",
     "number_keys",
     "number_lines",
@@ -43,6 +44,7 @@ def number_lines(
     kind: NDArray[np.uint8],
     shift: int,
     fetches: bool,
+    within: int,
     keys: NDArray[np.int64],
     ids: NDArray[np.int32],
     known: int,
@@ -51,12 +53,14 @@ def number_lines(
 ) -> tuple[int, int]:
     """Turn records into events, giving each line a number by first appearance.
 
-    An event is ``line number << 2 | kind`` with kind 0 for a load, 1 a store, 2 a fetch; a record of several lines is
-    several events and a modify its loads, then its stores. The dictionary (`keys`, `ids`: open addressing, a power of
-    two, at most half full) and `lines` (line address by number) grow in place and must have room. Returns the number of
-    lines known and of events written.
+    With `within`, groups of ``2**within`` lines are numbered, and a line is its group's number followed by its own
+    within. An event is ``line number << 2 | kind`` with kind 0 for a load, 1 a store, 2 a fetch; a record of several
+    lines is several events and a modify its loads, then its stores. The dictionary (`keys`, `ids`: open addressing, a
+    power of two, at most half full) and `lines` (line or group address by number) grow in place and must have room.
+    Returns the number of lines or groups known and of events written.
     """
     mask = len(keys) - 1
+    inside = (1 << within) - 1
     written = 0
     for i in range(len(address)):
         what = kind[i]
@@ -66,22 +70,58 @@ def number_lines(
         last = np.int64((address[i] + np.uint64(size[i]) - np.uint64(1)) >> np.uint64(shift))
         begin = written
         for line in range(first, last + 1):
-            place = ((line * SPREAD) >> 20) & mask
-            while keys[place] != line and keys[place] != FREE:
+            group = line >> within
+            place = ((group * SPREAD) >> 20) & mask
+            while keys[place] != group and keys[place] != FREE:
                 place = (place + 1) & mask
             if keys[place] == FREE:
-                keys[place] = line
+                keys[place] = group
                 ids[place] = known
-                lines[known] = line
+                lines[known] = group
                 known += 1
             code = 2 if what == 3 else (1 if what == 1 else 0)
-            events[written] = ids[place] << 2 | code
+            events[written] = (np.int64(ids[place]) << within | line & inside) << 2 | code
             written += 1
         if what == 2:
             for j in range(begin, written):
                 events[written] = events[j] | 1
                 written += 1
     return known, written
+
+
+@compiled
+def mark_windows(
+    address: NDArray[np.uint64],
+    size: NDArray[np.uint16],
+    kind: NDArray[np.uint8],
+    gap: NDArray[np.uint32],
+    shift: int,
+    fetches: bool,
+    width: int,
+    told: NDArray[np.int64],
+    marks: NDArray[np.int64],
+) -> int:
+    """Note the events before which windows of `width` instructions end; returns how many were noted.
+
+    `told` holds the instructions, the events and the windows before these records, and is kept up. A window ends before
+    the first event of the record that executes the first instruction beyond it.
+    """
+    instructions, events, ended = told[0], told[1], told[2]
+    made = 0
+    for i in range(len(address)):
+        what = kind[i]
+        instructions += gap[i]
+        while (ended + 1) * width < instructions:
+            marks[made] = events
+            made += 1
+            ended += 1
+        if what == 3 and not fetches:
+            continue
+        first = address[i] >> np.uint64(shift)
+        last = (address[i] + np.uint64(size[i]) - np.uint64(1)) >> np.uint64(shift)
+        events += np.int64(last - first + np.uint64(1)) << (what == 2)
+    told[0], told[1], told[2] = instructions, events, ended
+    return made
 
 
 @compiled

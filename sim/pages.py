@@ -1,0 +1,241 @@
+"""Prepares an access trace for translation: references by page, page tables, and windows of instructions.
+
+Lines are numbered by page: the pages of the program by first appearance, 64 lines to each. Behind them come the pages
+of the page tables, each in a frame of its own, and once more as many, whose lines are TLB blocks. An address space is
+part of a page's address: bits 57 to 62 of the byte address.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiersim._base.errors import StudyError, TraceError
+from tiersim._base.paths import cache_folder
+from tiersim.sim import events as prepared
+from tiersim.sim import kernels
+from tiersim.sim.events import BATCH, Counts, Events, Numbering, Source, add, counts_of, draft_in
+
+__all__ = ["LINE", "PAGE", "WINDOW", "PagedEvents", "Tables", "paged_from", "prepare_pages", "tables_of"]
+
+LINE, PAGE = 6, 12  # bits of an address within
+WINDOW = 1000  # instructions, between two looks at the pressures
+SPACE = 57  # bits of an address within its address space
+MOST_SPACES = 64
+NUMBER = SPACE - PAGE  # bits of a page's number within its address space
+LOW = (1 << NUMBER) - 1
+TAKEN = 24  # bits of the number of a page, tables and blocks included: what a tag of 32 bits has room for
+
+
+@dataclass
+class PagedEvents(Events):
+    """References by page: `lines` has the address of each numbered page divided by its size, with its address space.
+
+    `marks` are the events before which windows of `WINDOW` instructions end.
+    """
+
+    marks: NDArray[np.int64] = None  # type: ignore[assignment]  # always given; fields before it have defaults
+
+
+class _Paging:
+    """Numbers pages and marks windows, record after record."""
+
+    def __init__(self, fetches: bool) -> None:
+        self.numbering, self.fetches = Numbering(PAGE - LINE), fetches
+        self.counts = Counts()
+        self.told = np.zeros(3, np.int64)
+        self.marks: list[NDArray[np.int64]] = []
+        self.spaces: dict[int, int] = {}
+        self.counted: bool | None = None
+
+    def turn(self, chunk: dict[str, NDArray[Any]], name: str) -> NDArray[np.int32]:
+        if self.counted is None:  # where a trace does not count instructions each record is one
+            self.counted = bool(chunk["gap"].any())
+        chunk = {**chunk, "address": self._address(chunk, name)}
+        add(self.counts, counts_of(chunk, LINE, self.fetches))
+        gap = chunk["gap"] if self.counted else np.ones(len(chunk["gap"]), np.uint32)
+        room = np.empty(int(gap.sum(dtype=np.int64)) // WINDOW + 2, np.int64)
+        made = kernels.mark_windows(
+            np.ascontiguousarray(chunk["address"], np.uint64),
+            np.ascontiguousarray(chunk["size"], np.uint16),
+            np.ascontiguousarray(chunk["kind"], np.uint8),
+            np.ascontiguousarray(gap, np.uint32),
+            LINE,
+            self.fetches,
+            WINDOW,
+            self.told,
+            room,
+        )
+        self.marks.append(room[:made].copy())
+        return self.numbering.turn(chunk, LINE, self.fetches)
+
+    def _address(self, chunk: dict[str, NDArray[Any]], name: str) -> NDArray[np.uint64]:
+        address: NDArray[np.uint64] = chunk["address"] & np.uint64((1 << SPACE) - 1)
+        if "asid" not in chunk:
+            return address
+        for asid in np.unique(chunk["asid"]).tolist():
+            self.spaces.setdefault(asid, len(self.spaces))
+        if len(self.spaces) > MOST_SPACES:
+            raise TraceError(f"{name} has more than {MOST_SPACES} address spaces", None, "use a `limit`")
+        table = np.zeros(1 << 16, np.uint64)
+        table[list(self.spaces)] = list(self.spaces.values())
+        made: NDArray[np.uint64] = address | table[chunk["asid"]] << np.uint64(SPACE)
+        return made
+
+    def whole(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Pages and marks."""
+        return self.numbering.lines[: self.numbering.known], np.concatenate([np.zeros(0, np.int64), *self.marks])
+
+
+def prepare_pages(
+    trace: Source,
+    fetches: bool,
+    skip: int = 0,
+    limit: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> PagedEvents:
+    """The references of a trace by page, from the cache folder or made now.
+
+    `progress` is called with records done and records in all. Raises TraceError when nothing is left to replay, or
+    more pages are touched than can be numbered (32 GiB).
+    """
+    asked = [trace.fingerprint, "pages", fetches, skip, limit, _version()]
+    folder = cache_folder("events") / hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:24]
+    if not (folder / "counts.json").exists():
+        _make(trace, fetches, skip, limit, folder, progress)
+    counts = Counts(**json.loads((folder / "counts.json").read_text()))
+    pages, marks = np.fromfile(folder / "pages.i64", np.int64), np.fromfile(folder / "marks.i64", np.int64)
+    return PagedEvents(counts, pages, folder / "events.i32", None, marks)
+
+
+def _version() -> str:
+    parts = [Path(str(file)).read_bytes() for file in (__file__, prepared.__file__, kernels.__file__)]
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:12]
+
+
+def _make(
+    trace: Source,
+    fetches: bool,
+    skip: int,
+    limit: int | None,
+    folder: Path,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    paging = _Paging(fetches)
+    whole = max(0, trace.records - skip)
+    whole = whole if limit is None else min(limit, whole)
+    draft = draft_in(folder)
+    try:
+        with (draft / "events.i32").open("wb") as out:
+            for chunk in trace.chunks(BATCH, skip, limit):
+                paging.turn(chunk, trace.name).tofile(out)
+                if progress:
+                    progress(paging.counts.records, whole)
+        if not paging.counts.events:
+            remedy = f"the trace has {trace.records:,} records"
+            raise TraceError(f"{trace.name} has no access left after skip {skip:,}", None, remedy)
+        for name, held in zip(("pages", "marks"), paging.whole(), strict=True):
+            held.tofile(draft / f"{name}.i64")
+        (draft / "counts.json").write_text(json.dumps(asdict(paging.counts)))
+        try:
+            draft.rename(folder)
+        except OSError:  # another process was first: its files are the same
+            if not (folder / "counts.json").exists():
+                raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def paged_from(chunk: dict[str, NDArray[Any]], fetches: bool = True) -> PagedEvents:
+    """References of a small stream held in memory: columns address, kind, size, gap, and asid if wanted."""
+    paging = _Paging(fetches)
+    held = paging.turn(chunk, "this stream")
+    pages, marks = paging.whole()
+    return PagedEvents(paging.counts, pages.copy(), None, held, marks)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Page tables over numbered pages.
+
+    ``rows`` has four words a page: its unit (the number of the first page touched in it), the unit's number (address /
+    size, its low 31 bits), its leaf line, and 1 for a page of 2 MiB. ``parents`` has for each table page the entry that
+    points to it, ``table * 512 + index``, and -1 for a root. ``numbers`` has for every page number the address that its
+    lines are placed by: of the program's pages, of the table pages (their frames), and of the pages of TLB blocks.
+    """
+
+    rows: NDArray[np.int32]
+    parents: NDArray[np.int32]
+    numbers: NDArray[np.int64]
+    pages: int
+    tables: int
+
+
+def tables_of(pages: NDArray[np.int64], large: Callable[[NDArray[np.int64]], NDArray[np.bool_]], levels: int) -> Tables:
+    """The page tables of these pages, in the order of their first touch.
+
+    `pages` are addresses / 4 KiB with the address space from bit 45 on; `large` tells of regions (addresses / 2 MiB,
+    with the space) which are one page of 2 MiB; `levels` is 4 or 5. Raises StudyError where pages, tables and blocks
+    are more than can be numbered.
+    """
+    count = len(pages)
+    space = pages >> NUMBER << NUMBER
+    number = pages & ((1 << 9 * levels) - 1)  # what the table can tell apart
+    region, first, of_region = np.unique(space | number >> 9, return_index=True, return_inverse=True)
+    whole = large(region)
+    # tables from level 1 up: their keys (what they cover), and the page that first needs each
+    keys, needed = [region[~whole]], [first[~whole]]
+    above, at = region, first
+    for _ in range(levels - 1):
+        above, where = np.unique(_above(above), return_inverse=True)
+        early = np.full(len(above), count)
+        np.minimum.at(early, where, at)
+        at = early
+        keys.append(above)
+        needed.append(at)
+    level = np.repeat(np.arange(1, levels + 1), [len(held) for held in keys])
+    order = np.lexsort((-level, np.concatenate(needed)))
+    frame = np.empty(len(order), np.int64)
+    frame[order] = np.arange(len(order))
+    frames = np.split(frame, np.cumsum([len(held) for held in keys])[:-1])
+    tables = len(order)
+    if count + 2 * tables >= 1 << TAKEN:
+        raise StudyError(
+            f"{count:,} pages with {tables:,} pages of tables are more than can be numbered", None, "use a `limit`"
+        )
+    parents = np.full(tables, -1, np.int64)
+    for k in range(levels - 1):
+        up = np.searchsorted(keys[k + 1], _above(keys[k]))
+        parents[frames[k]] = frames[k + 1][up] << 9 | keys[k] & 511
+    rows = np.empty((count, 4), np.int64)
+    is_large = whole[of_region]
+    unit = np.arange(count)
+    unit[is_large] = first[of_region[is_large]]
+    rows[:, 0] = unit
+    rows[:, 1] = np.where(is_large, number >> 9, number) & 0x7FFFFFFF
+    leaf = np.empty(count, np.int64)
+    small = ~is_large
+    place = np.cumsum(~whole) - 1  # of a region among those with tables of level 1
+    leaf[small] = (count + frames[0][place[of_region[small]]]) << 6 | (number[small] & 511) >> 3
+    second = frames[1][np.searchsorted(keys[1], _above(region))]
+    leaf[is_large] = (count + second[of_region[is_large]]) << 6 | (number[is_large] >> 9 & 511) >> 3
+    rows[:, 2] = leaf
+    rows[:, 3] = is_large
+    numbers = np.empty(count + 2 * tables, np.int64)
+    numbers[:count] = number
+    numbers[count : count + tables] = np.arange(tables)
+    numbers[count + tables + frame] = np.concatenate(keys) & LOW
+    return Tables(rows.astype(np.int32), parents.astype(np.int32), numbers, count, tables)
+
+
+def _above(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """What the tables one level up cover, in the same address spaces."""
+    return keys & ~LOW | (keys & LOW) >> 9

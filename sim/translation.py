@@ -1,0 +1,291 @@
+"""Runs references through TLBs, page tables and caches, and gives back exact counters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiersim._base.errors import AuditError
+from tiersim.sim.blame import blame, check_ways
+from tiersim.sim.cache_loop import COUNTERS, FIRST_COUNTER, HEADER, MEMORY_COUNTERS
+from tiersim.sim.pages import PagedEvents, Tables
+from tiersim.sim.replay import EMPTY, first_words
+from tiersim.sim.translation_loop import (
+    BINS,
+    LATENCY,
+    MEANS,
+    MISSES_BY,
+    READS_BY,
+    REUSE,
+    SOURCES,
+    STRUCTURE,
+    Loop,
+    make_translation_loop,
+    structure_of,
+)
+
+__all__ = ["Books", "Held", "Timing", "Translated", "translate"]
+
+CHUNK = 1 << 20
+ONE = 1 << 16  # of a pressure
+ABSOLUTE = ("source", "delay", "tables", "blocks", "offset", "pwc_miss", "pressure", "data_pressure", "answer")
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Latencies in picoseconds by structure: caches, memory, TLBs, page-walk caches.
+
+    `pwc_miss` is what a failed lookup in a page-walk cache pays, `answer` what the lookup of a TLB block takes, and
+    `limits` the misses in 1,000 instructions above which translation's and the data's pressure are high.
+    """
+
+    latencies: dict[str, int]
+    pwc_miss: int = 0
+    answer: int = 0
+    limits: tuple[int, int] = (5, 5)
+
+
+@dataclass
+class Books:
+    """Counters at one moment: of caches, memory, TLBs and page-walk caches by name, and of translation as a whole.
+
+    ``walks`` is the histogram of the latencies of demand walks, ``reuse`` how often lines of each kind (data, page
+    table, TLB block) had been hit when they were evicted. ``resident`` is how many TLB blocks the cache holds now.
+    """
+
+    caches: dict[str, dict[str, int]]
+    memory: dict[str, int]
+    structures: dict[str, dict[str, int]]
+    own: dict[str, int]
+    walks: NDArray[np.int64]
+    reuse: NDArray[np.int64]
+
+    def __sub__(self, other: Books) -> Books:
+        """What happened since; what is a state and no count stays."""
+
+        def less(a: dict[str, int], b: dict[str, int]) -> dict[str, int]:
+            kept = ("resident", "walk_longest")
+            return {key: held if key in kept else held - b[key] for key, held in a.items()}
+
+        return Books(
+            {name: less(held, other.caches[name]) for name, held in self.caches.items()},
+            less(self.memory, other.memory),
+            {name: less(held, other.structures[name]) for name, held in self.structures.items()},
+            less(self.own, other.own),
+            self.walks - other.walks,
+            self.reuse - other.reuse,
+        )
+
+
+@dataclass
+class Held:
+    """What is held at the end: lines of each cache (number, dirty), units of each TLB, entries of each walk cache."""
+
+    caches: dict[str, set[tuple[int, bool]]]
+    structures: dict[str, set[int]]
+
+
+@dataclass
+class Translated(Books):
+    """What came out at the end, and at each of the cuts; numbers of lines and units are those of `Tables`."""
+
+    ends: list[int]
+    cuts: list[Books]
+    held: Held | None = None
+
+
+class _State:
+    """The arrays of one run."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        sets: dict[str, int],
+        tables: Tables,
+        timing: Timing,
+        seed: int,
+    ) -> None:
+        self.loop, self.tables = loop, tables
+        self.names = [*(level.name for level in loop.levels), "memory"]
+        self.names += [part.name for part in (*loop.tlbs, *loop.walk_caches)]
+        self.top = structure_of(loop)[""] * HEADER
+        size = self.top + len(MEANS) - 1 + BINS + 3 * REUSE
+        front = np.zeros(size, np.int64)
+        blocks = [front]
+        tags_at, words_at = 0, size
+        self.counts: dict[str, int] = {}
+        for k, (name, part) in enumerate(zip(self.names, loop.structures, strict=True)):
+            header = front[k * HEADER :]
+            header[LATENCY] = timing.latencies[name]
+            if name == "memory":
+                continue
+            count = sets[name]
+            words = first_words(part, count, seed + k)
+            header[:4] = count, tags_at, words_at, words.shape[1]
+            self.counts[name] = count * part.ways
+            tags_at += count * part.ways
+            words_at += words.size
+            blocks.append(words.reshape(-1))
+        self.words = np.concatenate(blocks)
+        self.tags = np.full(tags_at, EMPTY, np.int32)
+        self.counters = np.zeros(max(tables.pages, 1), np.uint8)
+        last = 0 if loop.reuse is None else int(front[loop.reuse * HEADER + 1]) + self.counts[self.names[loop.reuse]]
+        self.reused = np.zeros(max(last, 1), np.int32)
+        first_table = tables.pages << 6
+        self.set("tables", first_table)
+        self.set("blocks", first_table + (tables.tables << 6))
+        self.set("offset", tables.tables << 6)
+        self.set("pwc_miss", timing.pwc_miss)
+        self.set("answer", timing.answer)
+        self.set("pressure_limit", timing.limits[0] * ONE)
+        self.set("data_pressure_limit", timing.limits[1] * ONE)
+
+    def set(self, name: str, value: int) -> None:
+        self.words[self.top + MEANS.index(name)] = value
+
+    def books(self) -> Books:
+        caches, structures, memory = {}, {}, {}
+        for k, name in enumerate(self.names):
+            header = self.words[k * HEADER : (k + 1) * HEADER]
+            by = {
+                f"{who}_{what}": int(header[first + place])
+                for what, first in (("reads", READS_BY), ("misses", MISSES_BY))
+                for place, who in enumerate(SOURCES)
+            }
+            counted = header[FIRST_COUNTER:].tolist()
+            if name == "memory":
+                memory = dict(zip(MEMORY_COUNTERS, counted, strict=False))
+                memory |= {key: held for key, held in by.items() if key.endswith("reads")}
+            elif k < len(self.loop.levels):
+                caches[name] = dict(zip(COUNTERS, counted, strict=False)) | by
+            else:
+                structures[name] = dict(zip(STRUCTURE, counted, strict=False))
+        own = {
+            name: int(self.words[self.top + place])
+            for place, name in enumerate(MEANS[:-1])
+            if name not in ABSOLUTE and not name.endswith(("_mean", "_limit", "_before"))
+        }
+        bins = self.top + len(MEANS) - 1
+        reuse = self.words[bins + BINS : bins + BINS + 3 * REUSE].reshape(3, REUSE)
+        return Books(caches, memory, structures, own, self.words[bins : bins + BINS].copy(), reuse.copy())
+
+    def held(self) -> Held:
+        caches: dict[str, set[tuple[int, bool]]] = {}
+        structures: dict[str, set[int]] = {}
+        for k, name in enumerate(self.names):
+            if name == "memory":
+                continue
+            begin = int(self.words[k * HEADER + 1])
+            tags = self.tags[begin : begin + self.counts[name]]
+            tags = tags[tags != EMPTY]
+            if k < len(self.loop.levels):
+                caches[name] = {(int(tag >> 1), bool(tag & 1)) for tag in tags}
+            else:
+                structures[name] = {int(tag >> 1) for tag in tags}
+        return Held(caches, structures)
+
+
+def translate(
+    loop: Loop,
+    sets: dict[str, int],
+    events: PagedEvents,
+    tables: Tables,
+    timing: Timing,
+    *,
+    seed: int = 0,
+    cuts: Sequence[int] = (),
+    compiled: bool = True,
+    shootdowns: bool = False,
+    contents: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Translated:
+    """Replay all references.
+
+    `sets` gives the number of sets of each cache, TLB and page-walk cache, by name; `cuts` are positions of references
+    before which the books are copied. `shootdowns` says that references may be of that kind. `progress` is called with
+    the number of references that were added since its last call. Raises PolicyError and AuditError as
+    `tiersim.sim.replay.replay` does.
+    """
+    compiled = compiled and all(getattr(part.policy, "compiled", True) for part in loop.structures)
+    module = make_translation_loop(loop, compiled=compiled, shootdowns=shootdowns)
+    state = _State(loop, sets, tables, timing, seed)
+    whole = events.counts.events
+    marks = events.marks
+    kept: list[Books] = []
+    begin = 0
+    ends = sorted({*(cut for cut in cuts if 0 < cut < whole), whole})
+    for end in ends:
+        at = begin
+        for chunk in events.chunks(begin, end, CHUNK):
+            first, last = np.searchsorted(marks, [at, at + len(chunk)])
+            own = marks[first:last] - at
+            _call(
+                module, chunk, len(chunk), own, len(own), state.tags, state.words, tables.numbers, NO_SHADOW,
+                tables.rows.reshape(-1), tables.parents, state.counters, state.reused, loop=loop,
+            )  # fmt: skip
+            check_ways(loop.structures, state.words)
+            at += len(chunk)
+            if progress:
+                progress(len(chunk))
+        if end < whole:
+            kept.append(state.books())
+        begin = end
+    if not whole:  # an empty stream still compiles
+        nothing = np.zeros(0, np.int64)
+        _call(
+            module, np.zeros(0, np.int32), 0, nothing, 0, state.tags, state.words, tables.numbers, NO_SHADOW,
+            tables.rows.reshape(-1), tables.parents, state.counters, state.reused, loop=loop,
+        )  # fmt: skip
+    result = Translated(**vars(state.books()), ends=ends, cuts=kept)
+    held = state.held()
+    _audit(loop, result, held, tables)
+    if contents:
+        result.held = held
+    return result
+
+
+NO_SHADOW = np.zeros(2, np.int32)
+
+
+def _call(module: Any, *given: Any, loop: Loop) -> None:
+    try:
+        module.run(*given)
+    except MemoryError:
+        raise
+    except Exception as error:
+        fault = blame(error, loop.structures, module)
+        if fault is error:
+            raise
+        raise fault from None
+
+
+def _audit(loop: Loop, result: Translated, held: Held, tables: Tables) -> None:
+    """Conservation of lines, translations and walks."""
+    for name, own in result.caches.items():
+        kept = own["fills"] - own["evictions"] - own["invalidations"] - own["taken"]
+        _equal(f"{name}: fills - evictions - invalidations - taken", kept, "lines held", len(held.caches[name]))
+    for name, own in result.structures.items():
+        kept = own["fills"] - own["evictions"] - own["removed"]
+        _equal(f"{name}: fills - evictions - removed", kept, "held", len(held.structures[name]))
+    total = result.own
+    _equal("missing translations", total["missing"], "walks and blocks found", total["walks"] + total["block_hits"])
+    last = result.structures[loop.walk_caches[-1].name]
+    both = total["walks"] + total["background_walks"]
+    _equal(f"{loop.walk_caches[-1].name}: lookups", last["lookups"], "walks", both)
+    _equal("walks in the histogram", int(result.walks.sum()), "walks", total["walks"])
+    first = (tables.pages + tables.tables) << 6
+    blocks = [line for held_ in held.caches.values() for line, _ in held_ if line >= first]
+    _equal("TLB blocks counted", total["resident"], "TLB blocks held", len(blocks))
+    _equal("TLB blocks", len(blocks), "different ones", len(set(blocks)))
+    for held_ in held.caches.values():
+        if any(line >= first and dirty for line, dirty in held_):
+            raise AuditError("a TLB block is dirty", None, "this is a fault in tiersim: please report it")
+
+
+def _equal(left: str, a: int, right: str, b: int) -> None:
+    if a != b:
+        raise AuditError(f"{left} is {a:,}, but {right}: {b:,}", None, "this is a fault in tiersim: please report it")

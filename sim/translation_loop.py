@@ -1,0 +1,617 @@
+"""Writes the loop of references that are translated before they reach the caches.
+
+What it does is specified in docs/explanation/translation.md, operation by operation. The caches are those of
+`tiersim.sim.cache_loop`; here lines are numbered by page, 64 to each, so that a line tells its page: first the pages of
+the program, then those of its page tables, then one more for each table, whose lines are TLB blocks
+(`tiersim.sim.pages`).
+
+What happens when no TLB has a translation is the mechanism's, which writes its own part (`tiersim.sim.mechanisms`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+from types import ModuleType
+from typing import Any, Protocol
+
+from tiersim.sim.cache_loop import BLOCK, FIRST_COUNTER, HEADER, Level, Writer, fill, join, prefixes, when
+from tiersim.sim.source import borrow, load_module
+
+__all__ = [
+    "BINS",
+    "LATENCY",
+    "MEANS",
+    "MISSES_BY",
+    "READS_BY",
+    "SHOOTDOWN",
+    "SOURCES",
+    "STRUCTURE",
+    "Loop",
+    "Mechanism",
+    "Tlb",
+    "TranslationWriter",
+    "make_translation_loop",
+    "structure_of",
+]
+
+SHOOTDOWN = 3  # the kind of an event that takes the translation of its page away
+LATENCY = 30  # word of a header: what a lookup takes, in picoseconds
+SOURCES = ("program", "walk", "background")  # who reads; a header counts reads and misses by each
+READS_BY, MISSES_BY = 32, 36
+STRUCTURE = ("lookups", "misses", "fills", "evictions", "puts", "found", "removed")  # counters of a TLB or PWC
+BINS, BIN = 64, 16_000  # of walk latencies, and their width in picoseconds
+REUSE = 256  # hits of a resident line are counted up to this
+
+MEANS = (  # words of the last header
+    "source",  # who reads now
+    "delay",  # what the reads under way have paid
+    "tables",  # the first line of a page table
+    "blocks",  # the first TLB block
+    "offset",  # from a leaf line to its block
+    "pwc_miss",  # what a lookup that failed in a page-walk cache pays on top
+    "pressure",  # whether translation pressure is high
+    "data_pressure",
+    "pressure_mean",
+    "data_pressure_mean",
+    "pressure_limit",
+    "data_pressure_limit",
+    "missing_before",
+    "data_misses_before",
+    "missing",  # translations that no TLB had
+    "beyond",  # what translations took beyond the first TLB
+    "walks",
+    "walk_time",
+    "walk_longest",
+    "walks_touched",  # that read memory
+    "background_walks",
+    "background_time",
+    "left",  # translations that left the TLBs
+    "answer",  # what a lookup of a TLB block takes
+    "block_lookups",
+    "block_hits",
+    "inserted",
+    "resident",  # TLB blocks in the cache
+    "converted",  # leaf lines that became blocks
+    "refused",  # by the predictor, or taken as not costly
+    "shootdowns",
+    "histogram",  # BINS words
+)
+
+
+@dataclass(frozen=True)
+class Tlb:
+    """A TLB, or a page-walk cache, as the loop sees it: `sizes` (0: 4 KiB, 1: 2 MiB) are those that it holds.
+
+    `serves` is what a first one translates; `direct` says that it is filled by walks rather than by evictions.
+    """
+
+    name: str
+    ways: int
+    policy: Any
+    sizes: frozenset[int] = frozenset({0, 1})
+    serves: frozenset[str] = frozenset()
+    power_of_two: bool = True
+    direct: bool = False
+
+    @property
+    def level(self) -> Level:
+        """It as a cache, which policies and messages know."""
+        return Level(self.name, self.ways, self.policy, None, power_of_two=self.power_of_two, classify=False)
+
+
+class Mechanism(Protocol):
+    """What happens to a translation that no TLB has."""
+
+    cache: int | None  # the cache that holds TLB blocks
+
+    def verbs(self) -> tuple[type, tuple[str, ...]] | None:
+        """A class and those of its static functions that the text calls, as PREFIX m_."""
+
+    def functions(self, writer: TranslationWriter) -> str:
+        """``missing(STATE, u, t)``, which gives the time until the translation is there (`t` passed in the TLBs), and,
+        where `watches`, ``gone(STATE, u)`` for what has left them."""
+
+    watches: bool
+
+
+@dataclass(frozen=True)
+class Loop:
+    """All that decides the text of a loop."""
+
+    levels: tuple[Level, ...]
+    tlbs: tuple[Tlb, ...]
+    walk_caches: tuple[Tlb, ...]  # from the root down
+    mechanism: Mechanism
+    reuse: int | None = None  # the cache whose lines' hits are counted
+
+    @property
+    def structures(self) -> list[Level]:
+        """Caches, memory, TLBs and page-walk caches: whoever has a header, in order."""
+        memory = replace(self.levels[0], name="memory")
+        return [*self.levels, memory, *(part.level for part in (*self.tlbs, *self.walk_caches))]
+
+
+def structure_of(loop: Loop) -> dict[str, int]:
+    """The place of each TLB's and page-walk cache's header, by name, and that of the mechanism's words."""
+    names = [part.name for part in (*loop.tlbs, *loop.walk_caches)]
+    first = len(loop.levels) + 1
+    return {**{name: first + k for k, name in enumerate(names)}, "": first + len(names)}
+
+
+_borrow = cache(borrow)
+
+
+class TranslationWriter(Writer):
+    """Writes the functions of TLBs and walks beside those of the caches, and the loop over references."""
+
+    def __init__(self, loop: Loop) -> None:
+        super().__init__(loop.levels)
+        self.loop = loop
+        self.parts = loop.structures
+        self.places = structure_of(loop)
+        self.pointers = [*self.pointers, "D", "A", "C", "R"]
+        self.arrays = [*self.arrays, "rows", "parents", "counters", "reused"]
+        self.state = ", ".join(self.pointers)
+        self.top = self.places[""] * HEADER
+        self.memory_header = len(loop.levels) * HEADER
+        self.prefixes = prefixes([*self.parts])
+        self.verbs = {cls: _borrow(cls, ("hit", "fill", "victim"), prefix) for cls, prefix in self.prefixes.items()}
+        data = next(k for k, level in enumerate(self.levels) if "data" in level.serves)
+        self.data = self.names[data]
+        self.holes = False  # whether shootdowns may leave empty ways behind full ones
+
+    # words
+
+    def own(self, name: str) -> str:
+        """A word of the mechanism."""
+        return f"S[{self.top + MEANS.index(name)}]"
+
+    def tally(self, k: int, counter: str) -> str:
+        """A counter of a TLB or PWC."""
+        return self.word(k, FIRST_COUNTER + STRUCTURE.index(counter))
+
+    def known(self, k: int) -> dict[str, str]:
+        if k > len(self.levels):
+            ways = self.parts[k].ways
+            fixed = {"kind": "0", "pressure": "0", "allowed": "-1", "ways": str(ways), "next_use": "0"}
+            return {"s": "S", "at": "at", "way": "way", **fixed}
+        kind = f"(x >= {self.own('tables')}) + (x >= {self.own('blocks')})"
+        return {**super().known(k), "kind": kind, "pressure": self.own("pressure")}
+
+    def call(self, verb: str, k: int, **given: str) -> str:
+        policy, known = self.parts[k].policy, self.known(k) | given
+        for name in getattr(type(policy), "__dataclass_fields__", {}):
+            known[name] = repr(getattr(policy, name))
+        arguments = ", ".join(known[name] for name in self.verbs[type(policy)].arguments[verb])
+        return f"{self.prefixes[type(policy)]}_{verb}({arguments})"
+
+    # caches whose lines are numbered by page
+
+    def place(self, k: int, line: str = "x", *, given: tuple[str, ...] = ()) -> str:
+        sets, tags, words, stride = given or (self.word(k, place) for place in range(4))
+        number = f"(L[{line} >> 6] << 6 | {line} & 63)"
+        index = f"{number} & ({sets} - 1)" if self.levels[k].power_of_two else f"{number} % {sets}"
+        return f"group = {index}\nbase = {tags} + group * {self.levels[k].ways}\nat = {words} + group * {stride}"
+
+    def delay(self, k: int) -> str:
+        return f"{self.own('delay')} += {self.word(k, LATENCY)}"
+
+    def count_fetch(self, k: int, counter: str) -> str:
+        first = READS_BY if counter == "fetches" else MISSES_BY
+        by = f"S[{self.header(k, first)} + {self.own('source')}] += 1"
+        return join(super().count_fetch(k, counter), by)
+
+    def dropped(self, k: int) -> bool:
+        return super().dropped(k) or k == self.loop.mechanism.cache
+
+    def used(self, k: int) -> str:
+        return f"R[base + way] = min(R[base + way] + 1, {REUSE - 1})" if k == self.loop.reuse else ""
+
+    def entered(self, k: int) -> str:
+        parts = []
+        if k == self.loop.reuse:
+            kind = self.known(k)["kind"].replace("x", "old")
+            at = f"{self.top + len(MEANS) - 1 + BINS} + ({kind}) * {REUSE} + R[base + way]"
+            parts.append(when("old >= 0", f"S[{at}] += 1"))
+            parts.append("R[base + way] = 0")
+        if k == self.loop.mechanism.cache:
+            resident = self.own("resident")
+            parts.append(f"{resident} -= old >= {self.own('blocks')}")
+        return join(*parts)
+
+    def functions(self) -> list[str]:
+        shared, *rest = super().functions()
+        # the verbs of all policies, which the base class writes behind what is shared
+        return [shared.replace(*self._memory()), *rest, *self.tlb_functions(), self.walk(), *self._mechanism()]
+
+    def _memory(self) -> tuple[str, str]:
+        read = "    S[at] += 1\n    S[at + 2] += S[at + 3]\n"
+        by = f"    S[at + {READS_BY - FIRST_COUNTER} + {self.own('source')}] += 1\n"
+        paid = f"    {self.own('delay')} += S[at + {LATENCY - FIRST_COUNTER}]\n"
+        return read, read + by + paid
+
+    def _mechanism(self) -> list[str]:
+        mechanism = self.loop.mechanism
+        said = mechanism.verbs()
+        verbs = [_borrow(*said, "m").text.replace("@jit\n", "@inline\n")] if said else []
+        first = [k for k, tlb in enumerate(self.loop.tlbs) if tlb.serves]
+        return [
+            *verbs,
+            mechanism.functions(self),
+            *(self.fills(t) for t in first),
+            *(self.missed(t) for t in first),
+            self.tick(),
+            self.shoot(),
+        ]
+
+    # TLBs
+
+    def tlb(self, t: int) -> int:
+        """The header of TLB t."""
+        return len(self.levels) + 1 + t
+
+    def behind(self, t: int) -> list[int]:
+        """The TLBs that are asked after first TLB t."""
+        return [k for k, tlb in enumerate(self.loop.tlbs) if not tlb.serves and tlb.sizes & self.loop.tlbs[t].sizes]
+
+    def seat(self, k: int, number: str) -> str:
+        """Where the set of a number is, in a TLB or a page-walk cache."""
+        part = self.parts[k]
+        sets, tags, words, stride = (self.word(k, place) for place in range(4))
+        index = f"{number} & ({sets} - 1)" if part.power_of_two else f"{number} % {sets}"
+        return f"group = {index}\nbase = {tags} + group * {part.ways}\nat = {words} + group * {stride}"
+
+    def enter(self, k: int, tag: str) -> str:
+        """Puts a tag into its set; `old` is what it pushed out, or -1."""
+        part = self.parts[k]
+        empty = f"way = find_{part.ways}(I, base, -1)"
+        if not self.holes:
+            empty = join("way = -1", when(f"I[base + {part.ways - 1}] == -1", empty))
+        return fill(
+            """
+            $empty
+            old = -1
+            if way < 0:
+                way = $victim
+                if way < 0 or way >= $ways:
+                    way = refuse(S, $header, way)
+                old = I[base + way] >> 1
+                $evictions += 1
+            I[base + way] = $tag << 1
+            $fills += 1
+            $told
+            """,
+            empty=empty,
+            victim=self.call("victim", k),
+            ways=str(part.ways),
+            header=self.header(k),
+            evictions=self.tally(k, "evictions"),
+            tag=tag,
+            fills=self.tally(k, "fills"),
+            told=self.call("fill", k),
+        )
+
+    def tlb_functions(self) -> list[str]:
+        ways = {part.ways for part in self.parts[len(self.levels) + 1 :]} - {level.ways for level in self.levels}
+        made = [self.find(count) for count in sorted(ways)]
+        for t, tlb in enumerate(self.loop.tlbs):
+            k = self.tlb(t)
+            parts = {
+                "t": str(t),
+                "state": self.state,
+                "seat": self.seat(k, "D[4 * u + 1]"),
+                "find": f"way = find_{tlb.ways}(I, base, u)",
+                "hit": self.call("hit", k),
+                "lookups": self.tally(k, "lookups"),
+                "misses": self.tally(k, "misses"),
+                "puts": self.tally(k, "puts"),
+                "found": self.tally(k, "found"),
+                "removed": self.tally(k, "removed"),
+                "enter": self.enter(k, "u"),
+            }
+            made.append(fill(TLB, **parts))
+        return made
+
+    def at_size(self, sizes: frozenset[int], then: str, unit: str = "u") -> str:
+        """What is done for units of these sizes only."""
+        return then if sizes == {0, 1} else when(f"D[4 * {unit} + 3] == {int(1 in sizes)}", then)
+
+    def fills(self, t: int) -> str:
+        """``fill_T``: what is missing in first TLB t enters it, and what it pushes out goes down the row."""
+        lines = [f"v = enter_{t}({self.state}, u)"]
+        behind = self.behind(t)
+        for k in behind:
+            if not self.loop.tlbs[k].direct:
+                lines.append(
+                    when("v >= 0", self.at_size(self.loop.tlbs[k].sizes, f"v = put_{k}({self.state}, v)", "v"))
+                )
+        if not (behind and self.loop.tlbs[behind[-1]].direct):
+            lines.append(self.gone())
+        body = join(*lines)
+        return fill("@inline\ndef fill_$t($state, u):\n    $body\n    return 0", t=str(t), state=self.state, body=body)
+
+    def gone(self) -> str:
+        """What follows when unit v, if there is one, has left the TLBs."""
+        told = f"gone({self.state}, v)" if self.loop.mechanism.watches else ""
+        return when("v >= 0", join(f"{self.own('left')} += 1", told))
+
+    def missed(self, t: int) -> str:
+        """``missed_T``: all that follows a miss in first TLB t."""
+        search = join(f"{self.own('missing')} += 1", f"time = missing({self.state}, u, time)")
+        for k in self.behind(t):
+            if self.loop.tlbs[k].direct:
+                taken = self.at_size(self.loop.tlbs[k].sizes, f"v = put_{k}({self.state}, u)")
+                search = join(search, "v = -1", taken, self.gone() if k == self.behind(t)[-1] else "")
+        for k in reversed(self.behind(t)):
+            latency = self.word(self.tlb(k), LATENCY)
+            here = join(f"time += {latency}", f"way = look_{k}({self.state}, u)")
+            sizes = self.loop.tlbs[k].sizes
+            looked = here if sizes == {0, 1} else join("way = -1", self.at_size(sizes, here))
+            search = join(looked, when("way < 0", search))
+        return fill(
+            """
+            @inline
+            def missed_$t($state, u):
+                time = 0
+                $search
+                fill_$t($state, u)
+                $beyond += time
+                return 0
+            """,
+            t=str(t),
+            state=self.state,
+            search=search,
+            beyond=self.own("beyond"),
+        )
+
+    # walks
+
+    def walk(self) -> str:
+        """``walk``: through the levels from the root; what its reads and lookups paid is left in `delay`."""
+        first = len(self.levels) + 1 + len(self.loop.tlbs)
+        caches = self.loop.walk_caches
+        steps = []
+        for place, part in enumerate(caches):
+            k = first + place
+            steps.append(
+                fill(
+                    STEP,
+                    depth=str(place),
+                    state=self.state,
+                    seat=self.seat(k, "e"),
+                    find=f"way = find_{part.ways}(I, base, e)",
+                    hit=self.call("hit", k),
+                    lookups=self.tally(k, "lookups"),
+                    misses=self.tally(k, "misses"),
+                    delay=self.own("delay"),
+                    latency=self.word(k, LATENCY),
+                    penalty=self.own("pwc_miss"),
+                    data=self.data,
+                    tables=self.own("tables"),
+                    enter=self.enter(k, "e"),
+                )
+            )
+        last = len(caches)  # the entries of levels last+1 (root) .. 2 are e0 .. e{last-1}
+        up = [f"e{place} = A[e{place + 1} >> 9]" for place in reversed(range(last - 1))]
+        down = [f"step_{place}({self.state}, e{place})" for place in range(last - 1)]
+        large = f"e{last - 1} = table << 9 | D[4 * u + 1] & 511"
+        small = f"e{last - 1} = A[table]"
+        return join(
+            "\n\n\n".join(steps) + "\n\n",
+            fill(
+                """
+                @inline
+                def walk($state, u, source):
+                    $source = source
+                    $delay = 0
+                    before = $reads
+                    leaf = D[4 * u + 2]
+                    table = (leaf - $tables) >> 6
+                    if D[4 * u + 3]:
+                        $large
+                    else:
+                        $small
+                    $up
+                    $down
+                    step_$bottom($state, e$bottom)
+                    if D[4 * u + 3] == 0:
+                        read_$data($state, leaf)
+                    $source = 0
+                    touched = $reads > before
+                    time = $delay
+                    if source == 2:
+                        $background_walks += 1
+                        $background_time += time
+                    else:
+                        $walks += 1
+                        $walk_time += time
+                        $walk_longest = max($walk_longest, time)
+                        $walks_touched += touched
+                        S[$histogram + min(time // $BIN, $LAST)] += 1
+                    return touched
+                """,
+                state=self.state,
+                reads=f"S[{self.memory}]",
+                large=large,
+                small=small,
+                up=join(*up),
+                down=join(*down),
+                bottom=str(last - 1),
+                data=self.data,
+                histogram=str(self.top + MEANS.index("histogram")),
+                BIN=str(BIN),
+                LAST=str(BINS - 1),
+                **{
+                    name: self.own(name)
+                    for name in (
+                        "source",
+                        "delay",
+                        "tables",
+                        "background_walks",
+                        "background_time",
+                        "walks",
+                        "walk_time",
+                        "walk_longest",
+                        "walks_touched",
+                    )
+                },
+            ),
+        )
+
+    # windows and shootdowns
+
+    def tick(self) -> str:
+        """``tick``: a window of instructions ends."""
+        cache = self.loop.mechanism.cache
+        misses = f"S[{self.header(cache, MISSES_BY)}]" if cache is not None else "0"
+        lines = []
+        for name, count, before in (
+            ("pressure", self.own("missing"), "missing_before"),
+            ("data_pressure", misses, "data_misses_before"),
+        ):
+            mean, limit = self.own(f"{name}_mean"), self.own(f"{name}_limit")
+            lines += [
+                f"{mean} = ({mean} + (({count} - {self.own(before)}) << 16)) >> 1",
+                f"{self.own(before)} = {count}",
+                f"{self.own(name)} = {mean} > {limit}",
+            ]
+        return fill("@inline\ndef tick($state):\n    $lines\n    return 0", state=self.state, lines=join(*lines))
+
+    def shoot(self) -> str:
+        """``shoot``: a unit leaves all TLBs, and its block the cache."""
+        cache = self.loop.mechanism.cache
+        lines = [self.at_size(tlb.sizes, f"remove_{t}({self.state}, u)") for t, tlb in enumerate(self.loop.tlbs)]
+        if cache is not None:
+            gone = when("was < now", f"{self.own('resident')} -= 1")
+            now = self.counter(cache, "invalidations")
+            block = f"D[4 * u + 2] + {self.own('offset')}"
+            drop = f"drop_{self.names[cache]}({self.state}, {block})"
+            lines += [f"was = {now}", drop, f"now = {now}", gone]
+        return fill(
+            "@inline\ndef shoot($state, u):\n    $count += 1\n    $lines\n    return 0",
+            state=self.state,
+            count=self.own("shootdowns"),
+            lines=join(*lines),
+        )
+
+    # the main loop
+
+    def first_tlb(self, what: str) -> str:
+        """A lookup in the TLB that serves this kind of reference, and all that a miss brings."""
+        own = [t for t, tlb in enumerate(self.loop.tlbs) if what in tlb.serves]
+        lines = [
+            self.at_size(
+                self.loop.tlbs[t].sizes,
+                when(f"look_{t}({self.state}, u) < 0", f"missed_{t}({self.state}, u)"),
+            )
+            for t in own
+        ]
+        last = f"page_{what}"
+        idempotent = all(getattr(self.loop.tlbs[t].policy, "hit_is_idempotent", False) for t in own)
+        asked = join("u = D[4 * (x >> 6)]", *lines, f"{last} = x >> 6")
+        return when(f"x >> 6 != {last}", asked) if idempotent else asked
+
+    def translated(self, *, data: bool) -> str:
+        return self.first_tlb("data" if data else "instructions")
+
+    def early(self) -> str:
+        return "prefetch(L, x >> 6)\nprefetch(D, 4 * (x >> 6))"
+
+    def windows(self) -> tuple[str, str, str]:
+        head = fill(
+            """
+            page_data = -1
+            page_instructions = -1
+            told = 0
+            start = 0
+            while start < count or told < windows:
+                while told < windows and marks[told] == start:
+                    tick($state)
+                    told += 1
+                stop = min(start + $BLOCK, count)
+                if told < windows:
+                    stop = min(stop, marks[told])
+            """,
+            state=self.state,
+            BLOCK=str(BLOCK),
+        )
+        return "marks, windows, ", head, "start = stop"
+
+    def special(self) -> str:
+        if not self.holes:
+            return ""
+        forget = [f"last_{self.names[k]} = -1" for k, level in enumerate(self.levels) if level.serves]
+        shot = join("u = D[4 * (x >> 6)]", f"shoot({self.state}, u)", "page_data = -1", "page_instructions = -1")
+        return when(f"kind == {SHOOTDOWN}", join(shot, *forget, "continue"))
+
+
+TLB = """
+@inline
+def look_$t($state, u):
+    $seat
+    $lookups += 1
+    $find
+    if way >= 0:
+        $hit
+        return way
+    $misses += 1
+    return -1
+
+
+@inline
+def enter_$t($state, u):
+    $seat
+    $enter
+    return old
+
+
+@inline
+def put_$t($state, u):
+    $seat
+    $puts += 1
+    $find
+    if way >= 0:
+        $found += 1
+        $hit
+        return -1
+    $enter
+    return old
+
+
+@inline
+def remove_$t($state, u):
+    $seat
+    $find
+    if way >= 0:
+        I[base + way] = -1
+        $removed += 1
+    return 0
+"""
+STEP = """
+@inline
+def step_$depth($state, e):
+    $seat
+    $lookups += 1
+    $find
+    if way >= 0:
+        $hit
+        $delay += $latency
+        return 0
+    $misses += 1
+    $delay += $penalty
+    read_$data($state, $tables + (e >> 3))
+    $enter
+    return 0
+"""
+
+
+def make_translation_loop(loop: Loop, *, compiled: bool = True, shootdowns: bool = False) -> ModuleType:
+    """The module whose ``run(events, count, marks, windows, tags, words, lines, shadow, rows, parents, counters,
+    reused)`` replays events through TLBs and caches."""
+    writer = TranslationWriter(loop)
+    writer.holes = shootdowns
+    tlbs = ", ".join(tlb.name for tlb in loop.tlbs)
+    caches = ", ".join(f"{level.name} ({level.ways} ways, {type(level.policy).__name__})" for level in loop.levels)
+    about = f"Translates through {tlbs} ({type(loop.mechanism).__name__}), then {caches}"
+    return load_module(writer.text(), compiled=compiled, about=about)
