@@ -14,7 +14,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from sysconfig import get_path
 
-__all__ = ["code_hash"]
+__all__ = ["code_hash", "counts"]
+
+SHOWN = frozenset({"tiersim.experiments.progress"})  # tells how far a run is, and decides nothing
 
 
 @cache
@@ -48,14 +50,14 @@ def _imports(module: str) -> frozenset[str]:
             found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
-    return frozenset(name for name in found if _counts(name) and _source(name) is not None)
+    return frozenset(name for name in found - SHOWN if counts(name) and _source(name) is not None)
 
 
 INSTALLED = tuple({str(Path(get_path(kind)).resolve()) for kind in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
 @cache
-def _counts(module: str) -> bool:
+def counts(module: str) -> bool:
     """Whether a module is tiersim's, or a helper beside a user's own file."""
     if module.startswith("tiersim."):
         return True
@@ -72,6 +74,11 @@ def _counts(module: str) -> bool:
 
 def code_hash(modules: Iterable[str]) -> str:
     """A short sha256 over the sources of these modules and of all that they import and that counts, in any order."""
+    return _hash(frozenset(modules))
+
+
+@cache  # the runs of a study use the same few
+def _hash(modules: frozenset[str]) -> str:
     seen: set[str] = set()
     waiting = list(modules)
     while waiting:

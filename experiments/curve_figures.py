@@ -12,7 +12,7 @@ from tiersim._base.errors import DependencyError, StudyError
 from tiersim.experiments.figures import COLUMN, DASHES, MARKERS, PAGE, PALETTE, encode, style
 from tiersim.experiments.miss_ratio_curve import Curve
 from tiersim.experiments.replays import ReplayResult, Row
-from tiersim.experiments.results import write_bytes
+from tiersim.experiments.store import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

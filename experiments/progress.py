@@ -7,28 +7,34 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-__all__ = ["Bar", "aloud", "reading"]
+__all__ = ["Bar", "Counted", "aloud", "reading"]
 
 EVERY = 2.0  # seconds between plain lines
 
 
 _aloud: ContextVar[bool] = ContextVar("aloud", default=False)
+_plain: ContextVar[bool] = ContextVar("plain", default=False)
 
 
 @contextmanager
-def aloud(yes: bool) -> Iterator[None]:
-    """Let what reads a trace deep inside show its progress, where the command that asked for it does."""
-    token = _aloud.set(yes)
+def aloud(yes: bool, plain: bool = False) -> Iterator[None]:
+    """Let what reads a trace deep inside show its progress, where the command that asked for it does.
+
+    `plain` makes it lines on a terminal too.
+    """
+    tokens = _aloud.set(yes), _plain.set(plain)
     try:
         yield
     finally:
-        _aloud.reset(token)
+        _aloud.reset(tokens[0])
+        _plain.reset(tokens[1])
 
 
 @contextmanager
@@ -50,25 +56,38 @@ def reading(name: str) -> Iterator[Callable[[int, int | None, str], None]]:
             bar.__exit__(*sys.exc_info())
 
 
+@dataclass
+class Counted:
+    """Runs of a study: all of them, those that are there, and the failed among these."""
+
+    total: int
+    done: int = 0
+    failed: int = 0
+
+    def __str__(self) -> str:
+        failed = f", {self.failed:,} failed" if self.failed else ""
+        return f"{self.done:,} of {self.total:,} runs{failed}"
+
+
 class Bar:
-    """Counts steps of a known total on standard error.
+    """Counts steps of a known total on standard error, and with them the runs of a study where there are `runs`.
 
     `update` may be called as often as wanted; drawing is limited.
     """
 
-    def __init__(self, title: str, total: int, unit: str, *, quiet: bool = False) -> None:
-        self.title, self.total, self.unit, self.quiet = title, total, unit, quiet
+    def __init__(self, title: str, total: int, unit: str, *, quiet: bool = False, runs: Counted | None = None) -> None:
+        self.title, self.total, self.unit, self.quiet, self.runs = title, total, unit, quiet, runs
         self.done = 0
         self.note_text = ""
         self._said: set[str] = set()  # notes that stand in a plain line already
         self._begin = self._last = time.monotonic()
         self._rich: Progress | None = None
         self._task: int = 0
-        if not quiet and sys.stderr.isatty():
+        if not quiet and not _plain.get() and sys.stderr.isatty():
             self._rich = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
-                TextColumn("{task.percentage:>3.0f} %"),
+                TextColumn("{task.fields[share]}"),
                 TextColumn("{task.fields[rate]}"),
                 TextColumn("{task.fields[note]}"),
                 TimeElapsedColumn(),
@@ -81,9 +100,10 @@ class Bar:
     def __enter__(self) -> Self:
         if self._rich:
             self._rich.start()
-            self._task = self._rich.add_task(self.title, total=self.total or None, rate="", note="")
+            self._task = self._rich.add_task(self.title, total=self.total or None, share="", rate="", note="")
         elif not self.quiet:
-            print(f"{self.title}: {self.total:,} {self.unit}", file=sys.stderr, flush=True)
+            runs = f"{self.runs}, " if self.runs else ""
+            print(f"{self.title}: {runs}{self.total:,} {self.unit}", file=sys.stderr, flush=True)
         return self
 
     def __exit__(
@@ -92,7 +112,7 @@ class Bar:
         if self._rich:
             self._rich.stop()
         elif not self.quiet and kind is None:
-            how = f"done, {self._rate()}" if self.done else "there already"
+            how = f"{self.runs or 'done'}, {self._rate()}" if self.done else "there already"
             print(f"{self.title}: {how}", file=sys.stderr, flush=True)
 
     def _rate(self) -> str:
@@ -119,16 +139,29 @@ class Bar:
             return
         now = time.monotonic()
         if self._rich:
-            self._rich.update(self._task, completed=done, rate=self._rate(), note=self.note_text)  # type: ignore[arg-type]
+            self._rich.update(self._task, completed=done, **self._fields())  # type: ignore[arg-type]
         elif now - self._last >= EVERY:
             self._last = now
-            share = f"{100 * done / self.total:.0f} %" if self.total else f"{done:,}"
             left = ""
             if 0 < done < self.total:
                 left = f", {(now - self._begin) * (self.total - done) / done:.0f} s left"
             what = f" ({self.note_text})" if self.note_text else ""
-            print(f"{self.title}: {share}, {self._rate()}{left}{what}", file=sys.stderr, flush=True)
+            print(f"{self.title}: {self._share()}, {self._rate()}{left}{what}", file=sys.stderr, flush=True)
+
+    def _share(self) -> str:
+        share = f"{100 * self.done / self.total:.0f} %" if self.total else f"{self.done:,}"
+        return f"{self.runs}, {share}" if self.runs else share
+
+    def _fields(self) -> dict[str, str]:
+        return {"share": self._share(), "rate": self._rate(), "note": self.note_text}
 
     def add(self, more: int) -> None:
         """Count more steps as done."""
         self.update(self.done + more)
+
+    def count(self, runs: int, *, failed: bool = False) -> None:
+        """Count more runs as there."""
+        if self.runs is not None:
+            self.runs.done += runs
+            self.runs.failed += runs if failed else 0
+        self.update(self.done)

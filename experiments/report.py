@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from tiersim._base.errors import StudyError
 from tiersim.experiments.comparison import Summary
 from tiersim.experiments.figures import COLUMN, amounts, default_figures, draw, encode, text_of, words
-from tiersim.experiments.results import Row, StudyResult, differing, write_bytes
+from tiersim.experiments.results import Row, StudyResult, differing
 from tiersim.experiments.scenario import Metric
+from tiersim.experiments.store import write_bytes
 from tiersim.experiments.table import change, difference, estimated, explained, mark, number, sureness
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
     results/STUDY/
         resolved.yaml       the study as it was run, every default shown
-        runs/KEY.parquet    one row a run; KEY is the hash of all that the row depends on
-        windows/KEY.parquet metrics over the run
+        runs/KEY.DIGEST.parquet
+                            a run each, with its course; KEY is the hash of all that it depends on
         runs.csv            all rows of this study in order
         report.html, figures/
         log.json            wall times and host: not part of the byte contract
@@ -15,31 +15,26 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from tiersim._base.errors import DependencyError, StudyError
 from tiersim.experiments.comparison import Summary, compare, over_windows, repeated
 from tiersim.experiments.scenario import Metric
 from tiersim.experiments.statistics import Estimate
+from tiersim.experiments.store import Outcome, Table, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Row", "StudyResult", "read_row", "write_bytes", "write_row"]
+__all__ = ["Row", "StudyResult", "differing"]
 
 
 @dataclass
 class Row:
-    """One run: what was varied, and what came out."""
+    """One run: what was varied, and what came out. `status` is ``waiting``, ``done`` or ``failed``."""
 
     label: str
     factors: dict[str, Any]
@@ -49,8 +44,27 @@ class Row:
     error: str = ""
     metrics: dict[str, int | float] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
-    windows: dict[str, list[float]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    tables: dict[str, Table] = field(default_factory=dict)
+    part: Path | None = None
+
+    def take(self, outcome: Outcome) -> None:
+        """Make an outcome this run's."""
+        self.status, self.error = outcome.status, outcome.error
+        self.metrics, self.notes = outcome.metrics, outcome.notes
+        self.tables, self.part = outcome.tables, outcome.path
+
+    def table(self, name: str) -> Table:
+        """A table over the run, of equally long columns; read from the run's part whenever it is asked for.
+
+        Empty when there is none. Raises StudyError when the part was damaged meanwhile.
+        """
+        return self.tables.get(name, {}) if self.part is None else read_table(self.part, name)
+
+    @property
+    def windows(self) -> Table:
+        """Metrics of consecutive windows of the run; ``end`` is where each ends, as a share of the whole."""
+        return self.table("windows")
 
     def public(self) -> dict[str, Any]:
         """The form of `tiersim run --json`."""
@@ -83,10 +97,16 @@ class StudyResult:
     drawn: dict[str, str | list[Any]] = field(default_factory=dict)
     """How a design drew each of its factors: ``linear``, ``log``, or the list it was drawn from."""
 
+    @property
+    def complete(self) -> bool:
+        """Whether every run has an outcome, be it a failure."""
+        return all(row.status != "waiting" for row in self.rows)
+
     def to_dict(self) -> dict[str, Any]:
         """The form of `tiersim run --json`."""
         out: dict[str, Any] = {
             "study": self.study,
+            "complete": self.complete,
             "runs": [row.public() for row in self.rows],
             "skipped": self.skipped,
             "notes": self.notes,
@@ -156,84 +176,6 @@ class StudyResult:
         writer.writeheader()
         writer.writerows(flat)
         return out.getvalue()
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all. Raises StudyError when it cannot be written."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            draft.write_bytes(content)
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
-    except OSError as error:
-        raise StudyError(f"{path} cannot be written: {error.strerror}") from None
-
-
-def _write_table(path: Path, columns: dict[str, Any]) -> None:
-    sink = io.BytesIO()
-    pq.write_table(pa.table(columns), sink, compression="zstd", write_page_checksum=True)
-    write_bytes(path, sink.getvalue())
-
-
-def write_row(folder: Path, row: Row) -> None:
-    """Store one run under its key; its windows first, so that a run that is there is there whole."""
-    if row.windows:
-        _write_table(folder / "windows" / f"{row.key}.parquet", row.windows)
-    _write_table(
-        folder / "runs" / f"{row.key}.parquet",
-        {
-            "key": [row.key],
-            "label": [row.label],
-            "seed": [row.seed],
-            "status": [row.status],
-            "error": [row.error],
-            "factors": [json.dumps(row.factors)],
-            "config": [json.dumps(row.config)],
-            "notes": [json.dumps(row.notes)],
-            "windows": [bool(row.windows)],
-            **{name: [held] for name, held in row.metrics.items()},
-        },
-    )
-
-
-FIXED = {"key", "label", "seed", "status", "error", "factors", "config", "notes", "windows"}
-
-
-def read_row(folder: Path, key: str) -> Row | None:
-    """A run stored earlier, or None when there is none, or it is damaged and must be made again."""
-    path = folder / "runs" / f"{key}.parquet"
-    if not path.exists():
-        return None
-    try:
-        (held,) = pq.read_table(path, page_checksum_verification=True).to_pylist()
-        windows = folder / "windows" / f"{key}.parquet"
-        columns = pq.read_table(windows, page_checksum_verification=True).to_pydict() if held["windows"] else {}
-        return _row(key, held, columns)
-    except (pa.ArrowException, OSError, ValueError, KeyError):
-        return None
-
-
-def _row(key: str, held: dict[str, Any], windows: dict[str, list[float]]) -> Row:
-    return Row(
-        held["label"],
-        json.loads(held["factors"]),
-        held["seed"],
-        key,
-        held["status"],
-        held["error"],
-        {name: value for name, value in held.items() if name not in FIXED},
-        json.loads(held["config"]),
-        windows,
-        json.loads(held["notes"]),
-    )
-
-
-def as_lists(windows: dict[str, Any]) -> dict[str, list[float]]:
-    """Columns as plain lists."""
-    return {name: [float(value) for value in np.asarray(column)] for name, column in windows.items()}
 
 
 def differing(rows: Iterable[Row]) -> list[str]:

@@ -1,46 +1,38 @@
-"""Runs a study: checks it whole, simulates what is not there yet, on one process or several, and keeps the rows."""
+"""Runs a study: checks it whole, simulates what is not there yet, and keeps what came out, run by run."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 import platform
+import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from contextlib import closing, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tiersim._base.errors import AuditError, PolicyError, StudyError, TiersimError
+from tiersim._base.errors import StudyError, TiersimError
 from tiersim._base.params import dump
-from tiersim._base.paths import cache_folder
 from tiersim.experiments.code import code_hash
+from tiersim.experiments.executors import Executor, Finished, Job
+from tiersim.experiments.executors.here import Here
+from tiersim.experiments.executors.processes import Processes
 from tiersim.experiments.plan import Plan, make_plan
-from tiersim.experiments.progress import Bar, aloud
-from tiersim.experiments.results import Row, StudyResult, as_lists, read_row, write_bytes, write_row
-from tiersim.experiments.scenario import Measured, Scenario
+from tiersim.experiments.progress import Bar, Counted, aloud
+from tiersim.experiments.rates import Rates
+from tiersim.experiments.results import Row, StudyResult
+from tiersim.experiments.scenario import Measured
+from tiersim.experiments.store import Outcome, Parts, as_lists, encode, write_bytes
 
-__all__ = ["Estimate", "estimate", "run"]
-
-GUESS = 2e7  # steps a second, until this machine has been measured
-
-
-@dataclass
-class Job:
-    """Runs that share one simulation."""
-
-    scenario: Scenario
-    seed: int
-    members: list[tuple[Row, Scenario]] = field(default_factory=list)
+__all__ = ["Estimate", "estimate", "run", "unfinished"]
 
 
 @dataclass
 class Estimate:
-    """What a study would cost, for `--dry-run`."""
+    """What a study would cost, for `--dry-run`: `seconds` on so many `workers`."""
 
     study: str
     runs: int
@@ -49,13 +41,27 @@ class Estimate:
     steps: int
     of: str
     seconds: float
-    measured: bool
+    workers: int
+    measured: int
+    """Simulations of a kind whose rate was measured on this machine; for the others it is a guess."""
     bytes: int
     skipped: list[dict[str, str]]
     notes: list[str]
 
     def to_dict(self) -> dict[str, Any]:
         return dict(vars(self))
+
+
+@dataclass
+class _Work:
+    """The runs of a study, which of them are to be made, and by which jobs."""
+
+    rows: list[Row] = field(default_factory=list)
+    jobs: dict[str, Job] = field(default_factory=dict)
+    members: dict[str, list[Row]] = field(default_factory=dict)
+    seeds: dict[str, int | None] = field(default_factory=dict)  # by key of the run; None where none reaches it
+    before: dict[str, Path] = field(default_factory=dict)  # by key of the run: the part that is made again
+    steps: int = 0
 
 
 def run(
@@ -66,89 +72,220 @@ def run(
     workers: int = 1,
     fresh: bool = False,
     quiet: bool = True,
+    plain: bool = False,
     keep: bool = True,
 ) -> StudyResult:
     """Run a study and give its rows; see `tiersim run`.
 
     `source` is a study file or the same as a dict; `sets` are ``a.b=c`` edits; `out` is the folder (by default
-    ``results/STUDY``); finished runs in it are not run again unless `fresh`. `keep=False` writes nothing. Raises
-    StudyError, TraceError and PolicyError before anything is written.
+    ``results/STUDY``); finished runs in it are not run again unless `fresh`. It runs on `workers` processes of this
+    machine. `keep=False` writes nothing. Progress goes to standard error unless `quiet`, in lines where that is no
+    terminal or `plain`. Raises StudyError, TraceError and PolicyError before anything is written; whatever ends a study
+    later leaves the runs that are finished, and the message says how many.
     """
-    with aloud(not quiet):
+    with aloud(not quiet, plain):
         plan = make_plan(source, sets)
-    folder = (Path(out) if out is not None else Path("results") / plan.study.name) if keep else None
-    rows, jobs, steps = _jobs(plan, folder, fresh)
-    begun = time.time()
-    if folder is not None:
-        _check_writable(folder)
-    if jobs:
-        _check_memory(jobs)
-        workers = max(1, min(workers, len(jobs)))
-        if workers > 1 or not _streams(jobs):
-            _prepare(jobs, quiet)
-        ready = time.time()
-        with Bar(f"{plan.study.name}: {len(jobs)} simulations", steps, jobs[0].scenario.steps, quiet=quiet) as bar:
-            if workers == 1:
-                for job in _once_each(jobs):
-                    job.scenario.warm(bar.note)
-                for job in jobs:
-                    _settle(job, _attempt(job, bar.add), folder)
-            else:
-                _in_parallel(jobs, workers, bar, folder)
-        _remember_rate(steps / max(time.time() - ready, 1e-9) / workers)
-    result = plan.result(rows)
-    result.folder = folder
-    if folder is not None:
-        _write_folder(plan, result, folder, time.time() - begun, len(jobs))
-    return result
+        folder = (Path(out) if out is not None else Path("results") / plan.study.name) if keep else None
+        parts = Parts(folder) if folder is not None else None
+        work = _work(plan, parts, fresh)
+        executor = _executor(workers, len(work.jobs))
+        return _Run(plan, work, parts, executor).run(quiet)
 
 
-def estimate(source: str | Path | dict[str, Any], sets: Sequence[str] = (), out: str | Path | None = None) -> Estimate:
-    """Check a study whole and say what it would cost, without running it."""
+def _executor(workers: int, jobs: int) -> Executor:
+    return Here() if min(workers, jobs) <= 1 else Processes(min(workers, jobs))
+
+
+def estimate(
+    source: str | Path | dict[str, Any], sets: Sequence[str] = (), out: str | Path | None = None, workers: int = 1
+) -> Estimate:
+    """Check a study whole and say what it would cost on so many processes, without running it."""
     plan = make_plan(source, sets)
-    folder = Path(out) if out is not None else Path("results") / plan.study.name
-    rows, jobs, steps = _jobs(plan, folder, fresh=False)
-    rate = _known_rate()
-    needed = max((job.scenario.memory() for job in jobs), default=0)
+    parts = Parts(Path(out) if out is not None else Path("results") / plan.study.name)
+    work = _work(plan, parts, fresh=False)
+    jobs, rates = list(work.jobs.values()), Rates()
+    spans = [job.scenario.size() / rates.of(job.scenario) for job in jobs]
+    workers = max(1, min(workers, len(jobs)))
     return Estimate(
         plan.study.name,
-        len(rows),
+        len(work.rows),
         len(jobs),
-        len(rows) - sum(len(job.members) for job in jobs),
-        steps,
+        sum(row.status == "done" for row in work.rows),
+        work.steps,
         plan.runs[0].scenario.steps,
-        steps / (rate or GUESS),
-        rate is not None,
-        needed,
+        max(sum(spans) / workers, max(spans, default=0.0)),
+        workers,
+        sum(rates.knows(job.scenario) for job in jobs),
+        max((job.scenario.memory() for job in jobs), default=0),
         plan.skipped,
-        plan.notes,
+        [*plan.notes, *_damages(parts)],
     )
 
 
-def _jobs(plan: Plan, folder: Path | None, fresh: bool) -> tuple[list[Row], list[Job], int]:
-    rows: list[Row] = []
-    jobs: dict[str, Job] = {}
+def _work(plan: Plan, parts: Parts | None, fresh: bool) -> _Work:
+    work = _Work()
     for item in plan.runs:
-        scenario, seed = item.scenario, item.seed
-        code = code_hash([__name__, *scenario.modules()])
-        config = dump(scenario)
-        asked = {
-            "config": config,
-            "trace": scenario.trace_fingerprint(),
-            "code": code,
-            "seed": seed if scenario.is_random() else None,
-        }
-        key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:20]
-        row = read_row(folder, key) if folder is not None and not fresh else None
-        if row is not None and row.status == "done":
-            row.label, row.factors, row.seed = item.label, item.factors, seed
+        scenario = item.scenario
+        code, trace, config = code_hash(scenario.modules()), scenario.trace_fingerprint(), dump(scenario)
+        seed = item.seed if scenario.is_random() else None
+        key = _hash({"config": config, "trace": trace, "code": code, "seed": seed})
+        row = Row(item.label, item.factors, item.seed, key, status="waiting", config=config)
+        work.rows.append(row)
+        found = parts.find(key) if parts is not None else None
+        if found is not None and found.path is not None:
+            if not fresh:
+                row.take(found)
+                continue
+            work.before[key] = found.path
+        shared = _hash({"structure": scenario.structure(), "trace": trace, "code": code, "seed": seed})
+        job = work.jobs.setdefault(shared, Job(shared, [], item.seed, code, trace))
+        job.scenarios.append(scenario)
+        work.members.setdefault(shared, []).append(row)
+        work.seeds[key] = seed
+    work.steps = sum(job.scenario.size() for job in work.jobs.values())
+    return work
+
+
+def _hash(question: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def _damages(parts: Parts | None) -> list[str]:
+    if parts is None:
+        return []
+    return [f"{parts.folder / name} is damaged and made again: {why}" for name, why in parts.damaged.items()]
+
+
+class _Run:
+    """One study on its way into its folder, or nowhere."""
+
+    def __init__(self, plan: Plan, work: _Work, parts: Parts | None, executor: Executor) -> None:
+        self.plan, self.work, self.parts, self.executor = plan, work, parts, executor
+        self.begun = time.time()
+        self.rates = Rates()
+        self.made = 0  # simulations
+        self.notes: list[str] = []
+
+    def run(self, quiet: bool) -> StudyResult:
+        """Make what is not there. What ends it early is raised with a word on what is there."""
+        jobs = list(self.work.jobs.values())
+        for damage in _damages(self.parts):
+            self._say(damage)
+        if self.parts is None:
+            self._simulate(jobs, quiet)
+            return self._result()
+        _check_writable(self.parts.study)
+        with self.parts.alone():
+            log = self.parts.study / "log.json"
+            before = log.read_bytes() if log.exists() else None
+            try:
+                self._log(complete=False)
+                self._simulate(jobs, quiet)
+                result = self._result()
+                self._tables(result)
+                self._log(complete=True)
+            except BaseException as error:
+                raise self._broken_off(error, log, before) from None
+        return result
+
+    def _simulate(self, jobs: list[Job], quiet: bool) -> None:
+        if not jobs:
+            return
+        _check_memory(jobs)
+        if self.executor.shares_cache and (self.executor.workers > 1 or not _streams(jobs)):
+            _prepare(jobs, quiet)
+        there = len(self.work.rows) - sum(map(len, self.work.members.values()))
+        counted = Counted(len(self.work.rows), there)
+        try:
+            with (
+                Bar(self.plan.study.name, self.work.steps, jobs[0].scenario.steps, quiet=quiet, runs=counted) as bar,
+                closing(self.executor.run(jobs, bar)) as finished,
+            ):
+                for job, one in finished:
+                    self._settle(job, one)
+                    bar.count(len(job.scenarios), failed=one.error is not None)
+        finally:
+            self.rates.save()
+
+    def _settle(self, job: Job, finished: Finished) -> None:
+        """Put what came out into the rows, and onto the disk at once: a crash later costs only what is in flight."""
+        rows = self.work.members[job.key]
+        if finished.error is not None:
+            outcomes = [Outcome("failed", str(finished.error)) for _ in rows]
         else:
-            row = Row(item.label, item.factors, seed, key, status="waiting", config=config)
-            shared = {"structure": scenario.structure(), "trace": asked["trace"], "code": code, "seed": asked["seed"]}
-            job = jobs.setdefault(json.dumps(shared, sort_keys=True), Job(scenario, seed))
-            job.members.append((row, scenario))
-        rows.append(row)
-    return rows, list(jobs.values()), sum(job.scenario.size() for job in jobs.values())
+            outcomes = [_outcome(measured) for measured in finished.measured]
+            self.rates.add(job.scenario, finished.seconds)
+        for row, outcome in zip(rows, outcomes, strict=True):
+            row.take(self._keep(row, outcome) if self.parts is not None else outcome)
+        self.made += 1
+
+    def _keep(self, row: Row, outcome: Outcome) -> Outcome:
+        assert self.parts is not None, "there is a folder"
+        content = encode(row.key, self.work.seeds[row.key], row.config, outcome)
+        path = self.parts.put(row.key, content)
+        before = self.work.before.get(row.key)
+        if before is not None and outcome.status == "done" and before != path:
+            self._say(f"{row.label} came out otherwise than before: the same question has another answer ({path})")
+        return replace(outcome, tables={}, path=path)
+
+    def _say(self, text: str) -> None:
+        print(f"warning: {text}", file=sys.stderr, flush=True)
+        self.notes.append(text)
+
+    def _result(self) -> StudyResult:
+        result = self.plan.result(self.work.rows)
+        result.notes += self.notes
+        result.folder = self.parts.study if self.parts is not None else None
+        return result
+
+    def _tables(self, result: StudyResult) -> None:
+        assert self.parts is not None, "there is a folder"
+        write_bytes(self.parts.study / "resolved.yaml", self.plan.resolved().encode())
+        write_bytes(self.parts.study / "runs.csv", result.csv().encode())
+
+    def _log(self, *, complete: bool) -> None:
+        assert self.parts is not None, "there is a folder"
+        statuses = [row.status for row in self.work.rows]
+        log = {
+            "complete": complete,
+            "runs": len(statuses),
+            **{status: statuses.count(status) for status in ("done", "failed", "waiting")},
+            "simulations": self.made,
+            "seconds": round(time.time() - self.begun, 3),
+            "warnings": self.notes,
+            "damaged": self.parts.damaged,
+            "workers": self.executor.workers,
+            "host": platform.node(),
+            "machine": platform.machine(),
+            "python": platform.python_version(),
+            "cores": os.cpu_count(),
+        }
+        write_bytes(self.parts.study / "log.json", (json.dumps(log, indent=2) + "\n").encode())
+
+    def _broken_off(self, error: BaseException, log: Path, before: bytes | None) -> BaseException:
+        """What to raise when a study ends early; its folder tells what is there, or is as it was if nothing is."""
+        there = sum(row.status != "waiting" for row in self.work.rows)
+        with suppress(StudyError):  # the disk may be full
+            if there:
+                self._tables(self._result())
+                self._log(complete=False)
+            elif before is not None:
+                write_bytes(log, before)
+            else:
+                log.unlink(missing_ok=True)
+        if not there:
+            return error
+        told = f"{there} of {len(self.work.rows)} runs are there; run again to go on"
+        if isinstance(error, KeyboardInterrupt):
+            return KeyboardInterrupt(f"interrupted; {told}")
+        if isinstance(error, TiersimError):
+            return type(error)(error.message, error.place, f"{error.remedy}\n  {told}".lstrip())
+        return error
+
+
+def _outcome(measured: Measured) -> Outcome:
+    tables = {name: as_lists(table) for name, table in measured.tables().items()}
+    return Outcome("done", "", measured.metrics, measured.notes, tables)
 
 
 def _check_writable(folder: Path) -> None:
@@ -181,110 +318,6 @@ def _prepare(jobs: list[Job], quiet: bool) -> None:
     with Bar("reading the trace", records, "records", quiet=quiet) as bar:
         for job in traces.values():
             job.scenario.prepare(bar.add)
-
-
-def _once_each(jobs: list[Job]) -> list[Job]:
-    """One job for each loop that must be compiled."""
-    return list({job.scenario.loop(): job for job in jobs}.values())
-
-
-def _attempt(job: Job, progress: Any) -> list[Measured] | TiersimError:
-    try:
-        simulated = job.scenario.simulate(job.seed, progress)
-        return [scenario.measure(simulated) for _, scenario in job.members]
-    except (AuditError, PolicyError) as error:
-        return error
-    except MemoryError:
-        return TiersimError("there was not enough memory", None, "use fewer workers, or less of the trace with `limit`")
-
-
-def _settle(job: Job, outcome: list[Measured] | TiersimError, folder: Path | None) -> None:
-    """Put an outcome into the rows, and onto the disk at once: a crash later costs only what is in flight."""
-    if isinstance(outcome, TiersimError):
-        for row, _ in job.members:
-            row.status, row.error = "failed", str(outcome)
-    else:
-        for (row, _), measured in zip(job.members, outcome, strict=True):
-            row.status = "done"
-            row.metrics, row.windows, row.notes = measured.metrics, as_lists(measured.windows), measured.notes
-    if folder is not None:
-        for row, _ in job.members:
-            write_row(folder, row)
-
-
-_counter: Any = None
-
-
-def _start_worker(counter: Any) -> None:
-    global _counter
-    _counter = counter
-
-
-def _warm(job: Job) -> None:
-    job.scenario.warm(lambda text: None)
-
-
-def _work(job: Job) -> list[Measured] | TiersimError:
-    def progress(steps: int) -> None:
-        with _counter.get_lock():
-            _counter.value += steps
-
-    return _attempt(job, progress)
-
-
-def _in_parallel(jobs: list[Job], workers: int, bar: Bar, folder: Path | None) -> None:
-    context = multiprocessing.get_context("spawn")
-    counter = context.Value("q", 0)
-    with ProcessPoolExecutor(workers, context, _start_worker, (counter,)) as pool:
-        try:
-            bar.note("compiling")
-            for warmed in [pool.submit(_warm, job) for job in _once_each(jobs)]:
-                warmed.result()
-            bar.note("")
-            waiting: dict[Future[list[Measured] | TiersimError], Job] = {pool.submit(_work, job): job for job in jobs}
-            while waiting:
-                done, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
-                bar.update(counter.value)
-                for future in done:
-                    _settle(waiting.pop(future), future.result(), folder)
-        except BrokenProcessPool:
-            raise TiersimError(
-                "a worker process was killed, perhaps for want of memory",
-                None,
-                "run again: what is finished is kept; use fewer workers with --workers",
-            ) from None
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _write_folder(plan: Plan, result: StudyResult, folder: Path, seconds: float, simulations: int) -> None:
-    write_bytes(folder / "resolved.yaml", plan.resolved().encode())
-    write_bytes(folder / "runs.csv", result.csv().encode())
-    log = {
-        "seconds": round(seconds, 3),
-        "simulations": simulations,
-        "host": platform.node(),
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
-    }
-    write_bytes(folder / "log.json", (json.dumps(log, indent=2) + "\n").encode())
-
-
-def _rate_file() -> Path:
-    return cache_folder() / "rate.json"
-
-
-def _known_rate() -> float | None:
-    try:
-        return float(json.loads(_rate_file().read_text())["steps_per_second"])
-    except (OSError, ValueError, KeyError):
-        return None
-
-
-def _remember_rate(rate: float) -> None:
-    write_bytes(_rate_file(), json.dumps({"steps_per_second": rate}).encode())
 
 
 def unfinished(result: StudyResult) -> StudyError | None:

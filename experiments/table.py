@@ -203,15 +203,28 @@ def _delta(value: float | None, theirs: float | None, better: str) -> Text:
 
 def show_estimate(cost: Any) -> str:
     """What `--dry-run` prints."""
-    how = "measured on this machine" if cost.measured else "a guess until something has run here"
+    how = _measured(cost)
     lines = [
         f"{cost.study}: {cost.runs} runs, {cost.stored} of them stored already; {cost.simulations} simulations left",
-        f"about {cost.steps:,} {cost.of}, {_span(cost.seconds)} on one core ({how})",
+        f"about {cost.steps:,} {cost.of}, {_span(cost.seconds)} on {_cores(cost.workers)} ({how})",
         f"about {cost.bytes / 1e6:,.0f} MB of memory for each worker",
     ]
     lines += [f"skipped: {item['what']}: {item['why']}" for item in cost.skipped]
     lines += [f"note: {note}" for note in cost.notes]
     return "\n".join(lines)
+
+
+def _cores(workers: int) -> str:
+    return "one core" if workers == 1 else f"{workers} cores"
+
+
+def _measured(cost: Any) -> str:
+    """Where the rates behind an estimate are from."""
+    if cost.measured == cost.simulations:
+        return "measured on this machine"
+    if not cost.measured:
+        return "a guess until something like it has run here"
+    return f"{cost.measured} of {cost.simulations} simulations at rates measured on this machine, the rest a guess"
 
 
 def _span(seconds: float) -> str:

@@ -44,7 +44,7 @@ def run(variant: str, place: int = 0, seed: int = 0, **swept: Any) -> Row:
             "cycles_per_instruction": 1.0 + place - 0.25 * (variant != "base") + 0.5 * seed,
             "memory.reads": 400,
         },
-        windows={"end": [0.25, 0.5, 1.0], "caches.l2.miss_ratio": [0.9, math.nan, 0.2 + 0.1 * seed]},
+        tables={"windows": {"end": [0.25, 0.5, 1.0], "caches.l2.miss_ratio": [0.9, math.nan, 0.2 + 0.1 * seed]}},
     )
 
 

@@ -1,18 +1,22 @@
 """Running studies: the same bytes each time, what is kept and made again, and what bad input leaves behind."""
 
+import hashlib
 import json
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import tiersim
 from tiersim._base.errors import AuditError, PolicyError, StudyError, TiersimError
 from tiersim.experiments import runner
-from tiersim.experiments.results import Row, StudyResult, read_row, write_bytes
+from tiersim.experiments.results import Row, StudyResult
 from tiersim.experiments.scenarios.memory_hierarchy import MemoryHierarchy
+from tiersim.experiments.store import Parts, read_table, write_bytes
 from tiersim.traces.store import Writer
 
 STUDY = """\
@@ -69,7 +73,6 @@ def test_a_study_gives_rows_metrics_and_a_folder() -> None:
         "resolved.yaml",
         "runs.csv",
         "runs",
-        "windows",
     }
     assert not list(Path("results").rglob(".*"))  # no draft is left
 
@@ -83,7 +86,7 @@ def test_the_same_study_gives_the_same_bytes_on_one_worker_and_on_two() -> None:
     for out, workers in (("a", 1), ("b", 1), ("c", 2)):
         tiersim.run("s.yaml", out=out, workers=workers)
         assert simulations(out) == 2
-    assert len(content("a")) == 10  # two files, and a part and its windows for each run
+    assert len(content("a")) == 6  # two files, and a part for each run
     assert content("a") == content("b") == content("c")
 
 
@@ -143,33 +146,135 @@ def test_fresh_runs_again() -> None:
     assert content("results/small") == before
 
 
-@pytest.mark.parametrize("part", ["runs", "windows"])
-@pytest.mark.parametrize("harm", ["cut", "empty", "noise", "gone", "bit"])
-def test_a_damaged_part_is_made_again(part: str, harm: str) -> None:
+@pytest.mark.parametrize("harm", ["cut", "empty", "noise", "gone", "bit", "footer", "name"])
+def test_a_damaged_part_is_named_and_made_again(harm: str, capsys: pytest.CaptureFixture[str]) -> None:
     tiersim.run("s.yaml", ["what_if=null", "sweep=null"])
     before = content("results/small")
-    (path,) = (Path("results/small") / part).iterdir()
+    (path,) = Path("results/small/runs").iterdir()
     whole = path.read_bytes()
+    bit, footer = bytearray(whole), bytearray(whole)
+    bit[8] ^= 4  # inside the first page
+    footer[-30] ^= 4
     if harm == "gone":
         path.unlink()
+    elif harm == "name":
+        path.rename(path.with_name("0" * 20 + path.name[20:]))
     else:
-        flipped = bytearray(whole)
-        flipped[8] ^= 4  # inside the first page
         path.write_bytes(
-            {"bit": bytes(flipped), "cut": whole[: len(whole) // 2], "empty": b"", "noise": b"PAR1" + bytes(50)}[harm]
+            {"bit": bit, "footer": footer, "cut": whole[: len(whole) // 2], "empty": b"", "noise": b"PAR1" + bytes(50)}[
+                harm
+            ]
         )
+    tiersim.run("s.yaml", ["what_if=null", "sweep=null"])
+    said, log = capsys.readouterr().err, json.loads(Path("results/small/log.json").read_text())
+    if harm in ("gone", "name"):  # a part of another name is that of another question
+        assert (said, log["damaged"]) == ("", {})
+    else:
+        assert f"{path} is damaged and made again" in said
+        assert list(log["damaged"]) == [path.name]
+    assert before.items() <= content("results/small").items()
+    assert simulations("results/small") == 1
+    tiersim.run("s.yaml", ["what_if=null", "sweep=null"])
+    assert simulations("results/small") == 0
+
+
+def test_a_damaged_part_is_told_in_an_estimate() -> None:
+    tiersim.run("s.yaml", ["what_if=null", "sweep=null"])
+    (path,) = Path("results/small/runs").iterdir()
+    path.write_bytes(b"")
+    cost = runner.estimate("s.yaml", ["what_if=null", "sweep=null"])
+    assert (cost.stored, cost.simulations) == (0, 1)
+    assert any(str(path) in note for note in cost.notes)
+
+
+@pytest.mark.parametrize("columns", [{"a": [1, 2]}, {"key": ["other"], "status": ["done"]}])
+def test_a_part_of_something_else_is_no_run(columns: dict[str, list[Any]]) -> None:
+    key = tiersim.run("s.yaml", ["what_if=null", "sweep=null"]).rows[0].key
+    pq.write_table(pa.table(columns), "x.parquet")
+    made = Path("x.parquet").read_bytes()
+    name = f"{key}.{hashlib.sha256(made).hexdigest()[:16]}.parquet"
+    Path("other/runs").mkdir(parents=True)
+    Path("other/runs", name).write_bytes(made)
+    parts = Parts(Path("other"))
+    assert parts.find(key) is None
+    assert list(parts.damaged) == [name]
+
+
+def test_two_answers_to_a_question_are_none() -> None:
+    (row,) = tiersim.run("s.yaml", ["what_if=null", "sweep=null"]).rows
+    before = content("results/small")
+    assert row.part is not None
+    other = pq.read_table(row.part).append_column("more", [[1.0]])
+    pq.write_table(other, "x.parquet")
+    made = Path("x.parquet").read_bytes()
+    row.part.with_name(f"{row.key}.{hashlib.sha256(made).hexdigest()[:16]}.parquet").write_bytes(made)
+    parts = Parts(Path("results/small"))
+    assert parts.find(row.key) is None
+    assert len(parts.damaged) == 2
     tiersim.run("s.yaml", ["what_if=null", "sweep=null"])
     assert content("results/small") == before
 
 
-def test_a_part_of_something_else_is_made_again() -> None:
-    result = tiersim.run("s.yaml", ["what_if=null", "sweep=null"])
-    key = result.rows[0].key
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def test_another_answer_to_a_question_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def measure(self: MemoryHierarchy, simulated: Any) -> Any:
+        measured = whole(self, simulated)
+        measured.metrics["memory.reads"] += 1
+        return measured
 
-    pq.write_table(pa.table({"a": [1, 2]}), f"results/small/runs/{key}.parquet")
-    assert read_row(Path("results/small"), key) is None
+    tiersim.run("s.yaml", ["sweep=null"])
+    whole = MemoryHierarchy.measure
+    monkeypatch.setattr(MemoryHierarchy, "measure", measure)
+    assert tiersim.run("s.yaml", ["sweep=null"]).notes == []
+    result = tiersim.run("s.yaml", ["sweep=null"], fresh=True)
+    said = "twice came out otherwise than before: the same question has another answer"
+    assert said in capsys.readouterr().err
+    assert sum(said in note for note in result.notes) == 1
+    assert len(list(Path("results/small/runs").iterdir())) == 2
+
+
+def test_a_part_holds_nothing_of_who_asked() -> None:
+    one = tiersim.run("s.yaml", ["sweep=null"], out="a")
+    Path("t.yaml").write_text(STUDY.replace("twice:", "larger:"), encoding="utf-8")
+    two = tiersim.run("t.yaml", ["sweep=null"], out="b")
+    assert [row.label for row in one.rows] == ["base", "twice"]
+    assert [row.label for row in two.rows] == ["base", "larger"]
+    parts = [{name: held for name, held in content(out).items() if name.startswith("runs/")} for out in ("a", "b")]
+    assert parts[0] == parts[1]
+
+
+def test_tables_are_read_when_they_are_asked_for() -> None:
+    held = tiersim.run("s.yaml", ["sweep=null"], keep=False).rows
+    kept = tiersim.run("s.yaml", ["sweep=null"]).rows
+    assert [row.tables for row in kept] == [{}, {}]
+    assert [row.windows for row in kept] == [row.windows for row in held]
+    assert kept[0].table("none") == {}
+
+
+def test_a_part_damaged_meanwhile_is_one_message() -> None:
+    (row,) = tiersim.run("s.yaml", ["what_if=null", "sweep=null"]).rows
+    assert row.part is not None
+    row.part.write_bytes(row.part.read_bytes()[:-1])
+    read_table.cache_clear()  # other tests have the same part
+    with pytest.raises(StudyError, match="is damaged: its bytes are not those that were written"):
+        row.windows  # noqa: B018 (the property reads)
+
+
+def test_one_run_at_a_time_writes_into_a_folder() -> None:
+    tiersim.run("s.yaml", ["sweep=null"])
+    with Parts(Path("results/small")).alone(), pytest.raises(StudyError, match="another run writes into"):
+        tiersim.run("s.yaml")
+    tiersim.run("s.yaml")
+
+
+def test_what_a_killed_writer_left_is_removed() -> None:
+    tiersim.run("s.yaml")
+    before = content("results/small")
+    for name in (".runs.csv.123", ".log.json.4", "runs/.ab.parquet.77"):
+        (Path("results/small") / name).write_bytes(b"half")
+    tiersim.run("s.yaml")
+    assert content("results/small") == before
 
 
 def test_to_pandas_has_a_row_for_each_run() -> None:
@@ -405,6 +510,65 @@ def test_a_failed_run_is_told_kept_and_tried_again(monkeypatch: pytest.MonkeyPat
     assert simulations("results/small") == 1
     assert [row.status for row in again.rows] == ["done"] * 4
     assert runner.unfinished(again) is None
+    undisturbed = tiersim.run("s.yaml", out="undisturbed")
+    assert undisturbed.complete
+    assert content("results/small") == content("undisturbed")
+
+
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), StudyError("no", None, "mend it"), RuntimeError("a fault")])
+def test_what_is_there_is_told_when_a_study_ends_early(
+    error: BaseException, stored: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def settle(self: Any, job: Any, finished: Any) -> None:
+        whole(self, job, finished)
+        raise error
+
+    whole = runner._Run._settle
+    if stored:
+        tiersim.run("s.yaml", ["sweep=null"])
+    with monkeypatch.context() as patch:
+        patch.setattr(runner._Run, "_settle", settle)
+        with pytest.raises(type(error)) as caught:
+            tiersim.run("s.yaml")
+    if not isinstance(error, RuntimeError):
+        assert f"{3 if stored else 2} of 4 runs are there; run again to go on" in str(caught.value)
+    log = json.loads(Path("results/small/log.json").read_text())
+    assert (log["complete"], log["waiting"]) == (False, 1 if stored else 2)
+    statuses = [line.split(",")[-1] for line in Path("results/small/runs.csv").read_text().splitlines()]
+    assert len(statuses) == 5
+    result = tiersim.run("s.yaml")
+    assert (result.complete, simulations("results/small")) == (True, 1)
+    tiersim.run("s.yaml", out="undisturbed")
+    assert content("results/small") == content("undisturbed")
+
+
+def test_a_study_that_ends_before_its_first_run_leaves_what_was_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    def settle(self: Any, job: Any, finished: Any) -> None:
+        raise StudyError("no")
+
+    monkeypatch.setattr(runner._Run, "_settle", settle)
+    with pytest.raises(StudyError, match=r"^no$"):
+        tiersim.run("s.yaml")
+    assert not Path("results").exists()
+
+
+def test_an_unforeseen_error_is_a_failed_run_that_tells_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def simulate(self: MemoryHierarchy, seed: int, progress: Any) -> Any:
+        if self.system.caches["l1"].capacity > 4096:
+            return {}["nothing"]
+        return whole(self, seed, progress)
+
+    whole = MemoryHierarchy.simulate
+    monkeypatch.setattr(MemoryHierarchy, "simulate", simulate)
+    result = tiersim.run("s.yaml", ["sweep=null"])
+    assert [row.status for row in result.rows] == ["done", "failed"]
+    assert re.search(r"KeyError: 'nothing' \(.*test_run.py:\d+\)\n  mend it in test_run.py", result.rows[1].error)
+    monkeypatch.setattr(MemoryHierarchy, "simulate", whole)
+    monkeypatch.setattr("tiersim.sim.replay._audit", None)
+    result = tiersim.run("s.yaml", ["sweep=null"])
+    said = r"a fault in tiersim: TypeError: .* \(.*replay.py:\d+\)\n  please report it"
+    assert re.search(said, result.rows[1].error)
 
 
 def test_too_little_memory_is_a_failed_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,8 +66,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line. Failures that a user can act on end with one message and exit status 2."""
     try:
         status = _tiersim.main(arguments, prog_name="tiersim", standalone_mode=False)
-    except click.exceptions.Abort:
-        print("interrupted; what is finished is kept", file=sys.stderr)
+    except click.exceptions.Abort as error:
+        print(str(error.__cause__ or "") or "interrupted; what is finished is kept", file=sys.stderr)
         sys.exit(130)
     except click.ClickException as error:
         error.show()

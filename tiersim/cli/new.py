@@ -20,8 +20,8 @@ __all__ = ["new_command"]
 def new_command(scenario: str, file: Path | None, force: bool, as_json: bool) -> None:
     """Write a commented study of a SCENARIO into FILE (by default SCENARIO.yaml)."""
     from tiersim._base.registry import find
-    from tiersim.experiments.results import write_bytes
     from tiersim.experiments.starter import starter
+    from tiersim.experiments.store import write_bytes
 
     name = find("scenario", scenario).name
     target = file or Path(f"{name}.yaml")

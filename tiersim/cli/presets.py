@@ -39,7 +39,7 @@ def new_command(name: str, files: tuple[Path, ...], gpu: int, like: str, force: 
     bandwidths calibrate the PCI Express link, the memory and the NVLinks, and the file says so.
     """
     from tiersim.experiments.preset_from import preset_from
-    from tiersim.experiments.results import write_bytes
+    from tiersim.experiments.store import write_bytes
 
     made = preset_from(name, files, gpu=gpu, like=like)
     target = Path(f"{name}.yaml")

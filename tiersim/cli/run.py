@@ -40,7 +40,7 @@ def run_command(
     from tiersim.experiments.table import show_estimate, show_result
 
     if dry_run:
-        cost = runner.estimate(study, sets, out)
+        cost = runner.estimate(study, sets, out, workers or os.cpu_count() or 1)
         print(json.dumps(cost.to_dict(), indent=2) if as_json else show_estimate(cost))
         return 0
     result = runner.run(
