@@ -26,6 +26,7 @@ __all__ = [
     "System",
     "Times",
     "additive",
+    "complaint_about",
     "levels_of",
     "picoseconds",
     "sets_of",
@@ -182,7 +183,7 @@ def levels_of(system: System, *, classify: bool = True) -> tuple[list[Level], li
             )
         if cache.inclusion == "inclusive" and serves[name]:
             raise _wrong(name, "inclusion", "nothing stands on this cache that it could include")
-        if complaint := _complaint(cache.policy, ways):
+        if complaint := complaint_about(cache.policy, ways):
             raise _wrong(name, "policy", complaint)
         levels.append(
             Level(
@@ -203,7 +204,7 @@ def levels_of(system: System, *, classify: bool = True) -> tuple[list[Level], li
 
 
 @functools.cache
-def _complaint(policy: Any, ways: int) -> str:
+def complaint_about(policy: Any, ways: int) -> str:
     """What is wrong with a policy, found by filling a small set as plain Python: compiled, it could do any harm."""
     who = type(policy).__name__
     few = min(ways, 8)

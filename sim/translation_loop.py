@@ -103,16 +103,20 @@ class Tlb:
 class Mechanism(Protocol):
     """What happens to a translation that no TLB has."""
 
-    cache: int | None  # the cache that holds TLB blocks
+    @property
+    def cache(self) -> int | None:
+        """The cache that holds TLB blocks, if one does."""
+
+    @property
+    def watches(self) -> bool:
+        """Whether it is told of what leaves the TLBs."""
 
     def verbs(self) -> tuple[type, tuple[str, ...]] | None:
-        """A class and those of its static functions that the text calls, as PREFIX m_."""
+        """A class, and those of its static functions that the text calls, as m_FUNCTION."""
 
     def functions(self, writer: TranslationWriter) -> str:
-        """``missing(STATE, u, t)``, which gives the time until the translation is there (`t` passed in the TLBs), and,
-        where `watches`, ``gone(STATE, u)`` for what has left them."""
-
-    watches: bool
+        """``missing(STATE, u, time)``, which gives the time until the translation is there (`time` has passed in the
+        TLBs), and, where it watches, ``gone(STATE, u)``."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ __all__ = ["RadixLoop"]
 class RadixLoop:
     """Nothing between the TLBs and the page table."""
 
-    cache: ClassVar[int | None] = None
+    cache: ClassVar[None] = None
     watches: ClassVar[bool] = False
 
     def verbs(self) -> None:

@@ -14,12 +14,11 @@ __all__ = ["VictimaLoop"]
 class VictimaLoop:
     """TLB blocks in cache number `cache`.
 
-    `predictor` has the verb ``costly(freq, cost)``; without one every translation is costly. `on_miss` and
-    `on_eviction` say when blocks are made.
+    `predictor` has the verb ``costly(freq, cost)``. `on_miss` and `on_eviction` say when blocks are made.
     """
 
     cache: int
-    predictor: type | None = None
+    predictor: type
     on_miss: bool = True
     on_eviction: bool = True
 
@@ -27,8 +26,8 @@ class VictimaLoop:
     def watches(self) -> bool:
         return self.on_eviction
 
-    def verbs(self) -> tuple[type, tuple[str, ...]] | None:
-        return (self.predictor, ("costly",)) if self.predictor else None
+    def verbs(self) -> tuple[type, tuple[str, ...]]:
+        return self.predictor, ("costly",)
 
     def functions(self, writer: TranslationWriter) -> str:
         k = self.cache
@@ -53,8 +52,6 @@ class VictimaLoop:
         return join(fill(SHARED, **parts) + "\n\n", fill(GONE, **parts) if self.on_eviction else "")
 
     def _costly(self, writer: TranslationWriter) -> str:
-        if self.predictor is None:
-            return "return True"
         own, refused = writer.own("data_pressure"), writer.own("refused")
         return join(
             when(own, "return True"),

@@ -1,0 +1,358 @@
+"""A memory trace whose addresses are translated before they reach the caches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+
+from tiersim._base.params import Param, dump
+from tiersim._base.registry import register
+from tiersim.experiments.scenario import Measured, Metric, Progress
+from tiersim.experiments.trace_use import TraceParam, TraceUse
+from tiersim.models.caches import levels_of, picoseconds
+from tiersim.models.translation import PagedSystem, Wired, large_of, wire
+from tiersim.policies.translation.radix import Radix
+from tiersim.sim.events import Counts, prefix
+from tiersim.sim.pages import LINE, PagedEvents, Tables, prepare_pages, tables_of
+from tiersim.sim.queued import SECOND
+from tiersim.sim.translation import Books, translate
+
+WINDOWS = 100
+BLOCK = 8  # translations of a TLB block
+SMALL = 4096  # bytes of a page
+
+METRICS = {
+    "cycles_per_instruction": ("cycles", "base cycles plus exposed waiting for data and translations", "less"),
+    "cycles": ("cycles", "of the measured part of the trace", "less"),
+    "instructions": ("instructions", "executed in the measured part of the trace", ""),
+    "accesses": ("accesses", "loads and stores in the measured part of the trace", ""),
+    "translation.share": ("ratio", "of the cycles that translations took", "less"),
+    "translation.missing": ("references", "that no TLB could translate", "less"),
+    "translation.miss_ratio": ("ratio", "of the references: no TLB could translate them", "less"),
+    "translation.walk_ratio": ("ratio", "of the references: they waited for a walk", "less"),
+    "translation.mpki": ("1/1000 instructions", "references that no TLB could translate", "less"),
+    "translation.latency": ("cycles", "mean time of a translation that the first TLB did not have", "less"),
+    "walks": ("walks", "of the page table that a reference waited for", "less"),
+    "walks_per_kiloinstruction": ("1/1000 instructions", "walks that a reference waited for", "less"),
+    "walk_latency": ("cycles", "mean of the walks that a reference waited for", "less"),
+    "walk_latency.longest": ("cycles", "since the trace began", "less"),
+    "walks_that_read_memory": ("walks", "among those that a reference waited for", "less"),
+    "background_walks": ("walks", "that nobody waited for", "less"),
+    "blocks.hits": ("references", "that a TLB block in the cache translated", "more"),
+    "blocks.hit_ratio": ("ratio", "of the references that no TLB could translate", "more"),
+    "blocks.inserted": ("blocks", "TLB blocks that entered the cache", ""),
+    "blocks.refused": ("blocks", "not made, because the predictor did not expect a costly walk", ""),
+    "translation_reach": ("bytes", "that the TLB blocks in the cache translate: mean over the run", "more"),
+    "memory.reads": ("lines", "read from memory", "less"),
+    "memory.writes": ("lines", "written to memory", "less"),
+    "memory.walk_reads": ("lines", "read from memory by walks", "less"),
+    "pages.touched": ("pages", "of 4 KiB", ""),
+    "pages.tables": ("pages", "of page tables", ""),
+}
+CACHE_METRICS = {
+    "data_reads": ("references", "of the program", ""),
+    "data_misses": ("references", "of the program that the cache could not serve", "less"),
+    "data_miss_ratio": ("ratio", "misses of the program by its references", "less"),
+    "mpki": ("1/1000 instructions", "misses of the program", "less"),
+    "walk_reads": ("references", "of walks, those in the background too", ""),
+    "walk_misses": ("references", "of walks that the cache could not serve", "less"),
+    "writebacks": ("lines", "dirty lines sent below", "less"),
+    "zero_reuse": ("ratio", "of the lines evicted here that had never been hit", "less"),
+}
+TLB_METRICS = {
+    "lookups": ("references", "that asked here", ""),
+    "misses": ("references", "that did not find their translation", "less"),
+    "miss_ratio": ("ratio", "misses by lookups", "less"),
+    "mpki": ("1/1000 instructions", "misses", "less"),
+}
+
+
+@dataclass
+class Simulated:
+    """The books of one simulation: of the measured part, and by window; `resident` are TLB blocks at their ends."""
+
+    books: Books
+    counts: Counts
+    ends: list[int]
+    missing: list[int]
+    walks: list[int]
+    resident: list[int]
+    pages: int
+    tables: int
+
+
+@register("translation", family="scenario")
+class Translation:
+    """How a program's addresses are translated: misses of TLBs, walks through the caches, and what stands between."""
+
+    trace: Annotated[TraceUse, TraceParam("the accesses to replay", reads_all=True)]
+    system: Annotated[PagedSystem, Param("the machine: a preset's name, or caches, memory, core, tlbs and walker")]
+    policy: Annotated[Any, Param("what happens to a translation that no TLB has", family="translation")] = field(
+        default_factory=Radix
+    )
+    large_pages: Annotated[
+        int,
+        Param(
+            "share of the regions of 2 MiB that are one page, drawn by the seed of the run",
+            unit="ratio",
+            ge=0,
+            le=10**9,
+        ),
+    ] = 0
+
+    records: ClassVar[str] = "access"
+    steps: ClassVar[str] = "accesses"
+
+    def check(self) -> None:
+        self.trace.demand(self.records)
+        self._wired()
+
+    def _wired(self) -> Wired:
+        return wire(self.system, self.policy)
+
+    def refuses(self) -> str:
+        return ""
+
+    def is_random(self) -> bool:
+        parts = self._wired().loop.structures
+        return 0 < self.large_pages < 10**9 or any(getattr(part.policy, "random", False) for part in parts)
+
+    def trace_fingerprint(self) -> str:
+        return self.trace.open().fingerprint
+
+    def provenance(self) -> Mapping[str, Any]:
+        trace = self.trace.open()
+        return {"trace": trace.name, "records": trace.records, "sha256": trace.fingerprint, **trace.provenance}
+
+    def size(self) -> int:
+        return self.trace.length()
+
+    def structure(self) -> Mapping[str, Any]:
+        system = dump(self.system)
+        for key in ("base_cpi", "exposed", "stall_factor"):  # what becomes of counters afterwards
+            system["core"].pop(key, None)
+        return {
+            "trace": dump(self.trace),
+            "system": system,
+            "policy": dump(self.policy),
+            "large_pages": self.large_pages,
+        }
+
+    def modules(self) -> list[str]:
+        parts = [part.policy for part in self._wired().loop.structures]
+        return [type(self).__module__, *dict.fromkeys(type(part).__module__ for part in (self.policy, *parts))]
+
+    def _fetches(self) -> bool:
+        levels, _ = levels_of(self.system, classify=False)
+        return self.trace.open().has_fetches and any("instructions" in level.serves for level in levels)
+
+    def _events(self, progress: Callable[[int, int], None] | None = None) -> PagedEvents:
+        use = self.trace
+        return prepare_pages(use.open(), self._fetches(), use.skip, use.limit, progress)
+
+    def preparation(self) -> str:
+        return f"pages {self.trace_fingerprint()} {self._fetches()} {self.trace.skip} {self.trace.limit}"
+
+    def prepare(self, progress: Progress) -> None:
+        before = 0
+
+        def step(done: int, _: int) -> None:
+            nonlocal before
+            progress(done - before)
+            before = done
+
+        self._events(step)
+        self.trace.warm_up_records()
+
+    def streams(self) -> bool:
+        return False
+
+    def loop(self) -> str:
+        return str(self._wired().loop)
+
+    def warm(self, note: Callable[[str], None]) -> None:
+        wired = self._wired()
+        note("compiling")
+        nothing = PagedEvents(Counts(), np.zeros(0, np.int64), None, np.zeros(0, np.int32), np.zeros(0, np.int64))
+        translate(wired.loop, dict.fromkeys(wired.sets, 1), nothing, self._tables(nothing, 0), wired.timing)
+        note("")
+
+    def _tables(self, events: PagedEvents, seed: int) -> Tables:
+        return tables_of(events.lines, large_of(self.large_pages, seed), len(self.system.walker.caches) + 1)
+
+    def simulate(self, seed: int, progress: Progress) -> Simulated:
+        wired, events = self._wired(), self._events()
+        tables = self._tables(events, seed)
+        fetches = self._fetches()
+        start = prefix(self.trace.open(), self.trace.warm_up_records(), LINE, fetches, self.trace.skip)
+        whole = events.counts.events
+        cuts = sorted({start.events, *(whole * step // WINDOWS for step in range(1, WINDOWS))} - {0})
+        result = translate(
+            wired.loop,
+            wired.sets,
+            events,
+            tables,
+            wired.timing,
+            seed=seed,
+            cuts=cuts,
+            progress=self._by_record(whole, progress),
+        )
+        ends = result.ends
+        measured = result - result.cuts[ends.index(start.events)] if start.events else result
+        own = [held.own for held in (*result.cuts, result)]
+        missing, walks = (np.diff([0, *(held[name] for held in own)]).tolist() for name in ("missing", "walks"))
+        resident = [held["resident"] for held in own]
+        return Simulated(measured, events.counts - start, ends, missing, walks, resident, tables.pages, tables.tables)
+
+    def _by_record(self, whole: int, progress: Progress) -> Progress:
+        """Progress in records, of references: a record that crosses lines, or reads and writes, makes several."""
+        done = told = 0
+        size = self.size()
+
+        def step(more: int) -> None:
+            nonlocal done, told
+            done += more
+            now = done * size // max(whole, 1)
+            progress(now - told)
+            told = now
+
+        return step
+
+    def measure(self, simulated: Simulated) -> Measured:
+        counts, books = simulated.counts, simulated.books
+        core, own = self.system.core, books.own
+        cycle = SECOND / core.frequency
+        notes = []
+        instructions = counts.instructions
+        if not instructions:
+            instructions = counts.events
+            notes.append("the trace does not count instructions: each reference counts as one")
+        waited = sum(
+            books.caches[name]["program_reads"] * picoseconds(cache.latency, core)
+            for name, cache in self.system.caches.items()
+        )
+        waited += books.memory["program_reads"] * picoseconds(self.system.memory.latency, core)
+        translated = own["beyond"] * core.stall_factor / 10**9 / cycle
+        cycles = instructions * core.base_cpi + waited * core.exposed / 10**9 / cycle + translated
+        kilo = instructions / 1000
+        metrics: dict[str, int | float] = {
+            "cycles_per_instruction": cycles / instructions,
+            "cycles": cycles,
+            "instructions": instructions,
+            "accesses": counts.accesses,
+            "translation.share": translated / cycles if cycles else 0.0,
+            "translation.missing": own["missing"],
+            "translation.miss_ratio": own["missing"] / counts.events,
+            "translation.walk_ratio": own["walks"] / counts.events,
+            "translation.mpki": own["missing"] / kilo,
+            "walks": own["walks"],
+            "walks_per_kiloinstruction": own["walks"] / kilo,
+            "walk_latency.longest": own["walk_longest"] / cycle,
+            "walks_that_read_memory": own["walks_touched"],
+            "background_walks": own["background_walks"],
+            "pages.touched": simulated.pages,
+            "pages.tables": simulated.tables,
+        }
+        if own["walks"]:
+            metrics["walk_latency"] = own["walk_time"] / own["walks"] / cycle
+        if own["block_lookups"]:
+            metrics["blocks.hits"] = own["block_hits"]
+            metrics["blocks.hit_ratio"] = own["block_hits"] / own["block_lookups"]
+        if self._blocks():
+            metrics["blocks.inserted"] = own["inserted"]
+            metrics["blocks.refused"] = own["refused"]
+            spans = np.diff([0, *simulated.ends])
+            metrics["translation_reach"] = float(np.average(self._reach(simulated), weights=spans))
+        first_misses = 0
+        for name, tlb in self.system.tlbs.items():
+            held = books.structures[name]
+            if tlb.serves is not None:
+                first_misses += held["misses"]
+            asked = held["lookups"]
+            metrics[f"tlbs.{name}.lookups"] = asked
+            metrics[f"tlbs.{name}.misses"] = held["misses"]
+            if asked:
+                metrics[f"tlbs.{name}.miss_ratio"] = held["misses"] / asked
+            metrics[f"tlbs.{name}.mpki"] = held["misses"] / kilo
+        if first_misses:
+            metrics["translation.latency"] = own["beyond"] / first_misses / cycle
+        levels, _ = levels_of(self.system, classify=False)
+        for name, level in zip(self.system.caches, levels, strict=True):
+            metrics |= {f"caches.{name}.{key}": value for key, value in _cache(books, name, level, kilo).items()}
+        reused = self._wired().loop.reuse
+        if reused is not None and (evicted := int(books.reuse.sum())):
+            metrics[f"caches.{list(self.system.caches)[reused]}.zero_reuse"] = int(books.reuse[:, 0].sum()) / evicted
+        metrics["memory.reads"] = books.memory["reads"]
+        metrics["memory.writes"] = books.memory["writes"]
+        metrics["memory.walk_reads"] = books.memory["walk_reads"] + books.memory["background_reads"]
+        return Measured(metrics, self._windows(simulated), notes)
+
+    def _blocks(self) -> bool:
+        return self._wired().loop.mechanism.cache is not None
+
+    def _reach(self, simulated: Simulated) -> Any:
+        return np.array(simulated.resident, float) * BLOCK * SMALL
+
+    def _windows(self, simulated: Simulated) -> dict[str, Any]:
+        ends = np.array(simulated.ends, float)
+        spans = np.diff(ends, prepend=0)
+        measured = np.where(ends > ends[-1] - simulated.counts.events, spans, 0)
+        windows = {
+            "end": ends / ends[-1],
+            "translation.miss_ratio": np.array(simulated.missing) / spans,
+            "translation.miss_ratio.weight": measured,
+            "translation.walk_ratio": np.array(simulated.walks) / spans,
+            "translation.walk_ratio.weight": measured,
+        }
+        if self._blocks():
+            windows["translation_reach"] = self._reach(simulated)
+        return windows
+
+    def memory(self) -> int:
+        wired = self._wired()
+        state = sum(wired.sets.get(part.name, 0) * part.ways * 16 for part in wired.loop.structures)
+        # nobody knows the number of pages beforehand: one for each eight accesses is assumed
+        return 150_000_000 + state + 40 * (self.size() // 8)
+
+    def shown(self) -> list[str]:
+        return ["cycles_per_instruction", "translation.share", "walks_per_kiloinstruction", "walk_latency"]
+
+    @staticmethod
+    def metrics() -> list[Metric]:
+        own = [Metric(name, *said) for name, said in METRICS.items()]
+        own += [Metric(f"tlbs.NAME.{name}", *said) for name, said in TLB_METRICS.items()]
+        return own + [Metric(f"caches.NAME.{name}", *said) for name, said in CACHE_METRICS.items()]
+
+    def describe(self, name: str) -> Metric | None:
+        if said := METRICS.get(name):
+            return Metric(name, *said)
+        first, _, rest = name.partition(".")
+        part, _, last = rest.rpartition(".")
+        if first == "tlbs" and part in self.system.tlbs and last in TLB_METRICS:
+            return Metric(name, *TLB_METRICS[last])
+        if first == "caches" and part in self.system.caches and last in CACHE_METRICS:
+            return Metric(name, *CACHE_METRICS[last])
+        return None
+
+    def metric_names(self) -> list[str]:
+        """Every metric that this config can give, whether or not the trace allows it."""
+        tlbs = [f"tlbs.{name}.{key}" for name in self.system.tlbs for key in TLB_METRICS]
+        return [*METRICS, *tlbs, *(f"caches.{name}.{key}" for name in self.system.caches for key in CACHE_METRICS)]
+
+
+def _cache(books: Books, name: str, level: Any, kilo: float) -> dict[str, int | float]:
+    """The metrics of one cache. An entry settles the program's references itself, and walks come as reads."""
+    own = books.caches[name]
+    walks = own["walk_reads"] + own["background_reads"]
+    missed = own["walk_misses"] + own["background_misses"]
+    reads, misses = own["program_reads"], own["program_misses"]
+    if level.serves:
+        reads = own["reads"] + own["writes"] - walks
+        misses = own["read_misses"] + own["write_misses"] - missed
+    out: dict[str, int | float] = {"data_reads": reads, "data_misses": misses, "mpki": misses / kilo}
+    if reads:
+        out["data_miss_ratio"] = misses / reads
+    return {**out, "walk_reads": walks, "walk_misses": missed, "writebacks": own["writebacks"]}
