@@ -401,11 +401,15 @@ class TranslationWriter(Writer):
         down = [f"step_{place}({self.state}, e{place})" for place in range(last - 1)]
         large = f"e{last - 1} = table << 9 | D[4 * u + 1] & 511"
         small = f"e{last - 1} = A[table]"
+        reads = fill(
+            "@jit\ndef read_walk($state, x):\n    return read_$data($state, x)", state=self.state, data=self.data
+        )
         return join(
+            reads + "\n\n",
             "\n\n\n".join(steps) + "\n\n",
             fill(
                 """
-                @inline
+                @jit
                 def walk($state, u, source):
                     $source = source
                     $delay = 0
@@ -420,7 +424,7 @@ class TranslationWriter(Writer):
                     $down
                     step_$bottom($state, e$bottom)
                     if D[4 * u + 3] == 0:
-                        read_$data($state, leaf)
+                        read_walk($state, leaf)
                     $source = 0
                     touched = $reads > before
                     time = $delay
@@ -604,7 +608,7 @@ def step_$depth($state, e):
         return 0
     $misses += 1
     $delay += $penalty
-    read_$data($state, $tables + (e >> 3))
+    read_walk($state, $tables + (e >> 3))
     $enter
     return 0
 """
