@@ -24,7 +24,17 @@ from tiersim.sim import events as prepared
 from tiersim.sim import kernels
 from tiersim.sim.events import BATCH, Counts, Events, Numbering, Source, add, counts_of, draft_in
 
-__all__ = ["LINE", "PAGE", "WINDOW", "PagedEvents", "Tables", "paged_from", "prepare_pages", "tables_of"]
+__all__ = [
+    "LINE",
+    "PAGE",
+    "WINDOW",
+    "PagedEvents",
+    "Tables",
+    "nested_tables_of",
+    "paged_from",
+    "prepare_pages",
+    "tables_of",
+]
 
 LINE, PAGE = 6, 12  # bits of an address within
 WINDOW = 1000  # instructions, between two looks at the pressures
@@ -170,6 +180,11 @@ class Tables:
     size, its low 31 bits), its leaf line, and 1 for a page of 2 MiB. ``parents`` has for each table page the entry that
     points to it, ``table * 512 + index``, and -1 for a root. ``numbers`` has for every page number the address that its
     lines are placed by: of the program's pages, of the table pages (their frames), and of the pages of TLB blocks.
+
+    With host tables (`nested_tables_of`) the first `guests` of the table pages are those of guests. Behind the rows of
+    the pages come such rows of guest-physical pages (those of the program, then guests' tables), whose units are
+    numbered as rows and whose leaf lines are of host tables; then the rows of the pages in the guests' tables alone.
+    ``numbers`` ends with the pages of nested TLB blocks, one for each host table.
     """
 
     rows: NDArray[np.int32]
@@ -177,6 +192,7 @@ class Tables:
     numbers: NDArray[np.int64]
     pages: int
     tables: int
+    guests: int = 0
 
 
 def tables_of(pages: NDArray[np.int64], large: Callable[[NDArray[np.int64]], NDArray[np.bool_]], levels: int) -> Tables:
@@ -207,10 +223,7 @@ def tables_of(pages: NDArray[np.int64], large: Callable[[NDArray[np.int64]], NDA
     frame[order] = np.arange(len(order))
     frames = np.split(frame, np.cumsum([len(held) for held in keys])[:-1])
     tables = len(order)
-    if count + 2 * tables >= 1 << TAKEN:
-        raise StudyError(
-            f"{count:,} pages with {tables:,} pages of tables are more than can be numbered", None, "use a `limit`"
-        )
+    _check_room(count, tables, 2 * tables)
     parents = np.full(tables, -1, np.int64)
     for k in range(levels - 1):
         up = np.searchsorted(keys[k + 1], _above(keys[k]))
@@ -239,3 +252,82 @@ def tables_of(pages: NDArray[np.int64], large: Callable[[NDArray[np.int64]], NDA
 def _above(keys: NDArray[np.int64]) -> NDArray[np.int64]:
     """What the tables one level up cover, in the same address spaces."""
     return keys & ~LOW | (keys & LOW) >> 9
+
+
+def _check_room(pages: int, tables: int, besides: int) -> None:
+    if pages + besides >= 1 << TAKEN or tables << 9 >= 1 << 30:  # entries are told apart by tags too
+        raise StudyError(
+            f"{pages:,} pages with {tables:,} pages of tables are more than can be numbered", None, "use a `limit`"
+        )
+
+
+def nested_tables_of(
+    pages: NDArray[np.int64],
+    large: Callable[[NDArray[np.int64]], NDArray[np.bool_]],
+    host_large: Callable[[NDArray[np.int64]], NDArray[np.bool_]],
+    levels: int,
+) -> Tables:
+    """The page tables of guests over these pages, and the host tables below them.
+
+    As `tables_of`; `host_large` tells of regions of guest-physical memory. Raises StudyError also where a page of the
+    program lies where guests have their tables.
+    """
+    guest = tables_of(pages, large, levels)
+    count, guests = guest.pages, guest.tables
+    needed = _needed(guest, levels)
+    # guest-physical pages as they are first touched: a page after the guest tables that are new with it
+    of_page = np.arange(count) + np.searchsorted(needed, np.arange(count), "right")
+    of_table = np.arange(guests) + needed
+    touched = np.empty(count + guests, np.int64)
+    touched[of_page] = pages
+    touched[of_table] = pages[needed] >> NUMBER << NUMBER | _place_of_tables(pages, guests, levels)
+    host = tables_of(touched, host_large, levels)
+    _check_room(count, guests + host.tables, 2 * guests + 3 * host.tables)
+    at = np.concatenate([of_page, of_table])
+    row = np.empty(len(at), np.int32)
+    row[at] = np.arange(count, count + len(at))
+    hosts = host.rows[at]
+    hosts[:, 0] = row[hosts[:, 0]]
+    rows = guest.rows.copy()
+    cut = (guest.rows[:, 3] == 1) & (hosts[:count, 3] == 0)  # pages of 2 MiB on host pages of 4 KiB
+    rows[cut, 0] = np.flatnonzero(cut)
+    rows[cut, 1] = guest.numbers[:count][cut] & 0x7FFFFFFF
+    rows[cut, 2] = hosts[:count][cut, 2]
+    rows[cut, 3] = 0
+    # host tables are numbered behind those of guests, as their leaf lines are already
+    below = host.parents + (host.parents >= 0) * np.int32(guests << 9)
+    blocks = host.numbers[len(at) + host.tables :]
+    tables = guests + host.tables
+    return Tables(
+        np.concatenate([rows, hosts, guest.rows]),
+        np.concatenate([guest.parents, below]),
+        np.concatenate(
+            [guest.numbers[:count], np.arange(tables), guest.numbers[count + guests :], blocks, blocks],
+        ),
+        count,
+        tables,
+        guests,
+    )
+
+
+def _needed(tables: Tables, levels: int) -> NDArray[np.int64]:
+    """The page that first needs each table page."""
+    needed = np.full(tables.tables, tables.pages)
+    np.minimum.at(needed, (tables.rows[:, 2] >> 6) - tables.pages, np.arange(tables.pages))
+    below = np.flatnonzero(tables.parents >= 0)
+    for _ in range(levels - 1):
+        np.minimum.at(needed, tables.parents[below] >> 9, needed[below])
+    return needed
+
+
+def _place_of_tables(pages: NDArray[np.int64], tables: int, levels: int) -> NDArray[np.int64]:
+    """Where the tables of guests are in guest-physical memory: from the middle on, where no program has pages."""
+    first = 1 << 9 * levels - 1
+    number = pages & ((1 << 9 * levels) - 1)
+    if np.any((number >= first) & (number < first + tables)):
+        raise StudyError(
+            f"pages of the program lie where guests have their tables, from {first << PAGE:#x} on",
+            None,
+            "use a trace of a program, without its kernel, or no nested TLB",
+        )
+    return first + np.arange(tables)
