@@ -15,7 +15,18 @@ from functools import cache
 from types import ModuleType
 from typing import Any, Protocol
 
-from tiersim.sim.cache_loop import BLOCK, FIRST_COUNTER, HEADER, Level, Writer, fill, join, prefixes, when
+from tiersim.sim.cache_loop import (
+    BLOCK,
+    FIRST_COUNTER,
+    HEADER,
+    Level,
+    Writer,
+    fill,
+    identifier,
+    join,
+    prefixes,
+    when,
+)
 from tiersim.sim.source import borrow, load_module
 
 __all__ = [
@@ -26,6 +37,8 @@ __all__ = [
     "READS_BY",
     "SHOOTDOWN",
     "SOURCES",
+    "STORES",
+    "STORE_MISSES",
     "STRUCTURE",
     "Loop",
     "Mechanism",
@@ -33,12 +46,14 @@ __all__ = [
     "TranslationWriter",
     "make_translation_loop",
     "structure_of",
+    "word_of",
 ]
 
 SHOOTDOWN = 3  # the kind of an event that takes the translation of its page away
 LATENCY = 30  # word of a header: what a lookup takes, in picoseconds
-SOURCES = ("program", "walk", "background")  # who reads; a header counts reads and misses by each
+SOURCES = ("program", "walk", "background", "pom")  # who reads; a header counts reads and misses by each
 READS_BY, MISSES_BY = 32, 36
+STORES, STORE_MISSES = 28, 29  # of the mechanism, which are no writes of the program
 STRUCTURE = ("lookups", "misses", "fills", "evictions", "puts", "found", "removed")  # counters of a TLB or PWC
 BINS, BIN = 64, 16_000  # of walk latencies, and their width in picoseconds
 REUSE = 256  # hits of a resident line are counted up to this
@@ -83,7 +98,8 @@ MEANS = (  # words of the last header
 class Tlb:
     """A TLB, or a page-walk cache, as the loop sees it: `sizes` (0: 4 KiB, 1: 2 MiB) are those that it holds.
 
-    `serves` is what a first one translates; `direct` says that it is filled by walks rather than by evictions.
+    `serves` is what a first one translates; `direct` says that it is filled by walks rather than by evictions;
+    `coalesces` that groups of pages share an entry. `lines` are those that a set takes, of one that lies in memory.
     """
 
     name: str
@@ -93,6 +109,8 @@ class Tlb:
     serves: frozenset[str] = frozenset()
     power_of_two: bool = True
     direct: bool = False
+    coalesces: bool = False
+    lines: int = 0
 
     @property
     def level(self) -> Level:
@@ -110,6 +128,14 @@ class Mechanism(Protocol):
     @property
     def watches(self) -> bool:
         """Whether it is told of what leaves the TLBs."""
+
+    @property
+    def parts(self) -> tuple[Tlb, ...]:
+        """What it looks up in besides; each has a function ``remove_NAME(STATE, u)``."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Its words and counters besides; with one called `page` it is told which page is translated."""
 
     def verbs(self) -> tuple[type, tuple[str, ...]] | None:
         """A class, and those of its static functions that the text calls, as m_FUNCTION."""
@@ -131,16 +157,28 @@ class Loop:
 
     @property
     def structures(self) -> list[Level]:
-        """Caches, memory, TLBs and page-walk caches: whoever has a header, in order."""
+        """Caches, memory, TLBs, page-walk caches and parts of the mechanism: whoever has a header, in order."""
         memory = replace(self.levels[0], name="memory")
-        return [*self.levels, memory, *(part.level for part in (*self.tlbs, *self.walk_caches))]
+        return [*self.levels, memory, *(part.level for part in self.lookups)]
+
+    @property
+    def lookups(self) -> tuple[Tlb, ...]:
+        """All that holds translations or entries of page tables, in the order of the headers."""
+        return (*self.tlbs, *self.walk_caches, *self.mechanism.parts)
 
 
 def structure_of(loop: Loop) -> dict[str, int]:
     """The place of each TLB's and page-walk cache's header, by name, and that of the mechanism's words."""
-    names = [part.name for part in (*loop.tlbs, *loop.walk_caches)]
+    names = [part.name for part in loop.lookups]
     first = len(loop.levels) + 1
     return {**{name: first + k for k, name in enumerate(names)}, "": first + len(names)}
+
+
+def word_of(loop: Loop, name: str) -> int:
+    """The place of a word of the mechanism among those: its own stand behind the histograms."""
+    if name in MEANS:
+        return MEANS.index(name)
+    return len(MEANS) - 1 + BINS + 3 * REUSE + loop.mechanism.words.index(name)
 
 
 _borrow = cache(borrow)
@@ -156,6 +194,9 @@ class TranslationWriter(Writer):
         self.places = structure_of(loop)
         self.pointers = [*self.pointers, "D", "A", "C", "R"]
         self.arrays = [*self.arrays, "rows", "parents", "counters", "reused"]
+        if any(part.coalesces for part in loop.tlbs):
+            self.pointers.append("G")
+            self.arrays.append("groups")
         self.state = ", ".join(self.pointers)
         self.top = self.places[""] * HEADER
         self.memory_header = len(loop.levels) * HEADER
@@ -169,7 +210,7 @@ class TranslationWriter(Writer):
 
     def own(self, name: str) -> str:
         """A word of the mechanism."""
-        return f"S[{self.top + MEANS.index(name)}]"
+        return f"S[{self.top + word_of(self.loop, name)}]"
 
     def tally(self, k: int, counter: str) -> str:
         """A counter of a TLB or PWC."""
@@ -208,6 +249,12 @@ class TranslationWriter(Writer):
 
     def dropped(self, k: int) -> bool:
         return super().dropped(k) or k == self.loop.mechanism.cache
+
+    def count(self, k: int, counter: str) -> str:
+        place = {"writes": STORES, "write_misses": STORE_MISSES}.get(counter)
+        if place is None or not self.loop.mechanism.parts:
+            return super().count(k, counter)
+        return join(super().count(k, counter), f"{self.word(k, place)} += {self.own('source')} > 0")
 
     def used(self, k: int) -> str:
         return f"R[base + way] = min(R[base + way] + 1, {REUSE - 1})" if k == self.loop.reuse else ""
@@ -259,11 +306,16 @@ class TranslationWriter(Writer):
         """The TLBs that are asked after first TLB t."""
         return [k for k, tlb in enumerate(self.loop.tlbs) if not tlb.serves and tlb.sizes & self.loop.tlbs[t].sizes]
 
+    def set_of(self, k: int, number: str) -> str:
+        """The set of a number."""
+        sets = self.word(k, 0)
+        return f"{number} & ({sets} - 1)" if self.parts[k].power_of_two else f"{number} % {sets}"
+
     def seat(self, k: int, number: str) -> str:
         """Where the set of a number is, in a TLB or a page-walk cache."""
         part = self.parts[k]
-        sets, tags, words, stride = (self.word(k, place) for place in range(4))
-        index = f"{number} & ({sets} - 1)" if part.power_of_two else f"{number} % {sets}"
+        tags, words, stride = (self.word(k, place) for place in (1, 2, 3))
+        index = self.set_of(k, number)
         return f"group = {index}\nbase = {tags} + group * {part.ways}\nat = {words} + group * {stride}"
 
     def enter(self, k: int, tag: str) -> str:
@@ -304,7 +356,8 @@ class TranslationWriter(Writer):
             parts = {
                 "t": str(t),
                 "state": self.state,
-                "seat": self.seat(k, "D[4 * u + 1]"),
+                "lead": "u = G[2 * u]" if tlb.coalesces else "",
+                "seat": self.seat(k, "G[2 * u + 1]" if tlb.coalesces else "D[4 * u + 1]"),
                 "find": f"way = find_{tlb.ways}(I, base, u)",
                 "hit": self.call("hit", k),
                 "lookups": self.tally(k, "lookups"),
@@ -373,6 +426,8 @@ class TranslationWriter(Writer):
 
     def walk(self) -> str:
         """``walk``: through the levels from the root; what its reads and lookups paid is left in `delay`."""
+        if not self.loop.walk_caches:  # the mechanism has its own
+            return ""
         first = len(self.levels) + 1 + len(self.loop.tlbs)
         caches = self.loop.walk_caches
         steps = []
@@ -425,19 +480,7 @@ class TranslationWriter(Writer):
                     step_$bottom($state, e$bottom)
                     if D[4 * u + 3] == 0:
                         read_walk($state, leaf)
-                    $source = 0
-                    touched = $reads > before
-                    time = $delay
-                    if source == 2:
-                        $background_walks += 1
-                        $background_time += time
-                    else:
-                        $walks += 1
-                        $walk_time += time
-                        $walk_longest = max($walk_longest, time)
-                        $walks_touched += touched
-                        S[$histogram + min(time // $BIN, $LAST)] += 1
-                    return touched
+                    $settled
                 """,
                 state=self.state,
                 reads=f"S[{self.memory}]",
@@ -447,24 +490,21 @@ class TranslationWriter(Writer):
                 down=join(*down),
                 bottom=str(last - 1),
                 data=self.data,
-                histogram=str(self.top + MEANS.index("histogram")),
-                BIN=str(BIN),
-                LAST=str(BINS - 1),
-                **{
-                    name: self.own(name)
-                    for name in (
-                        "source",
-                        "delay",
-                        "tables",
-                        "background_walks",
-                        "background_time",
-                        "walks",
-                        "walk_time",
-                        "walk_longest",
-                        "walks_touched",
-                    )
-                },
+                settled=self.settled(),
+                **{name: self.own(name) for name in ("source", "delay", "tables")},
             ),
+        )
+
+    def settled(self) -> str:
+        """How a walk ends that has paid `delay` since memory was read `before` times: counted, and `touched` given."""
+        counters = ("background_walks", "background_time", "walks", "walk_time", "walk_longest", "walks_touched")
+        return fill(
+            SETTLED,
+            reads=f"S[{self.memory}]",
+            histogram=str(self.top + MEANS.index("histogram")),
+            BIN=str(BIN),
+            LAST=str(BINS - 1),
+            **{name: self.own(name) for name in ("source", "delay", *counters)},
         )
 
     # windows and shootdowns
@@ -496,6 +536,7 @@ class TranslationWriter(Writer):
             block = f"D[4 * u + 2] + {self.own('offset')}"
             drop = f"drop_{self.names[cache]}({self.state}, {block})"
             lines += [f"was = {now}", drop, f"now = {now}", gone]
+        lines += [f"remove_{identifier(part.level)}({self.state}, u)" for part in self.loop.mechanism.parts]
         return fill(
             "@inline\ndef shoot($state, u):\n    $count += 1\n    $lines\n    return 0",
             state=self.state,
@@ -517,7 +558,8 @@ class TranslationWriter(Writer):
         ]
         last = f"page_{what}"
         idempotent = all(getattr(self.loop.tlbs[t].policy, "hit_is_idempotent", False) for t in own)
-        asked = join("u = D[4 * (x >> 6)]", *lines, f"{last} = x >> 6")
+        page = f"{self.own('page')} = x >> 6" if "page" in self.loop.mechanism.words else ""
+        asked = join("u = D[4 * (x >> 6)]", page, *lines, f"{last} = x >> 6")
         return when(f"x >> 6 != {last}", asked) if idempotent else asked
 
     def translated(self, *, data: bool) -> str:
@@ -557,6 +599,7 @@ class TranslationWriter(Writer):
 TLB = """
 @inline
 def look_$t($state, u):
+    $lead
     $seat
     $lookups += 1
     $find
@@ -569,6 +612,7 @@ def look_$t($state, u):
 
 @inline
 def enter_$t($state, u):
+    $lead
     $seat
     $enter
     return old
@@ -576,6 +620,7 @@ def enter_$t($state, u):
 
 @inline
 def put_$t($state, u):
+    $lead
     $seat
     $puts += 1
     $find
@@ -589,12 +634,28 @@ def put_$t($state, u):
 
 @inline
 def remove_$t($state, u):
+    $lead
     $seat
     $find
     if way >= 0:
         I[base + way] = -1
         $removed += 1
     return 0
+"""
+SETTLED = """\
+$source = 0
+touched = $reads > before
+time = $delay
+if source == 2:
+    $background_walks += 1
+    $background_time += time
+else:
+    $walks += 1
+    $walk_time += time
+    $walk_longest = max($walk_longest, time)
+    $walks_touched += touched
+    S[$histogram + min(time // $BIN, $LAST)] += 1
+return touched
 """
 STEP = """
 @inline
@@ -616,7 +677,10 @@ def step_$depth($state, e):
 
 def make_translation_loop(loop: Loop, *, compiled: bool = True, shootdowns: bool = False) -> ModuleType:
     """The module whose ``run(events, count, marks, windows, tags, words, lines, shadow, rows, parents, counters,
-    reused)`` replays events through TLBs and caches."""
+    reused, ...)`` replays events through TLBs and caches.
+
+    Where a TLB coalesces, ``groups`` comes last.
+    """
     writer = TranslationWriter(loop)
     writer.holes = shootdowns
     tlbs = ", ".join(tlb.name for tlb in loop.tlbs)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tiersim.sim.cache_loop import fill
-from tiersim.sim.translation_loop import TranslationWriter
+from tiersim.sim.translation_loop import Tlb, TranslationWriter
 
 __all__ = ["RadixLoop"]
 
@@ -17,6 +17,8 @@ class RadixLoop:
 
     cache: ClassVar[None] = None
     watches: ClassVar[bool] = False
+    parts: ClassVar[tuple[Tlb, ...]] = ()
+    words: ClassVar[tuple[str, ...]] = ()
 
     def verbs(self) -> None:
         return None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from tiersim.sim.cache_loop import fill, join, when
-from tiersim.sim.translation_loop import TranslationWriter
+from tiersim.sim.translation_loop import Tlb, TranslationWriter
 
 __all__ = ["VictimaLoop"]
 
@@ -21,6 +22,9 @@ class VictimaLoop:
     predictor: type
     on_miss: bool = True
     on_eviction: bool = True
+
+    parts: ClassVar[tuple[Tlb, ...]] = ()
+    words: ClassVar[tuple[str, ...]] = ()
 
     @property
     def watches(self) -> bool:
