@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiersim._base.errors import TraceError
-from tiersim.traces.generators import counter
+from tiersim.traces.generators import counter, exact
+from tiersim.traces.generators.exact import compiled, image, real, word
 from tiersim.traces.load import load_trace, located
 from tiersim.traces.schema import EDGE
 
 __all__ = ["EdgeList", "Rows", "edges_of", "kronecker"]
 
-PIECE: Final = 1 << 16  # edges drawn at a time: what is computed on the way stays in the processor's cache
 FIRST: Final = 16  # the random stream that says which way edges go at the first bit; one for each
 QUADRANTS: Final = (0.57, 0.19, 0.19)  # of the Graph 500 benchmark, and the rest
 LOW: Final = np.uint64(0xFFFFFFFF)
@@ -33,25 +33,91 @@ def kronecker(scale: int, degree: int, seed: int) -> Rows:
 
     Each of ``degree * 2**scale`` edges falls into one quadrant of the matrix, of that into one again, and so on, with
     probabilities of 57, 19, 19 and 5 %; then vertices are renamed at random, loops and repeats are left out, and each
-    edge stands in both directions. If none is left there is one, from the first vertex to the second.
+    edge stands in both directions. If none is left there is one, from the first vertex to the second. Needs 16 bytes
+    for each edge drawn.
     """
     count = 1 << scale
-    kept: list[Words] = []
+    ends = np.empty((degree << scale, 2), np.int32)
     a, b, c = QUADRANTS
-    for at in range(0, degree << scale, PIECE):
-        index = np.arange(at, min(at + PIECE, degree << scale), dtype=np.uint64)
-        row, column = np.zeros(len(index), np.uint64), np.zeros(len(index), np.uint64)
+    _draw(exact.root(seed), scale, a, a + b, a + b + c, counter.shuffle_keys(count, seed), ends)
+    starts = np.zeros(count + 1, np.int64)
+    _count(ends, starts)
+    if starts[-1] == 0:
+        ends[0], starts[1:] = (0, 1), (1, *[2] * (count - 1))
+    once = np.empty(starts[-1], np.int32)
+    _deal(ends, starts[:-1].copy(), once)
+    del ends  # of a large graph no two of these need be there at once
+    sorted_ = np.empty(len(once), np.int32)
+    offsets = np.zeros(count + 1, np.int64)
+    _turn(starts, once, starts[:-1].copy(), sorted_, offsets)
+    return offsets, sorted_[: offsets[-1]]
+
+
+@compiled
+def _draw(
+    root: np.uint64, scale: int, left: float, up: float, most: float, keys: Words, ends: NDArray[np.int32]
+) -> None:
+    """The ends of each edge, renamed: a bit of both after the other, by the quadrant."""
+    count = 1 << scale
+    for at in range(len(ends)):
+        row, column = np.uint64(0), np.uint64(0)
         for bit in range(scale):
-            share = counter.share(counter.draw(seed, FIRST + bit, index))
-            down = share >= a + b
-            right = ((share >= a) & ~down) | (share >= a + b + c)
-            row |= down.astype(np.uint64) << np.uint64(bit)
-            column |= right.astype(np.uint64) << np.uint64(bit)
-        row, column = counter.shuffled(row, count, seed), counter.shuffled(column, count, seed)
-        other = row != column
-        kept += _both_ways(row[other], column[other])
-    pairs = _once(kept)
-    return _rows(pairs if len(pairs) else np.array([1, 1 << 32], np.uint64), count)
+            share = real(word(root, FIRST + bit, np.uint64(at)))
+            down = share >= up
+            right = (left <= share < up) | (share >= most)
+            row |= np.uint64(down) << np.uint64(bit)
+            column |= np.uint64(right) << np.uint64(bit)
+        ends[at, 0] = np.int32(image(row, count, keys))
+        ends[at, 1] = np.int32(image(column, count, keys))
+
+
+@compiled
+def _count(ends: NDArray[np.int32], starts: NDArray[np.int64]) -> None:
+    """Where the neighbours of each vertex begin, repeats and both directions counted, loops not."""
+    for at in range(len(ends)):
+        if ends[at, 0] != ends[at, 1]:
+            starts[ends[at, 0] + 1] += 1
+            starts[ends[at, 1] + 1] += 1
+    for u in range(1, len(starts)):
+        starts[u] += starts[u - 1]
+
+
+@compiled
+def _deal(ends: NDArray[np.int32], free: NDArray[np.int64], neighbours: NDArray[np.int32]) -> None:
+    """The neighbours of each vertex in the order of the edges; ``free`` is where the next goes."""
+    for at in range(len(ends)):
+        u, v = ends[at, 0], ends[at, 1]
+        if u != v:
+            neighbours[free[u]] = v
+            neighbours[free[v]] = u
+            free[u] += 1
+            free[v] += 1
+
+
+@compiled
+def _turn(
+    starts: NDArray[np.int64],
+    neighbours: NDArray[np.int32],
+    free: NDArray[np.int64],
+    made: NDArray[np.int32],
+    offsets: NDArray[np.int64],
+) -> None:
+    """The same edges seen from their other ends: vertices come in order, so that each finds its neighbours sorted.
+
+    What repeats is left out, and the rows close up.
+    """
+    for u in range(len(starts) - 1):
+        for e in range(starts[u], starts[u + 1]):
+            v = neighbours[e]
+            if free[v] == starts[v] or made[free[v] - 1] != u:
+                made[free[v]] = u
+                free[v] += 1
+    at = 0
+    for u in range(len(starts) - 1):
+        for e in range(starts[u], free[u]):
+            made[at] = made[e]
+            at += 1
+        offsets[u + 1] = at
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tiersim._base.errors import StudyError
 from tiersim._base.registry import index, load
-from tiersim.traces import Trace, graphs, load_trace
+from tiersim.traces import Trace, load_trace
 from tiersim.traces.foreign import configured
 from tiersim.traces.generators import kernels, tape
 from tiersim.traces.generators.counter import below, draw, share
@@ -35,6 +35,7 @@ SMALL: dict[str, dict[str, Any]] = {name: {"scale": 5, "degree": 4} for name in 
 }
 Touch = tuple[int, int, int]  # which array, which element, load or store
 Rows = list[list[int]]
+END = -1  # the offset behind that of an element
 
 
 def rows_of(made: Any) -> Rows:
@@ -48,7 +49,7 @@ def places_of(rows: Rows) -> list[int]:
 
 
 def around(rows: Rows, u: int) -> Iterator[Touch]:
-    yield from ((0, u, LOAD), (0, u + 1, LOAD))
+    yield from ((0, u, LOAD), (END, u, LOAD))
 
 
 def plain_bfs(made: Any) -> Iterator[Touch]:
@@ -250,11 +251,12 @@ def plain_kmers(made: Any) -> Iterator[Touch]:
 
 def plain_hashed(made: Any) -> Iterator[Touch]:
     grids, asked = neutrons(made)
+    width = max(made.held)
     for energy, material, members in asked:
         slot = int(energy * made.bins)
         for j, nuclide in enumerate(members):
             grid = grids[nuclide]
-            yield from ((0, material * 34 + j, LOAD), (1, material * 34 + j, LOAD))
+            yield from ((0, material * width + j, LOAD), (1, material * width + j, LOAD))
             bound = []
             for edge in (slot, slot + 1):
                 yield (2, edge * made.nuclides + nuclide, LOAD)
@@ -270,6 +272,7 @@ def plain_hashed(made: Any) -> Iterator[Touch]:
 
 def plain_unionised(made: Any) -> Iterator[Touch]:
     grids, asked = neutrons(made)
+    width = max(made.held)
     union = sorted(energy for grid in grids for energy in grid)
     for energy, material, members in asked:
         low, high = 0, len(union)
@@ -281,7 +284,7 @@ def plain_unionised(made: Any) -> Iterator[Touch]:
             # what the index of a real program says: the last point that is not above the energy found
             last = max(bisect.bisect_right(grids[nuclide], union[low]) - 1, 0)
             point = nuclide * made.points + min(last, made.points - 2)
-            yield from ((1, material * 34 + j, LOAD), (2, material * 34 + j, LOAD))
+            yield from ((1, material * width + j, LOAD), (2, material * width + j, LOAD))
             yield from ((3, low * made.nuclides + nuclide, LOAD), (4, point, LOAD), (4, point + 1, LOAD))
 
 
@@ -291,7 +294,7 @@ def neutrons(made: Any) -> tuple[list[list[float]], Iterator[tuple[float, int, l
     drawn = share(draw(made.seed, 22, np.arange(count, dtype=np.uint64))).tolist()
     grids = [sorted(drawn[at : at + made.points]) for at in range(0, count, made.points)]
     members = []
-    for place, held in enumerate((34, 5, 4, 4, 27, 21, 21, 21, 21, 21, 9, 9)):
+    for place, held in enumerate((made.fuel, 5, 4, 4, 27, 21, 21, 21, 21, 21, 9, 9)):
         at = np.arange(place * made.nuclides, (place + 1) * made.nuclides, dtype=np.uint64)
         order = draw(made.seed, 21, at).tolist()
         members.append(sorted(range(made.nuclides), key=order.__getitem__)[:held])
@@ -357,7 +360,7 @@ def arrays(name: str, made: Any) -> list[tuple[int, int]]:
         return [(made.genome, 1), (slots_of(made.genome), 8), (slots_of(made.genome), 4)]
     if name in ("hash-lookup", "xs-lookup"):
         count = made.nuclides * made.points
-        materials, table = [(12 * 34, 4), (12 * 34, 8)], (count, 48)
+        materials, table = [(12 * max(made.held), 4), (12 * max(made.held), 8)], (count, 48)
         if name == "hash-lookup":
             return [*materials, ((made.bins + 1) * made.nuclides, 4), table]
         return [(count, 8), *materials, (count * made.nuclides, 4), table]
@@ -398,17 +401,76 @@ def test_against_a_plain_version(name: str, scale: int, monkeypatch: pytest.Monk
     if name == "embedding-lookup":
         assert found == list(itertools.islice(plain_embeddings(made), count))
         return
-    held = arrays(name, made)
-    first = [1 << 32]
-    for elements, width in held:
-        first.append(first[-1] + up(elements * width))
+    assert found == as_laid_out(name, made, count)
+
+
+def as_laid_out(name: str, made: Any, count: int) -> list[tuple[int, int, int]]:
+    """The references of the plain version: address, size and kind."""
+    held, together = arrays(name, made), fields(name, made)
+    places: dict[int, tuple[int, int]] = {}  # of an array the address, and the bytes from one element to the next
+    first = 1 << 32
+    for array, (elements, width) in enumerate(held):
+        if array not in places:
+            size, offsets = next(((size, of) for size, of in together if array in of), (width, {array: 0}))
+            places |= {one: (first + offset, size) for one, offset in offsets.items()}
+            first += up(elements * size)
     wanted = []
     for array, element, kind in itertools.islice(PLAIN[name](made), count):
-        which = min(array, len(held) - 1)  # one more than there are is the first word of an element of the last
+        which = 0 if array == END else min(array, len(held) - 1)  # beyond is the first word of an element of the last
         assert 0 <= element < held[which][0]
-        size = 8 if array > which else held[which][1]
-        wanted.append((first[which] + element * held[which][1], size, kind))
-    assert found == wanted
+        address = places[which][0] + element * places[which][1] + 8 * (array == END)
+        wanted.append((address, 8 if array > which else held[which][1], kind))
+    return wanted
+
+
+def fields(name: str, made: Any) -> list[tuple[int, dict[int, int]]]:
+    """Which arrays lie together: in how many bytes, and where in them each."""
+    if name == "kmer-count":
+        return [(made.slot, {1: 0, 2: 8})]
+    if name not in GRAPHS:
+        return []
+    vertices = made.vertex and (made.vertex, VERTEX[name])
+    edges = made.edge and (made.edge, {1: 0, 2: 4} if name == "sssp" else {1: 0})
+    return [held for held in (vertices, edges) if held]
+
+
+VERTEX = {
+    "betweenness": {0: 0, 2: 16, 3: 24, 4: 32, 5: 40},
+    "bfs": {0: 0, 2: 16},
+    "pagerank": {0: 0, 2: 16, 3: 20},
+    "connected-components": {0: 0, 2: 16},
+    "graph-colouring": {0: 0, 2: 16},
+    "sssp": {0: 0, 3: 16, 4: 20},
+    "triangle-count": {0: 0},
+}
+LAID: dict[str, list[dict[str, Any]]] = {
+    **{name: [{"vertex": 56}, {"edge": 24}, {"vertex": 5000, "edge": 9}] for name in GRAPHS},
+    "kmer-count": [{"slot": 12}, {"slot": 100}],
+    "hash-lookup": [{"fuel": 40}, {"fuel": 1}],
+    "xs-lookup": [{"fuel": 40}, {"fuel": 1}],
+}
+
+
+@pytest.mark.parametrize(("name", "laid"), [(name, laid) for name, held in LAID.items() for laid in held])
+def test_records_lie_as_they_are_said_to(name: str, laid: dict[str, Any]) -> None:
+    options = SMALL[name] | laid | {"seed": 5}
+    found = columns(load_trace(f"generated/{name}", references=20_000, **options))
+    assert found == as_laid_out(name, configured("generator", name, options), 20_000)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("betweenness", {"vertex": 47}, "vertex: 47 bytes have no room for the 48 that are used of each vertex"),
+        ("bfs", {"vertex": 19}, "vertex: 19 bytes have no room for the 20"),
+        ("sssp", {"edge": 7}, "edge: 7 bytes have no room for the 8 that are used of each edge"),
+        ("pagerank", {"edge": 3}, "edge: 3 bytes have no room for the 4"),
+        ("xs-lookup", {"fuel": 69}, "a fuel of 69 nuclides must be made of 68"),
+    ],
+)
+def test_records_too_small(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(StudyError, match=message):
+        load_trace(f"generated/{name}", **options)
 
 
 def run(name: str, ends: Callable[[Program], bool], options: dict[str, Any] | None = None) -> tuple[Any, Program]:
@@ -533,14 +595,23 @@ def test_betweenness_is_that_of_its_definition(seed: int) -> None:
 
 
 def test_kmers_are_counted() -> None:
-    made, program = run("kmer-count", lambda p: p.cursor.tolist() == [7, 0, 0])
-    text = program.arrays[0].tolist()
-    starts = below(draw(made.seed, 18, np.arange(7, dtype=np.uint64)), made.genome - made.read + 1).tolist()
-    places = [start + i for start in starts for i in range(made.read - made.kmer + 1)]
-    wanted = Counter(tuple(text[place : place + made.kmer]) for place in places)
-    keys, counts = program.arrays[1].tolist(), program.arrays[2].tolist()
-    letters = {key: tuple(key >> 2 * i & 3 for i in reversed(range(made.kmer))) for key in keys if key >= 0}
-    assert {letters[key]: count for key, count in zip(keys, counts) if key >= 0} == wanted
+    options = SMALL["kmer-count"] | {"seed": 3}
+    made = configured("generator", "kmer-count", options)
+    text = (draw(made.seed, 17, np.arange(made.genome, dtype=np.uint64)) & np.uint64(3)).tolist()
+    held: dict[int, tuple[int, ...]] = {}  # the k-mer of each count
+    counted: Counter[int] = Counter()
+    wanted: Counter[tuple[int, ...]] = Counter()
+    end = 0
+    for address, size, kind in columns(load_trace("generated/kmer-count", references=5000, **options)):
+        if size == 1:
+            end = address - (1 << 32) + 1
+        elif (size, kind) == (4, STORE):
+            k_mer = tuple(text[end - made.kmer : end])
+            assert held.setdefault(address, k_mer) == k_mer
+            counted[address] += 1
+            wanted[k_mer] += 1
+    assert {held[address]: count for address, count in counted.items()} == wanted
+    assert max(wanted.values()) > 5
 
 
 def ways(rows: Rows, source: int) -> tuple[dict[int, int], dict[int, int]]:
@@ -635,16 +706,12 @@ def test_a_graph_of_loops_alone_gets_an_edge() -> None:
     assert all(offsets.tolist() == [0, 1, 2] and neighbours.tolist() == [1, 0] for offsets, neighbours in made)
 
 
-def test_the_graph_has_hubs(monkeypatch: pytest.MonkeyPatch) -> None:
-    offsets, neighbours = kronecker(12, 16, 0)
+def test_the_graph_has_hubs() -> None:
+    offsets, _ = kronecker(12, 16, 0)
     held = np.diff(offsets)
     assert held.max() > 20 * held.mean()
     assert (held == 0).mean() > 0.1
     assert (kronecker(12, 16, 1)[0] != offsets).any()
-    monkeypatch.setattr(graphs, "PIECE", 1000)  # however it is drawn
-    again = kronecker(12, 16, 0)
-    assert (again[0] == offsets).all()
-    assert (again[1] == neighbours).all()
 
 
 def test_wrong_options() -> None:

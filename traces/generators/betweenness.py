@@ -30,13 +30,16 @@ class Betweenness(Graph):
     stored once; the centrality goes on adding up.
     """
 
+    properties = (4, 8, 8, 8)
+
     def program(self) -> Program:
         """The searches before their first reference."""
         count = len(self.rows[0]) - 1
         depth, queue = np.zeros(count, np.int32), np.zeros(count, np.int32)
         paths, dependency, centrality = np.zeros(count), np.zeros(count), np.zeros(count)
         arrays = *self.rows, depth, paths, dependency, centrality, queue
-        return Program(add_up, *arrays, given=[self.sources()], cursor=(0, 0, 0, 0), unit=6 * self.widest + 16)
+        given, unit, layout = [self.sources()], 6 * self.widest + 16, self.layout(2, 3, 4, 5)
+        return Program(add_up, *arrays, given=given, cursor=(0, 0, 0, 0), unit=unit, records=layout)
 
 
 @compiled

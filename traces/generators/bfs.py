@@ -17,12 +17,15 @@ class Bfs(Graph):
     (4). Before each search every parent is stored once.
     """
 
+    properties = (4,)
+
     def program(self) -> Program:
         """The search before its first reference."""
         offsets, neighbours = self.rows
         parent, queue = np.zeros(len(offsets) - 1, np.int32), np.zeros(len(offsets) - 1, np.int32)
         arrays, given = (offsets, neighbours, parent, queue), [self.sources()]
-        return Program(search, *arrays, given=given, cursor=(0, 0, 0, 0), unit=4 * self.widest + 8)
+        unit, layout = 4 * self.widest + 8, self.layout(2)
+        return Program(search, *arrays, given=given, cursor=(0, 0, 0, 0), unit=unit, records=layout)
 
 
 @compiled

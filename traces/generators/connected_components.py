@@ -16,10 +16,13 @@ class ConnectedComponents(Graph):
     In memory, in this order, each from a page of 4 KiB on: offsets (8 bytes each), neighbours (4), labels (4).
     """
 
+    properties = (4,)
+
     def program(self) -> Program:
         """The passes before their first reference."""
         component = np.zeros(len(self.rows[0]) - 1, np.int32)
-        return Program(spread, *self.rows, component, cursor=(0, 0, 0), unit=2 * self.widest + 8)
+        unit, layout = 2 * self.widest + 8, self.layout(2)
+        return Program(spread, *self.rows, component, cursor=(0, 0, 0), unit=unit, records=layout)
 
 
 @compiled

@@ -69,13 +69,13 @@ def _sum_up(
     for k in range(len(made[0])):
         within = bag % (tables * batch)
         if lookup == pooling:
-            store(made, k, (BASE + indices + tables * table + within * row + part * LOADED, LOADED), 0)
+            store(made, k, (BASE + indices + tables * table + within * row + part * LOADED, 0, LOADED), 0)
             made[1][k] = min(LOADED, row - part * LOADED)
         elif part == 0:
-            load(made, k, (BASE, INDEX), within * pooling + lookup)
+            load(made, k, (BASE, INDEX, INDEX), within * pooling + lookup)
         else:
             at = (part - 1) * LOADED
-            load(made, k, (BASE + indices + bag % tables * table + int(drawn[taken]) * row + at, LOADED), 0)
+            load(made, k, (BASE + indices + bag % tables * table + int(drawn[taken]) * row + at, 0, LOADED), 0)
             made[1][k] = min(LOADED, row - at)
         part += 1
         if part == pieces + (lookup < pooling):

@@ -20,11 +20,14 @@ class GraphColouring(Graph):
     colour (4). Before each colouring every colour is stored once.
     """
 
+    properties = (4,)
+
     def program(self) -> Program:
         """The colouring before its first reference."""
         colour = np.full(len(self.rows[0]) - 1, -1, np.int32)
         marks = np.full(self.widest + 1, -1, np.int32)  # the last vertex that a colour was refused to
-        return Program(colour_all, *self.rows, colour, marks, cursor=(0, 0), unit=4 * self.widest + 8)
+        unit, layout = 4 * self.widest + 8, self.layout(2)
+        return Program(colour_all, *self.rows, colour, marks, cursor=(0, 0), unit=unit, records=layout)
 
 
 @compiled

@@ -58,7 +58,7 @@ def look_up(
         k = load(made, k, index_at, (slot + 1) * index.shape[1] + nuclide)
         while high - low > 1:
             middle = (low + high) // 2
-            k = load(made, k, (point_at[0] + (nuclide * points + middle) * point_at[1], 8), 0)
+            k = load(made, k, (point_at[0], point_at[1], 8), nuclide * points + middle)
             if grid[nuclide, middle] > sought:
                 high = middle
             else:

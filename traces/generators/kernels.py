@@ -27,6 +27,7 @@ SOURCES: Final = 64  # searches from as many vertices, and then from the first a
 SOURCE: Final = 1  # the random streams: where searches begin, and how long edges are
 WEIGHT: Final = 2
 LONGEST: Final = 255  # an edge's weight, from 1 on
+LARGEST: Final = 1 << 20  # bytes of a record
 
 Ints: TypeAlias = NDArray[np.int64]
 Vertices: TypeAlias = NDArray[np.int32]
@@ -34,8 +35,16 @@ Bytes: TypeAlias = NDArray[np.uint8]
 Reals: TypeAlias = NDArray[np.float64]
 Singles: TypeAlias = NDArray[np.float32]
 Made: TypeAlias = tuple[NDArray[np.int64], NDArray[np.uint16], NDArray[np.uint8]]  # address, size and kind
-Place: TypeAlias = tuple[int, int]  # the address of an array, and the bytes of an element
+Place: TypeAlias = tuple[int, int, int]  # of an array the address, the bytes from one element to the next, and of one
 Memory: TypeAlias = tuple[Place, ...]
+
+
+@dataclass(frozen=True)
+class Record:
+    """Arrays whose elements of one number lie together: in how many bytes, and where in them each array's."""
+
+    size: int
+    offsets: dict[int, int]
 
 
 @dataclass(frozen=True)
@@ -54,8 +63,9 @@ class Room:
 class Program(Machine):
     """A kernel at work: its arrays, one after the other from 4 GiB on, each from the beginning of a page of 4 KiB.
 
-    The loop gets the arrays that have content, what else is ``given``, the places of all arrays in memory, and its own
-    state, ``cursor``. It is never done: a kernel that ends begins again.
+    Arrays of a record lie together, where the first of them would. The loop gets the arrays that have content, what
+    else is ``given``, the places of all arrays in memory, and its own state, ``cursor``. It is never done: a kernel
+    that ends begins again.
     """
 
     def __init__(
@@ -65,15 +75,22 @@ class Program(Machine):
         given: Sequence[Any] = (),
         cursor: Sequence[int],
         unit: int,
+        records: Sequence[Record] = (),
     ) -> None:
         self.arrays = [array for array in arrays if not isinstance(array, Room)]
         self.cursor = np.array(cursor, np.int64)
-        memory: list[Place] = []
+        together = {number: record for record in records for number in record.offsets}
+        memory: dict[int, Place] = {}
         first = BASE
-        for array in arrays:
-            memory.append((first, array.itemsize))
-            first += -(-max(array.nbytes, 1) // PAGE) * PAGE
-        super().__init__(loop, *self.arrays, *given, tuple(memory), self.cursor, unit=unit)
+        for number, array in enumerate(arrays):
+            if number in memory:
+                continue
+            record = together.get(number, Record(array.itemsize, {number: 0}))
+            for other, offset in record.offsets.items():
+                memory[other] = first + offset, record.size, arrays[other].itemsize
+            first += -(-max(record.size * array.size, 1) // PAGE) * PAGE
+        places = tuple(memory[number] for number in range(len(arrays)))
+        super().__init__(loop, *self.arrays, *given, places, self.cursor, unit=unit)
 
 
 @config
@@ -126,17 +143,36 @@ class Running(Kernel):
 
 @config
 class Graph(Running):
-    """A kernel on an undirected graph, kept as compressed rows: offsets of 8 bytes, neighbours of 4."""
+    """A kernel on an undirected graph, kept as compressed rows: offsets of 8 bytes, neighbours of 4.
+
+    With ``vertex`` a vertex is a record, as libraries of property graphs keep it: where its edges begin and end (8
+    bytes each), then its properties in their order; the rest is never touched. With ``edge`` an edge is one: the
+    neighbour, then its weight where there are weights. Records lie where the offsets and the neighbours would.
+    """
 
     uses: ClassVar[tuple[str, ...]] = (graphs.__name__,)
+    properties: ClassVar[tuple[int, ...]] = ()
+    """Bytes of each property of a vertex."""
+    weighted: ClassVar[bool] = False
 
     scale: Annotated[int, Param("the graph has 2**scale vertices", ge=1, le=26)] = 16
     degree: Annotated[int, Param("edges drawn for each vertex; loops and repeats are left out", ge=1, le=256)] = 16
     graph: Annotated[
         str | None, Param("a file of edges instead, as from SNAP or in CSV; without it a Kronecker graph is drawn")
     ] = None
+    vertex: Annotated[
+        int | None,
+        Param("bytes of a vertex with all its properties; without it each is an array", unit="bytes", le=LARGEST),
+    ] = None
+    edge: Annotated[
+        int | None, Param("bytes of an edge; without it neighbours and weights are arrays", unit="bytes", le=LARGEST)
+    ] = None
 
     def __post_init__(self) -> None:
+        for what, least in (("vertex", self._fields()[1]), ("edge", 8 if self.weighted else 4)):
+            size = getattr(self, what)
+            if size is not None and size < least:
+                raise StudyError(f"{what}: {size} bytes have no room for the {least} that are used of each {what}")
         if self.graph is not None and (self.scale, self.degree) != (Graph.scale, Graph.degree):
             raise StudyError("scale and degree are those of a graph that is drawn, and mean nothing beside graph")
 
@@ -159,6 +195,23 @@ class Graph(Running):
         """The most neighbours that a vertex has."""
         return int(np.diff(self.rows[0]).max())
 
+    def _fields(self) -> tuple[list[int], int]:
+        """Where in a vertex each property stands, and where the last one ends."""
+        offsets, end = [], 2 * 8
+        for size in self.properties:
+            offsets.append(-(-end // size) * size)
+            end = offsets[-1] + size
+        return offsets, end
+
+    def layout(self, *properties: int) -> list[Record]:
+        """How arrays lie together: the offsets are the first, neighbours and weights follow, these are properties."""
+        made = []
+        if self.vertex is not None:
+            made.append(Record(self.vertex, {0: 0, **dict(zip(properties, self._fields()[0], strict=True))}))
+        if self.edge is not None:
+            made.append(Record(self.edge, {1: 0, **({2: 4} if self.weighted else {})}))
+        return made
+
     def sources(self) -> Ints:
         """Where the searches begin: vertices that have a neighbour."""
         able = np.flatnonzero(np.diff(self.rows[0]))
@@ -180,7 +233,7 @@ def weights(seed: int, edges: int) -> Vertices:
 def load(made: Made, k: int, place: Place, index: int) -> int:
     """Note that an element is loaded."""
     made[0][k] = place[0] + index * place[1]
-    made[1][k] = place[1]
+    made[1][k] = place[2]
     made[2][k] = LOAD
     return k + 1
 
@@ -189,12 +242,16 @@ def load(made: Made, k: int, place: Place, index: int) -> int:
 def store(made: Made, k: int, place: Place, index: int) -> int:
     """Note that an element is stored."""
     made[0][k] = place[0] + index * place[1]
-    made[1][k] = place[1]
+    made[1][k] = place[2]
     made[2][k] = STORE
     return k + 1
 
 
 @inlined
 def row(made: Made, k: int, place: Place, index: int) -> int:
-    """Note that it is looked up where the neighbours of a vertex begin and end."""
-    return load(made, load(made, k, place, index), place, index + 1)
+    """Note that it is looked up where the neighbours of a vertex begin and end, one word behind the other."""
+    k = load(made, k, place, index)
+    made[0][k] = made[0][k - 1] + place[2]
+    made[1][k] = place[2]
+    made[2][k] = LOAD
+    return k + 1

@@ -32,11 +32,14 @@ class PageRank(Graph):
     the rank that each neighbour gets (4).
     """
 
+    properties = (4, 4)
+
     def program(self) -> Program:
         """The iterations before their first reference."""
         count = len(self.rows[0]) - 1
         rank, share = np.full(count, 1 / count, np.float32), np.zeros(count, np.float32)
-        return Program(iterate, *self.rows, rank, share, cursor=(0, 0), unit=2 * self.widest + 8)
+        unit, layout = 2 * self.widest + 8, self.layout(2, 3)
+        return Program(iterate, *self.rows, rank, share, cursor=(0, 0), unit=unit, records=layout)
 
 
 @compiled

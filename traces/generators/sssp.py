@@ -29,6 +29,9 @@ class Sssp(Graph):
     distance (4), whether a vertex waits (1), queue (4). Before each search every distance is stored once.
     """
 
+    properties = (4, 1)
+    weighted = True
+
     def program(self) -> Program:
         """The search before its first reference."""
         offsets, neighbours = self.rows
@@ -36,7 +39,8 @@ class Sssp(Graph):
         distance, waiting, queue = np.zeros(count, np.int32), np.zeros(count, np.uint8), np.zeros(count, np.int32)
         weight, given = weights(self.seed, len(neighbours)), [self.sources()]
         arrays = offsets, neighbours, weight, distance, waiting, queue
-        return Program(relax, *arrays, given=given, cursor=(0, 0, 0, 0, 0), unit=7 * self.widest + 8)
+        unit, layout = 7 * self.widest + 8, self.layout(3, 4)
+        return Program(relax, *arrays, given=given, cursor=(0, 0, 0, 0, 0), unit=unit, records=layout)
 
 
 @compiled

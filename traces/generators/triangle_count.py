@@ -16,7 +16,7 @@ class TriangleCount(Graph):
 
     def program(self) -> Program:
         """The count before its first reference."""
-        return Program(count, *self.rows, cursor=(0, -1, 0), unit=4 * self.widest + 8)
+        return Program(count, *self.rows, cursor=(0, -1, 0), unit=4 * self.widest + 8, records=self.layout())
 
 
 @compiled
