@@ -41,10 +41,12 @@ def main() -> None:
 SPECIFIED = {  # scenario -> the page that specifies it, and its title
     "memory-hierarchy": ("hierarchy", "What the hierarchy does"),
     "object-cache": ("object-caches", "What an object cache does"),
+    "translation": ("translation", "What address translation does"),
 }
 NAMES_IN_METRICS = {
     "memory-hierarchy": "NAME is a cache of the study. Metrics over instructions are absent where the trace has none.",
     "object-cache": "NAME is a tenant, by its number. Tenants are absent where the trace has none.",
+    "translation": "NAME is a TLB or a cache of the study. Where the trace counts no instructions each reference is one.",
 }
 RECORDS = {  # schema -> what its records are
     "access": "memory accesses",
