@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cache
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from tiersim.sim.cache_loop import (
     BLOCK,
@@ -30,7 +30,9 @@ from tiersim.sim.cache_loop import (
 from tiersim.sim.source import borrow, load_module
 
 __all__ = [
+    "BACKGROUND_HOST",
     "BINS",
+    "HOST",
     "LATENCY",
     "MEANS",
     "MISSES_BY",
@@ -42,6 +44,7 @@ __all__ = [
     "STRUCTURE",
     "Loop",
     "Mechanism",
+    "Nested",
     "Tlb",
     "TranslationWriter",
     "make_translation_loop",
@@ -53,6 +56,7 @@ SHOOTDOWN = 3  # the kind of an event that takes the translation of its page awa
 LATENCY = 30  # word of a header: what a lookup takes, in picoseconds
 SOURCES = ("program", "walk", "background", "pom")  # who reads; a header counts reads and misses by each
 READS_BY, MISSES_BY = 32, 36
+HOST, BACKGROUND_HOST = 8, 9  # who reads for host walks; their counts stand behind those of the others
 STORES, STORE_MISSES = 28, 29  # of the mechanism, which are no writes of the program
 STRUCTURE = ("lookups", "misses", "fills", "evictions", "puts", "found", "removed")  # counters of a TLB or PWC
 BINS, BIN = 64, 16_000  # of walk latencies, and their width in picoseconds
@@ -146,6 +150,35 @@ class Mechanism(Protocol):
 
 
 @dataclass(frozen=True)
+class Nested:
+    """The nested TLB of guests; with `blocks` the mechanism's cache holds nested TLB blocks besides its own."""
+
+    tlb: Tlb
+    blocks: bool = False
+
+    words: ClassVar[tuple[str, ...]] = (
+        "hosts",  # the row of the host unit of page 0 of the program
+        "table_hosts",  # and of page 0 of the guests' tables
+        "guests",  # the row of page 0 in the guests' tables alone
+        "nested_blocks",  # the first nested TLB block
+        "nested_offset",  # from a host leaf line to its block
+        "host_walks",
+        "host_time",
+        "background_host_walks",
+        "background_host_time",
+        "nested_left",  # translations that left the nested TLB
+        "nested_saved",  # those that were walked for then; counted among walks in the background
+        "nested_saved_time",
+        "nested_block_lookups",
+        "nested_block_hits",
+        "nested_inserted",
+        "nested_resident",  # nested TLB blocks in the cache
+        "nested_converted",
+        "nested_refused",
+    )
+
+
+@dataclass(frozen=True)
 class Loop:
     """All that decides the text of a loop."""
 
@@ -154,6 +187,7 @@ class Loop:
     walk_caches: tuple[Tlb, ...]  # from the root down
     mechanism: Mechanism
     reuse: int | None = None  # the cache whose lines' hits are counted
+    nested: Nested | None = None  # of guests
 
     @property
     def structures(self) -> list[Level]:
@@ -164,7 +198,18 @@ class Loop:
     @property
     def lookups(self) -> tuple[Tlb, ...]:
         """All that holds translations or entries of page tables, in the order of the headers."""
-        return (*self.tlbs, *self.walk_caches, *self.mechanism.parts)
+        nested = (self.nested.tlb,) if self.nested else ()
+        return (*self.tlbs, *self.walk_caches, *self.mechanism.parts, *nested)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words that stand behind the histograms."""
+        return (*self.mechanism.words, *(self.nested.words if self.nested else ()))
+
+    @property
+    def kinds(self) -> int:
+        """How many kinds of lines there are, each with a histogram of reuse."""
+        return 4 if self.nested else 3
 
 
 def structure_of(loop: Loop) -> dict[str, int]:
@@ -178,7 +223,7 @@ def word_of(loop: Loop, name: str) -> int:
     """The place of a word of the mechanism among those: its own stand behind the histograms."""
     if name in MEANS:
         return MEANS.index(name)
-    return len(MEANS) - 1 + BINS + 3 * REUSE + loop.mechanism.words.index(name)
+    return len(MEANS) - 1 + BINS + loop.kinds * REUSE + loop.words.index(name)
 
 
 _borrow = cache(borrow)
@@ -267,9 +312,12 @@ class TranslationWriter(Writer):
             parts.append(when("old >= 0", f"S[{at}] += 1"))
             parts.append("R[base + way] = 0")
         if k == self.loop.mechanism.cache:
-            resident = self.own("resident")
-            parts.append(f"{resident} -= old >= {self.own('blocks')}")
+            parts.append(self.resident())
         return join(*parts)
+
+    def resident(self) -> str:
+        """Counts a TLB block that left its cache."""
+        return f"{self.own('resident')} -= old >= {self.own('blocks')}"
 
     def functions(self) -> list[str]:
         shared, *rest = super().functions()
@@ -428,40 +476,15 @@ class TranslationWriter(Writer):
         """``walk``: through the levels from the root; what its reads and lookups paid is left in `delay`."""
         if not self.loop.walk_caches:  # the mechanism has its own
             return ""
-        first = len(self.levels) + 1 + len(self.loop.tlbs)
-        caches = self.loop.walk_caches
-        steps = []
-        for place, part in enumerate(caches):
-            k = first + place
-            steps.append(
-                fill(
-                    STEP,
-                    depth=str(place),
-                    state=self.state,
-                    seat=self.seat(k, "e"),
-                    find=f"way = find_{part.ways}(I, base, e)",
-                    hit=self.call("hit", k),
-                    lookups=self.tally(k, "lookups"),
-                    misses=self.tally(k, "misses"),
-                    delay=self.own("delay"),
-                    latency=self.word(k, LATENCY),
-                    penalty=self.own("pwc_miss"),
-                    data=self.data,
-                    tables=self.own("tables"),
-                    enter=self.enter(k, "e"),
-                )
-            )
-        last = len(caches)  # the entries of levels last+1 (root) .. 2 are e0 .. e{last-1}
+        last = len(self.loop.walk_caches)  # the entries of levels last+1 (root) .. 2 are e0 .. e{last-1}
         up = [f"e{place} = A[e{place + 1} >> 9]" for place in reversed(range(last - 1))]
         down = [f"step_{place}({self.state}, e{place})" for place in range(last - 1)]
         large = f"e{last - 1} = table << 9 | D[4 * u + 1] & 511"
         small = f"e{last - 1} = A[table]"
-        reads = fill(
-            "@jit\ndef read_walk($state, x):\n    return read_$data($state, x)", state=self.state, data=self.data
-        )
+        read = f"read_walk({self.state}, {self.own('tables')} + (e >> 3))"
         return join(
-            reads + "\n\n",
-            "\n\n\n".join(steps) + "\n\n",
+            self.read_walk() + "\n\n",
+            self.steps(passed="", read=read, found="0", given="0") + "\n\n",
             fill(
                 """
                 @jit
@@ -489,18 +512,44 @@ class TranslationWriter(Writer):
                 up=join(*up),
                 down=join(*down),
                 bottom=str(last - 1),
-                data=self.data,
                 settled=self.settled(),
                 **{name: self.own(name) for name in ("source", "delay", "tables")},
             ),
         )
 
-    def settled(self) -> str:
+    def read_walk(self) -> str:
+        """``read_walk``: a line of a table is read through the caches."""
+        text = "@jit\ndef read_walk($state, x):\n    return read_$data($state, x)"
+        return fill(text, state=self.state, data=self.data)
+
+    def steps(self, **parts: str) -> str:
+        """``step_DEPTH``: an entry is looked up in its page-walk cache, or its line is read."""
+        first = len(self.levels) + 1 + len(self.loop.tlbs)
+        return "\n\n\n".join(
+            fill(
+                STEP,
+                depth=str(k - first),
+                state=self.state,
+                seat=self.seat(k, "e"),
+                find=f"way = find_{part.ways}(I, base, e)",
+                hit=self.call("hit", k),
+                lookups=self.tally(k, "lookups"),
+                misses=self.tally(k, "misses"),
+                delay=self.own("delay"),
+                latency=self.word(k, LATENCY),
+                penalty=self.own("pwc_miss"),
+                enter=self.enter(k, "e"),
+                **parts,
+            )
+            for k, part in enumerate(self.loop.walk_caches, first)
+        )
+
+    def settled(self, touched: str | None = None) -> str:
         """How a walk ends that has paid `delay` since memory was read `before` times: counted, and `touched` given."""
         counters = ("background_walks", "background_time", "walks", "walk_time", "walk_longest", "walks_touched")
         return fill(
             SETTLED,
-            reads=f"S[{self.memory}]",
+            touched=f"touched = S[{self.memory}] > before" if touched is None else touched,
             histogram=str(self.top + MEANS.index("histogram")),
             BIN=str(BIN),
             LAST=str(BINS - 1),
@@ -644,7 +693,7 @@ def remove_$t($state, u):
 """
 SETTLED = """\
 $source = 0
-touched = $reads > before
+$touched
 time = $delay
 if source == 2:
     $background_walks += 1
@@ -659,19 +708,19 @@ return touched
 """
 STEP = """
 @inline
-def step_$depth($state, e):
+def step_$depth($state, e$passed):
     $seat
     $lookups += 1
     $find
     if way >= 0:
         $hit
         $delay += $latency
-        return 0
+        return $found
     $misses += 1
     $delay += $penalty
-    read_walk($state, $tables + (e >> 3))
+    $read
     $enter
-    return 0
+    return $given
 """
 
 
@@ -681,9 +730,17 @@ def make_translation_loop(loop: Loop, *, compiled: bool = True, shootdowns: bool
 
     Where a TLB coalesces, ``groups`` comes last.
     """
-    writer = TranslationWriter(loop)
+    writer = _writer(loop)
     writer.holes = shootdowns
     tlbs = ", ".join(tlb.name for tlb in loop.tlbs)
     caches = ", ".join(f"{level.name} ({level.ways} ways, {type(level.policy).__name__})" for level in loop.levels)
     about = f"Translates through {tlbs} ({type(loop.mechanism).__name__}), then {caches}"
     return load_module(writer.text(), compiled=compiled, about=about)
+
+
+def _writer(loop: Loop) -> TranslationWriter:
+    if loop.nested is None:
+        return TranslationWriter(loop)
+    from tiersim.sim.mechanisms.nested import NestedWriter  # which builds on this module
+
+    return NestedWriter(loop)

@@ -47,7 +47,7 @@ class VictimaLoop:
             "look": look,
             "hit": hit,
             "used": writer.used(k),
-            "costly": self._costly(writer),
+            "costly": self.costly(writer, "refused"),
             "asked": f"ask = costly({state}, u)" if self.on_miss else "",
             "convert": when("ask", f"convert({state}, u)") if self.on_miss else "",
             "invalidations": writer.counter(k, "invalidations"),
@@ -55,8 +55,9 @@ class VictimaLoop:
         } | {name: writer.own(name) for name in named}
         return join(fill(SHARED, **parts) + "\n\n", fill(GONE, **parts) if self.on_eviction else "")
 
-    def _costly(self, writer: TranslationWriter) -> str:
-        own, refused = writer.own("data_pressure"), writer.own("refused")
+    def costly(self, writer: TranslationWriter, counter: str) -> str:
+        """Whether unit u is costly; where not, that is counted."""
+        own, refused = writer.own("data_pressure"), writer.own(counter)
         return join(
             when(own, "return True"),
             "held = C[u]",

@@ -1,0 +1,256 @@
+"""Guest-physical addresses that are translated in turn: the nested TLB, host walks, and nested TLB blocks."""
+
+from __future__ import annotations
+
+from tiersim.sim.cache_loop import fill, join, when
+from tiersim.sim.mechanisms.victima import COUNT, VictimaLoop
+from tiersim.sim.translation_loop import BACKGROUND_HOST, HOST, LATENCY, Loop, TranslationWriter
+
+__all__ = ["NestedWriter"]
+
+
+class NestedWriter(TranslationWriter):
+    """Writes walks of guests' tables, whose lines and pages are located by the host's.
+
+    A host unit is the number of its row, so that it has a row and counters as a unit of the program has.
+    """
+
+    def __init__(self, loop: Loop) -> None:
+        super().__init__(loop)
+        assert loop.nested is not None, "without one the loop is native"
+        self.nested = loop.nested
+        self.nested_tlb = len(loop.levels) + 1 + loop.lookups.index(loop.nested.tlb)
+
+    def known(self, k: int) -> dict[str, str]:
+        known = super().known(k)
+        if k < len(self.levels):
+            known["kind"] += f" + (x >= {self.own('nested_blocks')})"
+        return known
+
+    def resident(self) -> str:
+        nested = f"{self.own('nested_resident')} -= old >= {self.own('nested_blocks')}"
+        blocks = f"(old >= {self.own('blocks')}) & (old < {self.own('nested_blocks')})"
+        return join(f"{self.own('resident')} -= {blocks}", nested)
+
+    def walk(self) -> str:
+        parts = [self.host_walk()]
+        if self.nested.blocks:
+            assert isinstance(self.loop.mechanism, VictimaLoop), "only it has TLB blocks"
+            parts.append(self.blocks(self.loop.mechanism))
+        read = f"touched = read_guest({self.state}, {self.own('tables')} + (e >> 3), background)"
+        steps = self.steps(passed=", background", read=read, found="False", given="touched")
+        return "\n\n\n".join([self.read_walk(), *parts, self.locate(), self.read_guest(), steps, self.guest_walk()])
+
+    def host_walk(self) -> str:
+        """``host_walk``: reads the line of each level from the root to that of a host unit."""
+        levels = len(self.loop.walk_caches) + 1
+        up = ["e1 = A[(leaf - $tables) >> 6]", *(f"e{k} = A[e{k - 1} >> 9]" for k in range(2, levels - 1))]
+        entries = [f"e{k}" for k in reversed(range(1, levels - 1))]
+        small = self.read_entry(f"A[{entries[0]} >> 9]")  # the root of a walk that goes on to level 1
+        counters = ("host_walks", "host_time", "background_host_walks", "background_host_time")
+        return fill(
+            HOST_WALK,
+            state=self.state,
+            HOST=str(HOST),
+            BACKGROUND_HOST=str(BACKGROUND_HOST),
+            reads=f"S[{self.memory}]",
+            up=fill(join(*up), tables=self.own("tables")),
+            small=small,
+            down=join(*(self.read_entry(entry) for entry in entries)),
+            **{name: self.own(name) for name in ("source", "delay", *counters)},
+        )
+
+    def read_entry(self, entry: str) -> str:
+        return f"read_walk({self.state}, {self.own('tables')} + ({entry} >> 3))"
+
+    def locate(self) -> str:
+        """``locate``: looks a host unit up, and says whether a walk for it read memory."""
+        k = self.nested_tlb
+        missing = "host_missing" if self.nested.blocks else "host_walk"
+        watches = self.nested.blocks and self.loop.mechanism.watches
+        gone = f"host_gone({self.state}, old)" if watches else ""
+        return fill(
+            LOCATE,
+            state=self.state,
+            seat=self.seat(k, "D[4 * u + 1]"),
+            find=f"way = find_{self.nested.tlb.ways}(I, base, u)",
+            hit=self.call("hit", k),
+            lookups=self.tally(k, "lookups"),
+            misses=self.tally(k, "misses"),
+            latency=self.word(k, LATENCY),
+            delay=self.own("delay"),
+            missing=f"touched = {missing}({self.state}, u, background)",
+            enter=self.enter(k, "u"),
+            gone=when("old >= 0", join(f"{self.own('nested_left')} += 1", gone)),
+        )
+
+    def read_guest(self) -> str:
+        return fill(
+            READ_GUEST,
+            state=self.state,
+            reads=f"S[{self.memory}]",
+            **{name: self.own(name) for name in ("tables", "table_hosts")},
+        )
+
+    def guest_walk(self) -> str:
+        """``walk``: the guest's, from its root; each table that is read is located, and at last the page."""
+        last = len(self.loop.walk_caches) - 1
+        down = [f"touched |= step_{place}({self.state}, e{place}, background)" for place in range(1, last + 1)]
+        return fill(
+            GUEST_WALK,
+            state=self.state,
+            bottom=str(last),
+            up=join(*(f"e{place} = A[e{place + 1} >> 9]" for place in reversed(range(last)))),
+            down=join(*down),
+            settled=self.settled(""),
+            **{name: self.own(name) for name in ("source", "delay", "tables", "guests", "hosts")},
+        )
+
+    def blocks(self, victima: VictimaLoop) -> str:
+        """What happens where the nested TLB misses, and to what has left it, with nested TLB blocks."""
+        k = victima.cache
+        named = ("delay", "answer", "nested_offset", "nested_block_lookups", "nested_block_hits", "nested_inserted")
+        named = (*named, "nested_resident", "nested_converted", "nested_saved", "nested_saved_time")
+        parts = {
+            "state": self.state,
+            "name": self.names[k],
+            "place": self.place(k, "b"),
+            "look": f"way = find_{self.levels[k].ways}(I, base, b)",
+            "hit": self.call("hit", k, kind="3"),
+            "used": self.used(k),
+            "costly": victima.costly(self, "nested_refused"),
+            "asked": f"ask = host_costly({self.state}, u)" if victima.on_miss else "",
+            "convert": when("ask", f"host_convert({self.state}, u)") if victima.on_miss else "",
+            "invalidations": self.counter(k, "invalidations"),
+            "count": COUNT,
+        } | {name: self.own(name) for name in named}
+        return join(fill(BLOCKS, **parts) + "\n\n", fill(HOST_GONE, **parts) if victima.watches else "")
+
+
+HOST_WALK = """
+@jit
+def host_walk($state, u, background):
+    was = $source
+    $source = $BACKGROUND_HOST if background else $HOST
+    paid = $delay
+    before = $reads
+    leaf = D[4 * u + 2]
+    $up
+    if D[4 * u + 3] == 0:
+        $small
+    $down
+    read_walk($state, leaf)
+    $source = was
+    time = $delay - paid
+    if background:
+        $background_host_walks += 1
+        $background_host_time += time
+    else:
+        $host_walks += 1
+        $host_time += time
+    return $reads > before
+"""
+LOCATE = """
+@jit
+def locate($state, u, background):
+    $seat
+    $lookups += 1
+    $delay += $latency
+    $find
+    if way >= 0:
+        $hit
+        return False
+    $misses += 1
+    $missing
+    $enter
+    $gone
+    return touched
+"""
+READ_GUEST = """
+@jit
+def read_guest($state, x, background):
+    touched = locate($state, D[4 * ($table_hosts + (x - $tables >> 6))], background)
+    before = $reads
+    read_walk($state, x)
+    return touched | ($reads > before)
+"""
+GUEST_WALK = """
+@jit
+def walk($state, u, source):
+    $source = source
+    $delay = 0
+    background = source == 2
+    row = 4 * ($guests + u)
+    leaf = D[row + 2]
+    table = (leaf - $tables) >> 6
+    if D[row + 3]:
+        e$bottom = table << 9 | D[row + 1] & 511
+    else:
+        e$bottom = A[table]
+    $up
+    touched = step_0($state, e0, background)
+    $down
+    if D[row + 3] == 0:
+        touched |= read_guest($state, leaf, background)
+    touched |= locate($state, D[4 * ($hosts + u)], background)
+    $settled
+"""
+BLOCKS = """
+@inline
+def host_costly($state, u):
+    $costly
+
+
+@inline
+def host_convert($state, u):
+    b = D[4 * u + 2] + $nested_offset
+    $place
+    $look
+    if way >= 0:
+        return 0
+    before = $invalidations
+    drop_$name($state, D[4 * u + 2])
+    $nested_converted += $invalidations - before
+    insert_$name($state, b, base, at, 0)
+    $nested_resident += 1
+    $nested_inserted += 1
+    return 0
+
+
+@inline
+def host_missing($state, u, background):
+    b = D[4 * u + 2] + $nested_offset
+    $place
+    $look
+    $nested_block_lookups += 1
+    if way >= 0:
+        $hit
+        $used
+        $nested_block_hits += 1
+        $delay += $answer
+        return False
+    $asked
+    touched = host_walk($state, u, background)
+    $count
+    $convert
+    return touched
+"""
+HOST_GONE = """
+@inline
+def host_gone($state, u):
+    b = D[4 * u + 2] + $nested_offset
+    $place
+    $look
+    if way >= 0:
+        return 0
+    if not host_costly($state, u):
+        return 0
+    paid = $delay
+    touched = host_walk($state, u, True)
+    $nested_saved += 1
+    $nested_saved_time += $delay - paid
+    $delay = paid
+    $count
+    host_convert($state, u)
+    return 0
+"""
