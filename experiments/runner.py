@@ -58,7 +58,7 @@ class _Work:
 
     rows: list[Row] = field(default_factory=list)
     jobs: dict[str, Job] = field(default_factory=dict)
-    members: dict[str, list[Row]] = field(default_factory=dict)
+    waiting: dict[str, list[Row]] = field(default_factory=dict)  # by key of the run
     seeds: dict[str, int | None] = field(default_factory=dict)  # by key of the run; None where none reaches it
     before: dict[str, Path] = field(default_factory=dict)  # by key of the run: the part that is made again
     steps: int = 0
@@ -73,26 +73,32 @@ def run(
     fresh: bool = False,
     quiet: bool = True,
     plain: bool = False,
+    dask: str | None = None,
     keep: bool = True,
 ) -> StudyResult:
     """Run a study and give its rows; see `tiersim run`.
 
     `source` is a study file or the same as a dict; `sets` are ``a.b=c`` edits; `out` is the folder (by default
     ``results/STUDY``); finished runs in it are not run again unless `fresh`. It runs on `workers` processes of this
-    machine. `keep=False` writes nothing. Progress goes to standard error unless `quiet`, in lines where that is no
-    terminal or `plain`. Raises StudyError, TraceError and PolicyError before anything is written; whatever ends a study
-    later leaves the runs that are finished, and the message says how many.
+    machine, or on the cluster whose scheduler is at `dask`, such as ``tcp://10.0.0.1:8786``. `keep=False` writes
+    nothing. Progress goes to standard error unless `quiet`, in lines where that is no terminal or `plain`. Raises
+    StudyError, TraceError and PolicyError before anything is written; whatever ends a study later leaves the runs that
+    are finished, and the message says how many.
     """
     with aloud(not quiet, plain):
         plan = make_plan(source, sets)
         folder = (Path(out) if out is not None else Path("results") / plan.study.name) if keep else None
         parts = Parts(folder) if folder is not None else None
         work = _work(plan, parts, fresh)
-        executor = _executor(workers, len(work.jobs))
+        executor = _executor(workers, dask, len(work.jobs))
         return _Run(plan, work, parts, executor).run(quiet)
 
 
-def _executor(workers: int, jobs: int) -> Executor:
+def _executor(workers: int, dask: str | None, jobs: int) -> Executor:
+    if dask is not None:
+        from tiersim.experiments.executors.cluster import Cluster
+
+        return Cluster(dask)
     return Here() if min(workers, jobs) <= 1 else Processes(min(workers, jobs))
 
 
@@ -137,11 +143,14 @@ def _work(plan: Plan, parts: Parts | None, fresh: bool) -> _Work:
                 row.take(found)
                 continue
             work.before[key] = found.path
-        shared = _hash({"structure": scenario.structure(), "trace": trace, "code": code, "seed": seed})
-        job = work.jobs.setdefault(shared, Job(shared, [], item.seed, code, trace))
-        job.scenarios.append(scenario)
-        work.members.setdefault(shared, []).append(row)
+        work.waiting.setdefault(key, []).append(row)
+        if key in work.seeds:  # another variant asks the same
+            continue
         work.seeds[key] = seed
+        shared = _hash({"structure": scenario.structure(), "trace": trace, "code": code, "seed": seed})
+        job = work.jobs.setdefault(shared, Job(item.seed, code, trace))
+        job.scenarios.append(scenario)
+        job.keys.append(key)
     work.steps = sum(job.scenario.size() for job in work.jobs.values())
     return work
 
@@ -194,7 +203,7 @@ class _Run:
         _check_memory(jobs)
         if self.executor.shares_cache and (self.executor.workers > 1 or not _streams(jobs)):
             _prepare(jobs, quiet)
-        there = len(self.work.rows) - sum(map(len, self.work.members.values()))
+        there = sum(row.status != "waiting" for row in self.work.rows)
         counted = Counted(len(self.work.rows), there)
         try:
             with (
@@ -203,20 +212,22 @@ class _Run:
             ):
                 for job, one in finished:
                     self._settle(job, one)
-                    bar.count(len(job.scenarios), failed=one.error is not None)
+                    bar.count(sum(len(self.work.waiting[key]) for key in job.keys), failed=one.error is not None)
         finally:
             self.rates.save()
 
     def _settle(self, job: Job, finished: Finished) -> None:
         """Put what came out into the rows, and onto the disk at once: a crash later costs only what is in flight."""
-        rows = self.work.members[job.key]
         if finished.error is not None:
-            outcomes = [Outcome("failed", str(finished.error)) for _ in rows]
+            outcomes = [Outcome("failed", str(finished.error)) for _ in job.keys]
         else:
             outcomes = [_outcome(measured) for measured in finished.measured]
             self.rates.add(job.scenario, finished.seconds)
-        for row, outcome in zip(rows, outcomes, strict=True):
-            row.take(self._keep(row, outcome) if self.parts is not None else outcome)
+        for key, outcome in zip(job.keys, outcomes, strict=True):
+            rows = self.work.waiting[key]
+            held = self._keep(rows[0], outcome) if self.parts is not None else outcome
+            for row in rows:
+                row.take(held)
         self.made += 1
 
     def _keep(self, row: Row, outcome: Outcome) -> Outcome:

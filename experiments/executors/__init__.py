@@ -27,13 +27,16 @@ LESS = "use fewer workers, or less of the trace with `limit`"
 
 @dataclass
 class Job:
-    """Runs that share one simulation: a scenario each, all of one structure."""
+    """Runs that share one simulation: a scenario and a key each, all of one structure.
 
-    key: str
-    scenarios: list[Scenario]
+    `code` and `trace` are the hashes of what decides the outcome, for workers that have their own of both.
+    """
+
     seed: int
     code: str
     trace: str
+    scenarios: list[Scenario] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
 
     @property
     def scenario(self) -> Scenario:

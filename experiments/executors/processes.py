@@ -10,9 +10,10 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -53,7 +54,7 @@ Work = Callable[[Job, Any], Finished]
 def _share(jobs: Sequence[Job], team: list[_Worker], work: Work, bar: Bar) -> Iterator[tuple[Job, Finished]]:
     """Each job with what came of it; whoever is free has the next one."""
     waiting = deque(jobs)
-    died: dict[str, int] = {}
+    died: Counter[str] = Counter()
     while waiting or any(worker.job for worker in team):
         for worker in team:
             if waiting and worker.job is None:
@@ -72,8 +73,8 @@ def _share(jobs: Sequence[Job], team: list[_Worker], work: Work, bar: Bar) -> It
             if answer is not None:
                 yield job, answer
                 continue
-            died[job.key] = died.get(job.key, 0) + 1
-            if died[job.key] < TRIES:
+            died[job.keys[0]] += 1
+            if died[job.keys[0]] < TRIES:
                 waiting.appendleft(job)
             else:
                 yield job, Finished(error=_killed(worker.fate))
@@ -100,6 +101,7 @@ class _Worker:
         self.before, self.counter.value = self.steps(), 0
         self.pipe, theirs = self.context.Pipe()
         self.process = self.context.Process(target=_serve, args=(theirs, self.counter), daemon=True)
+        resource_tracker.ensure_running()  # else started below, where it would lift the mask
         # Ctrl-C reaches all processes of a terminal: it is the parent's to end its workers, which inherit the mask
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
