@@ -1,15 +1,21 @@
-"""Hypothesis strategies: any graph of caches that docs/explanation/hierarchy.md allows, and references to run on it."""
+"""Hypothesis strategies: any graph of caches that docs/explanation/hierarchy.md allows, and references to run on it.
+
+And any machine that docs/explanation/translation.md allows on such a graph, and references with pages for it.
+"""
 
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.oracles.hierarchy import Reference
+from tests.oracles import translation
+from tests.oracles.hierarchy import CacheSpec, Reference, read_graph
+from tests.oracles.translation import PAGE, REGION, Config, PwcSpec, TlbSpec, VictimaSpec, always, at_least_once
 
-__all__ = ["Graph", "graphs", "reuse", "streams"]
+__all__ = ["Graph", "graphs", "machines", "pages", "reuse", "streams", "translated"]
 
 Graph = dict[str, dict[str, Any]]
 
@@ -78,3 +84,122 @@ def streams(longest: int = 500) -> st.SearchStrategy[list[Reference]]:
     seeds = st.integers(0, 2**32).map(random.Random)
     long = st.builds(reuse, seeds, st.integers(0, longest), st.sampled_from([6, 10, 16, 24, 48]))
     return st.one_of(short, long, long, long)
+
+
+def no_large(space: int, region: int) -> bool:
+    return False
+
+
+def all_large(space: int, region: int) -> bool:
+    return True
+
+
+def some_large(space: int, region: int) -> bool:
+    return (region + space) % 2 == 1
+
+
+@st.composite
+def tlb_specs(draw: st.DrawFn, **rest: Any) -> TlbSpec:
+    policy = draw(st.sampled_from(["lru", "lru", "fifo", "clock", "srrip", "tree-plru"]))
+    ways = draw(st.sampled_from([1, 2, 4] if policy == "tree-plru" else [1, 2, 3, 4]))
+    return TlbSpec(draw(st.sampled_from([1, 1, 2, 3, 4])), ways, draw(st.integers(0, 40)), policy, **rest)
+
+
+@st.composite
+def tlb_rows(draw: st.DrawFn) -> dict[str, TlbSpec]:
+    """A first row that holds both sizes of whatever it serves, and up to two shared TLBs behind it."""
+    row: list[dict[str, Any]] = draw(
+        st.sampled_from(
+            [
+                [{"serves": "all"}],
+                [{"serves": "data"}],
+                [{"serves": "data"}, {"serves": "instructions"}],
+                [
+                    {"serves": "data", "sizes": (PAGE,)},
+                    {"serves": "instructions"},
+                    {"serves": "data", "sizes": (REGION,)},
+                ],
+            ]
+        )
+    )
+    tlbs = {f"t{place}": draw(tlb_specs(**rest)) for place, rest in enumerate(row)}
+    for place in range(draw(st.sampled_from([0, 1, 1, 1, 2]))):
+        sizes = draw(st.sampled_from([(PAGE, REGION), (PAGE, REGION), (PAGE,), (REGION,)]))
+        fill = draw(st.sampled_from(["evictions", "evictions", "walk"]))
+        tlbs[f"s{place}"] = draw(tlb_specs(sizes=sizes, fill=fill))
+    return tlbs
+
+
+def path_of_data(caches: dict[str, CacheSpec]) -> list[str]:
+    """The caches that a load may look into, the first one first."""
+    path = [name for name, spec in caches.items() if spec.serves in ("data", "all")]
+    while caches[path[-1]].below != "memory":
+        path.append(caches[path[-1]].below)
+    return path
+
+
+@st.composite
+def machines(draw: st.DrawFn) -> Config:
+    """A machine with Victima in some cache that loads look into; `replace(mechanism=None)` makes it radix."""
+    known = graphs().filter(lambda graph: all(cache["policy"] != "belady" for cache in graph.values()))
+    caches = read_graph(draw(known))
+    for name in caches:
+        if draw(st.booleans()):
+            caches[name] = replace(caches[name], policy="tlb-aware-srrip")
+    levels = draw(st.sampled_from([3, 4, 4, 5]))
+    pwc = st.builds(PwcSpec, st.integers(1, 3), st.integers(1, 3), st.integers(0, 5), st.integers(0, 2))
+    pwcs = {level: draw(pwc) for level in range(2, levels + 1)}
+    return Config(
+        tlbs=draw(tlb_rows()),
+        caches=caches,
+        latencies={name: draw(st.integers(0, 60)) for name in caches} | {"memory": draw(st.integers(0, 300))},
+        pwcs=pwcs,
+        levels=levels,
+        large=draw(st.sampled_from([no_large, all_large, some_large])),
+        mechanism=VictimaSpec(
+            draw(st.sampled_from(path_of_data(caches))), draw(st.sampled_from([at_least_once, at_least_once, always]))
+        ),
+        aware=draw(st.sampled_from([True, True, False])),
+        spared=draw(st.sampled_from([0, 1, 1, 1, 2])),
+    )
+
+
+GAPS = (0, 1, 1, 3, 10, 30, 100)
+KINDS_OF_PAGES = (*KINDS * 10, "shootdown")
+
+
+def address_of(place: int, line: int) -> int:
+    """Of the pages that are drawn, 20 lie side by side at the end of a region or the begin of the next, and so on."""
+    return ((place // 20 * 3 + 1) * 512 - 10 + place % 20) * PAGE + line * 64
+
+
+def pages(rng: random.Random, length: int, most: int, spaces: int) -> list[translation.Reference]:
+    """References to pages that come back soon, with runs of neighbours, and now and then a long time without any."""
+    recent = [rng.randrange(most)]
+    out: list[translation.Reference] = []
+    for _ in range(length):
+        dice = rng.random()
+        if dice < 0.4:
+            place = recent[-min(len(recent), 1 + int(rng.expovariate(0.3)))]
+        elif dice < 0.7:
+            place = (recent[-1] + 1) % most
+        else:
+            place = rng.randrange(most)
+        recent.append(place)
+        gap = rng.choice((999, 1000, 1001, 5000)) if rng.random() < 0.02 else rng.choice(GAPS)
+        out.append((rng.randrange(spaces), address_of(place, rng.randrange(3)), rng.choice(KINDS_OF_PAGES), gap))
+    return out
+
+
+def translated(longest: int = 300) -> st.SearchStrategy[list[translation.Reference]]:
+    """Mostly long ones with locality, over few or many pages, and short ones that shrink well."""
+    one = st.tuples(
+        st.integers(0, 1),
+        st.builds(address_of, st.integers(0, 59), st.integers(0, 2)),
+        st.sampled_from(KINDS_OF_PAGES),
+        st.sampled_from([*GAPS, 1000]),
+    )
+    seeds = st.integers(0, 2**32).map(random.Random)
+    most, spaces = st.sampled_from([12, 30, 60, 200]), st.sampled_from([1, 1, 2])
+    long = st.builds(pages, seeds, st.integers(0, longest), most, spaces)
+    return st.one_of(st.lists(one, max_size=40), long, long, long)

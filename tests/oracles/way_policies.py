@@ -41,6 +41,7 @@ class Lru:
         for way in reversed(self.diary):
             if way not in newest_first:
                 newest_first.append(way)
+        self.diary = newest_first[::-1]  # older uses of these ways say no more
         return newest_first[-1]
 
 
