@@ -154,8 +154,8 @@ def test_sizes_and_kinds_have_tlbs_of_their_own() -> None:
     }
     machine = replace(RADIX, tlbs=tlbs, pwcs={}, large=lambda space, number: number == 1)
     out = simulate(machine, [page(0), page(512), page(1023), page(512, kind="fetch"), page(0, kind="fetch"), page(0)])
-    # 512 and 1023 are in one large page, whose walk ends at level 2, in a line that the first walk brought: all walks
-    # but the first hit in l1. What leaves `code` then has left for good: stlb does not hold its size, and costs it nothing
+    # 512 and 1023 are in one large page. Its walks end at level 2, in a line that the first walk brought: all walks but
+    # that hit in l1. What leaves `code` then has left for good: stlb does not hold its size, and costs it nothing
     assert out.tlb_misses == {"small": 1, "large": 1, "code": 2, "stlb": 2}
     assert out.tlb_hits == {"small": 1, "large": 1, "code": 0, "stlb": 0}
     assert out.tlb_contents == {"small": {unit(0)}, "large": {region(1)}, "code": {unit(0)}, "stlb": set()}
