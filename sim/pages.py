@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,12 @@ __all__ = [
     "WINDOW",
     "PagedEvents",
     "Tables",
+    "coalesced",
     "nested_tables_of",
     "paged_from",
     "prepare_pages",
     "tables_of",
+    "with_frames",
 ]
 
 LINE, PAGE = 6, 12  # bits of an address within
@@ -91,7 +93,8 @@ class _Paging:
         address: NDArray[np.uint64] = chunk["address"] & np.uint64((1 << SPACE) - 1)
         if "asid" not in chunk:
             return address
-        for asid in np.unique(chunk["asid"]).tolist():
+        spaces, first = np.unique(chunk["asid"], return_index=True)
+        for asid in spaces[np.argsort(first)].tolist():
             self.spaces.setdefault(asid, len(self.spaces))
         if len(self.spaces) > MOST_SPACES:
             raise TraceError(f"{name} has more than {MOST_SPACES} address spaces", None, "use a `limit`")
@@ -185,6 +188,9 @@ class Tables:
     the pages come such rows of guest-physical pages (those of the program, then guests' tables), whose units are
     numbered as rows and whose leaf lines are of host tables; then the rows of the pages in the guests' tables alone.
     ``numbers`` ends with the pages of nested TLB blocks, one for each host table.
+
+    Where TLBs coalesce, ``groups`` has two words a page: the one that stands for all that share its entry, and the
+    number by which its set is found. ``places`` are words of the mechanism that tell where its own lines are.
     """
 
     rows: NDArray[np.int32]
@@ -193,6 +199,8 @@ class Tables:
     pages: int
     tables: int
     guests: int = 0
+    groups: NDArray[np.int32] | None = None
+    places: Mapping[str, int] = field(default_factory=dict)
 
 
 def tables_of(pages: NDArray[np.int64], large: Callable[[NDArray[np.int64]], NDArray[np.bool_]], levels: int) -> Tables:
@@ -249,9 +257,43 @@ def tables_of(pages: NDArray[np.int64], large: Callable[[NDArray[np.int64]], NDA
     return Tables(rows.astype(np.int32), parents.astype(np.int32), numbers, count, tables)
 
 
+def coalesced(
+    tables: Tables, pages: NDArray[np.int64], reach: int, contiguous: Callable[[NDArray[np.int64]], NDArray[np.bool_]]
+) -> Tables:
+    """These tables with groups of `reach` (2, 4 or 8) pages of 4 KiB, of which some share an entry in a TLB.
+
+    `pages` are those of the tables, as in `tables_of`; `contiguous` tells of groups (addresses / 4 KiB / reach, with
+    the space) whether their frames are so.
+    """
+    bits = reach.bit_length() - 1
+    unit, number, _, is_large = tables.rows[: tables.pages].T
+    group, first, of_group = np.unique(_grouped(pages, bits), return_index=True, return_inverse=True)
+    shared = (is_large == 0) & contiguous(group)[of_group]
+    groups = np.empty((tables.pages, 2), np.int32)
+    groups[:, 0] = np.where(shared, first[of_group], unit)
+    groups[:, 1] = np.where(is_large, number, tables.numbers[: tables.pages] >> bits & 0x7FFFFFFF)
+    return replace(tables, groups=groups)
+
+
+def with_frames(tables: Tables, word: str, frames: int) -> Tables:
+    """These tables, and behind all their pages so many more in frames that count on from those of the tables.
+
+    The word `word` of the mechanism tells their first line. Raises StudyError where there is no room.
+    """
+    first = len(tables.numbers)
+    _check_room(first, tables.tables, frames)
+    numbers = np.concatenate([tables.numbers, np.arange(tables.tables, tables.tables + frames)])
+    return replace(tables, numbers=numbers, places={**tables.places, word: first << LINE})
+
+
+def _grouped(pages: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
+    """Numbers of groups of 2^bits pages, in the same address spaces."""
+    return pages & ~LOW | (pages & LOW) >> bits
+
+
 def _above(keys: NDArray[np.int64]) -> NDArray[np.int64]:
     """What the tables one level up cover, in the same address spaces."""
-    return keys & ~LOW | (keys & LOW) >> 9
+    return _grouped(keys, 9)
 
 
 def _check_room(pages: int, tables: int, besides: int) -> None:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from tiersim._base.errors import AuditError
 from tiersim.sim.blame import blame, check_ways
-from tiersim.sim.cache_loop import COUNTERS, FIRST_COUNTER, HEADER, MEMORY_COUNTERS
-from tiersim.sim.pages import PagedEvents, Tables
+from tiersim.sim.cache_loop import COUNTERS, FIRST_COUNTER, HEADER, MEMORY_COUNTERS, identifier
+from tiersim.sim.pages import LINE, PagedEvents, Tables, with_frames
 from tiersim.sim.replay import EMPTY, first_words
 from tiersim.sim.translation_loop import (
     BINS,
@@ -22,22 +22,26 @@ from tiersim.sim.translation_loop import (
     READS_BY,
     REUSE,
     SOURCES,
+    STORE_MISSES,
+    STORES,
     STRUCTURE,
     Loop,
     make_translation_loop,
     structure_of,
+    word_of,
 )
 
 __all__ = ["Books", "Held", "Timing", "Translated", "translate"]
 
 CHUNK = 1 << 20
 ONE = 1 << 16  # of a pressure
+NONE = 1 << 62  # more than the number of any line
 ABSOLUTE = ("source", "delay", "tables", "blocks", "offset", "pwc_miss", "pressure", "data_pressure", "answer")
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Latencies in picoseconds by structure: caches, memory, TLBs, page-walk caches.
+    """Latencies in picoseconds by structure: caches, memory, TLBs, page-walk caches (parts of a mechanism have none).
 
     `pwc_miss` is what a failed lookup in a page-walk cache pays, `answer` what the lookup of a TLB block takes, and
     `limits` the misses in 1,000 instructions above which translation's and the data's pressure are high.
@@ -110,17 +114,18 @@ class _State:
         seed: int,
     ) -> None:
         self.loop, self.tables = loop, tables
-        self.names = [*(level.name for level in loop.levels), "memory"]
-        self.names += [part.name for part in (*loop.tlbs, *loop.walk_caches)]
+        self.names = [*(level.name for level in loop.levels), "memory", *(part.name for part in loop.lookups)]
         self.top = structure_of(loop)[""] * HEADER
-        size = self.top + len(MEANS) - 1 + BINS + 3 * REUSE
+        size = self.top + len(MEANS) - 1 + BINS + 3 * REUSE + len(loop.mechanism.words)
         front = np.zeros(size, np.int64)
         blocks = [front]
+        own = {part.name for part in loop.mechanism.parts}
         tags_at, words_at = 0, size
         self.counts: dict[str, int] = {}
         for k, (name, part) in enumerate(zip(self.names, loop.structures, strict=True)):
             header = front[k * HEADER :]
-            header[LATENCY] = timing.latencies[name]
+            if name not in own:
+                header[LATENCY] = timing.latencies[name]
             if name == "memory":
                 continue
             count = sets[name]
@@ -135,17 +140,22 @@ class _State:
         self.counters = np.zeros(max(tables.pages, 1), np.uint8)
         last = 0 if loop.reuse is None else int(front[loop.reuse * HEADER + 1]) + self.counts[self.names[loop.reuse]]
         self.reused = np.zeros(max(last, 1), np.int32)
-        first_table = tables.pages << 6
-        self.set("tables", first_table)
-        self.set("blocks", first_table + (tables.tables << 6))
+        self.set("tables", tables.pages << LINE)
+        self.set("blocks", _first_block(loop, tables))
         self.set("offset", tables.tables << 6)
         self.set("pwc_miss", timing.pwc_miss)
         self.set("answer", timing.answer)
         self.set("pressure_limit", timing.limits[0] * ONE)
         self.set("data_pressure_limit", timing.limits[1] * ONE)
+        for name, value in tables.places.items():
+            self.set(name, value)
+        self.counted = [name for name in loop.mechanism.words if name not in ("page", *tables.places)]
 
     def set(self, name: str, value: int) -> None:
-        self.words[self.top + MEANS.index(name)] = value
+        self.words[self.top + word_of(self.loop, name)] = value
+
+    def get(self, name: str) -> int:
+        return int(self.words[self.top + word_of(self.loop, name)])
 
     def books(self) -> Books:
         caches, structures, memory = {}, {}, {}
@@ -161,7 +171,8 @@ class _State:
                 memory = dict(zip(MEMORY_COUNTERS, counted, strict=False))
                 memory |= {key: held for key, held in by.items() if key.endswith("reads")}
             elif k < len(self.loop.levels):
-                caches[name] = dict(zip(COUNTERS, counted, strict=False)) | by
+                stored = {"pom_writes": int(header[STORES]), "pom_write_misses": int(header[STORE_MISSES])}
+                caches[name] = dict(zip(COUNTERS, counted, strict=False)) | by | stored
             else:
                 structures[name] = dict(zip(STRUCTURE, counted, strict=False))
         own = {
@@ -169,6 +180,7 @@ class _State:
             for place, name in enumerate(MEANS[:-1])
             if name not in ABSOLUTE and not name.endswith(("_mean", "_limit", "_before"))
         }
+        own |= {name: self.get(name) for name in self.counted}
         bins = self.top + len(MEANS) - 1
         reuse = self.words[bins + BINS : bins + BINS + 3 * REUSE].reshape(3, REUSE)
         return Books(caches, memory, structures, own, self.words[bins : bins + BINS].copy(), reuse.copy())
@@ -212,6 +224,9 @@ def translate(
     """
     compiled = compiled and all(getattr(part.policy, "compiled", True) for part in loop.structures)
     module = make_translation_loop(loop, compiled=compiled, shootdowns=shootdowns)
+    for part in loop.mechanism.parts:
+        tables = with_frames(tables, f"{identifier(part.level)}_line", -(-sets[part.name] * part.lines >> LINE))
+    grouped = [tables.groups] if any(part.coalesces for part in loop.tlbs) else []
     state = _State(loop, sets, tables, timing, seed)
     whole = events.counts.events
     marks = events.marks
@@ -225,7 +240,7 @@ def translate(
             own = marks[first:last] - at
             _call(
                 module, chunk, len(chunk), own, len(own), state.tags, state.words, tables.numbers, NO_SHADOW,
-                tables.rows.reshape(-1), tables.parents, state.counters, state.reused, loop=loop,
+                tables.rows.reshape(-1), tables.parents.reshape(-1), state.counters, state.reused, *grouped, loop=loop,
             )  # fmt: skip
             check_ways(loop.structures, state.words)
             at += len(chunk)
@@ -238,7 +253,7 @@ def translate(
         nothing = np.zeros(0, np.int64)
         _call(
             module, np.zeros(0, np.int32), 0, nothing, 0, state.tags, state.words, tables.numbers, NO_SHADOW,
-            tables.rows.reshape(-1), tables.parents, state.counters, state.reused, loop=loop,
+            tables.rows.reshape(-1), tables.parents.reshape(-1), state.counters, state.reused, *grouped, loop=loop,
         )  # fmt: skip
     result = Translated(**vars(state.books()), ends=ends, cuts=kept)
     held = state.held()
@@ -272,18 +287,28 @@ def _audit(loop: Loop, result: Translated, held: Held, tables: Tables) -> None:
         kept = own["fills"] - own["evictions"] - own["removed"]
         _equal(f"{name}: fills - evictions - removed", kept, "held", len(held.structures[name]))
     total = result.own
-    _equal("missing translations", total["missing"], "walks and blocks found", total["walks"] + total["block_hits"])
-    last = result.structures[loop.walk_caches[-1].name]
+    found = total["block_hits"]
+    for part in loop.mechanism.parts:
+        own = result.structures[part.name]
+        _equal(f"{part.name}: lookups", own["lookups"], "missing translations", total["missing"])
+        found += own["lookups"] - own["misses"]
+    _equal("missing translations", total["missing"], "walks and translations found", total["walks"] + found)
     both = total["walks"] + total["background_walks"]
-    _equal(f"{loop.walk_caches[-1].name}: lookups", last["lookups"], "walks", both)
+    for last in loop.walk_caches[-1:]:
+        _equal(f"{last.name}: lookups", result.structures[last.name]["lookups"], "walks", both)
     _equal("walks in the histogram", int(result.walks.sum()), "walks", total["walks"])
-    first = (tables.pages + tables.tables) << 6
+    first = _first_block(loop, tables)
     blocks = [line for held_ in held.caches.values() for line, _ in held_ if line >= first]
     _equal("TLB blocks counted", total["resident"], "TLB blocks held", len(blocks))
     _equal("TLB blocks", len(blocks), "different ones", len(set(blocks)))
     for held_ in held.caches.values():
         if any(line >= first and dirty for line, dirty in held_):
             raise AuditError("a TLB block is dirty", None, "this is a fault in tiersim: please report it")
+
+
+def _first_block(loop: Loop, tables: Tables) -> int:
+    """The first line that is a TLB block; without blocks there may be other lines behind the tables."""
+    return NONE if loop.mechanism.cache is None else tables.pages + tables.tables << LINE
 
 
 def _equal(left: str, a: int, right: str, b: int) -> None:
