@@ -15,7 +15,9 @@ from tiersim.sim.cache_loop import COUNTERS, FIRST_COUNTER, HEADER, MEMORY_COUNT
 from tiersim.sim.pages import LINE, PagedEvents, Tables, with_frames
 from tiersim.sim.replay import EMPTY, first_words
 from tiersim.sim.translation_loop import (
+    BACKGROUND_HOST,
     BINS,
+    HOST,
     LATENCY,
     MEANS,
     MISSES_BY,
@@ -36,7 +38,10 @@ __all__ = ["Books", "Held", "Timing", "Translated", "translate"]
 CHUNK = 1 << 20
 ONE = 1 << 16  # of a pressure
 NONE = 1 << 62  # more than the number of any line
-ABSOLUTE = ("source", "delay", "tables", "blocks", "offset", "pwc_miss", "pressure", "data_pressure", "answer")
+ABSOLUTE = (  # words that are no counters
+    *("source", "delay", "tables", "blocks", "offset", "pwc_miss", "pressure", "data_pressure", "answer", "page"),
+    *("hosts", "table_hosts", "guests", "nested_blocks", "nested_offset"),
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,8 @@ class Books:
     """Counters at one moment: of caches, memory, TLBs and page-walk caches by name, and of translation as a whole.
 
     ``walks`` is the histogram of the latencies of demand walks, ``reuse`` how often lines of each kind (data, page
-    table, TLB block) had been hit when they were evicted. ``resident`` is how many TLB blocks the cache holds now.
+    table, TLB block, and with a nested TLB nested TLB block) had been hit when they were evicted. ``resident`` is how
+    many TLB blocks the cache holds now.
     """
 
     caches: dict[str, dict[str, int]]
@@ -72,7 +78,7 @@ class Books:
         """What happened since; what is a state and no count stays."""
 
         def less(a: dict[str, int], b: dict[str, int]) -> dict[str, int]:
-            kept = ("resident", "walk_longest")
+            kept = ("resident", "nested_resident", "walk_longest")
             return {key: held if key in kept else held - b[key] for key, held in a.items()}
 
         return Books(
@@ -116,7 +122,7 @@ class _State:
         self.loop, self.tables = loop, tables
         self.names = [*(level.name for level in loop.levels), "memory", *(part.name for part in loop.lookups)]
         self.top = structure_of(loop)[""] * HEADER
-        size = self.top + len(MEANS) - 1 + BINS + 3 * REUSE + len(loop.mechanism.words)
+        size = self.top + len(MEANS) - 1 + BINS + loop.kinds * REUSE + len(loop.words)
         front = np.zeros(size, np.int64)
         blocks = [front]
         own = {part.name for part in loop.mechanism.parts}
@@ -137,7 +143,7 @@ class _State:
             blocks.append(words.reshape(-1))
         self.words = np.concatenate(blocks)
         self.tags = np.full(tags_at, EMPTY, np.int32)
-        self.counters = np.zeros(max(tables.pages, 1), np.uint8)
+        self.counters = np.zeros(max(len(tables.rows), 1), np.uint8)
         last = 0 if loop.reuse is None else int(front[loop.reuse * HEADER + 1]) + self.counts[self.names[loop.reuse]]
         self.reused = np.zeros(max(last, 1), np.int32)
         self.set("tables", tables.pages << LINE)
@@ -149,7 +155,15 @@ class _State:
         self.set("data_pressure_limit", timing.limits[1] * ONE)
         for name, value in tables.places.items():
             self.set(name, value)
-        self.counted = [name for name in loop.mechanism.words if name not in ("page", *tables.places)]
+        self.sources = {who: place for place, who in enumerate(SOURCES)}
+        if loop.nested:
+            self.sources |= {"host": HOST, "background_host": BACKGROUND_HOST}
+            self.set("hosts", tables.pages)
+            self.set("table_hosts", 2 * tables.pages)
+            self.set("guests", 2 * tables.pages + tables.guests)
+            self.set("nested_blocks", _first_nested_block(loop, tables))
+            self.set("nested_offset", 2 * tables.tables - tables.guests << LINE)
+        self.counted = [name for name in loop.words if name not in (*ABSOLUTE, *tables.places)]
 
     def set(self, name: str, value: int) -> None:
         self.words[self.top + word_of(self.loop, name)] = value
@@ -164,7 +178,7 @@ class _State:
             by = {
                 f"{who}_{what}": int(header[first + place])
                 for what, first in (("reads", READS_BY), ("misses", MISSES_BY))
-                for place, who in enumerate(SOURCES)
+                for who, place in self.sources.items()
             }
             counted = header[FIRST_COUNTER:].tolist()
             if name == "memory":
@@ -182,7 +196,7 @@ class _State:
         }
         own |= {name: self.get(name) for name in self.counted}
         bins = self.top + len(MEANS) - 1
-        reuse = self.words[bins + BINS : bins + BINS + 3 * REUSE].reshape(3, REUSE)
+        reuse = self.words[bins + BINS : bins + BINS + self.loop.kinds * REUSE].reshape(-1, REUSE)
         return Books(caches, memory, structures, own, self.words[bins : bins + BINS].copy(), reuse.copy())
 
     def held(self) -> Held:
@@ -258,6 +272,8 @@ def translate(
     result = Translated(**vars(state.books()), ends=ends, cuts=kept)
     held = state.held()
     _audit(loop, result, held, tables)
+    if loop.nested:
+        _audit_nested(loop, result, held, tables, timing)
     if contents:
         result.held = held
     return result
@@ -299,11 +315,49 @@ def _audit(loop: Loop, result: Translated, held: Held, tables: Tables) -> None:
     _equal("walks in the histogram", int(result.walks.sum()), "walks", total["walks"])
     first = _first_block(loop, tables)
     blocks = [line for held_ in held.caches.values() for line, _ in held_ if line >= first]
-    _equal("TLB blocks counted", total["resident"], "TLB blocks held", len(blocks))
+    counted = total["resident"] + total.get("nested_resident", 0)
+    _equal("TLB blocks counted", counted, "TLB blocks held", len(blocks))
     _equal("TLB blocks", len(blocks), "different ones", len(set(blocks)))
     for held_ in held.caches.values():
         if any(line >= first and dirty for line, dirty in held_):
             raise AuditError("a TLB block is dirty", None, "this is a fault in tiersim: please report it")
+
+
+def _audit_nested(loop: Loop, result: Translated, held: Held, tables: Tables, timing: Timing) -> None:
+    """Conservation of what is located, and the time of walks to the picosecond."""
+    assert loop.nested is not None
+    total, name = result.own, loop.nested.tlb.name
+    own = result.structures[name]
+    data = next(level.name for level in loop.levels if "data" in level.serves)
+    lines = sum(result.caches[data][f"{who}_reads"] for who in ("walk", "background"))
+    walks = total["walks"] + total["background_walks"]
+    _equal(f"{name}: lookups", own["lookups"], "tables read and pages located", lines + walks)
+    done = total["host_walks"] + total["background_host_walks"] - total["nested_saved"]
+    _equal(f"{name}: misses", own["misses"], "host walks and blocks found", done + total["nested_block_hits"])
+    first = _first_nested_block(loop, tables)
+    blocks = sum(line >= first for held_ in held.caches.values() for line, _ in held_)
+    _equal("nested TLB blocks counted", total["nested_resident"], "nested TLB blocks held", blocks)
+
+    def paid(who: str) -> int:
+        parts = {**result.caches, "memory": result.memory}
+        return sum(timing.latencies[part] * counted[f"{who}_reads"] for part, counted in parts.items())
+
+    _equal("time of host walks", total["host_time"], "of their reads", paid("host"))
+    _equal("background time of host walks", total["background_host_time"], "of their reads", paid("background_host"))
+    looked = own["lookups"] * timing.latencies[name] + total["nested_block_hits"] * timing.answer
+    for part in loop.walk_caches:
+        cache = result.structures[part.name]
+        looked += (cache["lookups"] - cache["misses"]) * timing.latencies[part.name]
+        looked += cache["misses"] * timing.pwc_miss
+    of_hosts = total["host_time"] + total["background_host_time"] - total["nested_saved_time"]
+    time = total["walk_time"] + total["background_time"]
+    _equal("time of walks", time, "of all their parts", looked + paid("walk") + paid("background") + of_hosts)
+
+
+def _first_nested_block(loop: Loop, tables: Tables) -> int:
+    """The first line that is a nested TLB block."""
+    blocks = loop.nested is not None and loop.nested.blocks
+    return tables.pages + 2 * tables.tables << LINE if blocks else NONE
 
 
 def _first_block(loop: Loop, tables: Tables) -> int:
