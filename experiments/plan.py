@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from ruamel.yaml import YAML
 
@@ -20,6 +20,8 @@ from tiersim.experiments.study import RESERVED, Study, problem, read_study
 from tiersim.experiments.yaml_tree import Node, plain
 
 __all__ = ["FigureSpec", "Plan", "Planned", "ReportSpec", "make_plan"]
+
+WHOLE = 10**9  # parts per billion
 
 
 @config
@@ -39,6 +41,15 @@ class ReportSpec:
     baseline: Annotated[str, Param("the what_if that others are compared with")] = "base"
     metrics: Annotated[list[str] | None, Param("columns of the table")] = None
     figures: Annotated[list[FigureSpec] | None, Param("figures of the report")] = None
+    confidence: Annotated[int, Param("of the intervals", unit="ratio", ge=WHOLE // 2, le=WHOLE - 1)] = 95 * WHOLE // 100
+    correction: Annotated[
+        Literal["holm", "benjamini-hochberg"],
+        Param("of p for many comparisons: hardly one false difference, or few false ones among those found"),
+    ] = "holm"
+    blocks: Annotated[
+        Literal["requests", "sessions"],
+        Param("what is resampled where `repeat` gives no seeds: blocks of consecutive requests, or whole sessions"),
+    ] = "requests"
 
 
 @dataclass
@@ -82,6 +93,9 @@ class Plan:
             dict(scenario.provenance()),
             notes,
             scenario=self.study.scenario,
+            correction=self.report.correction,
+            confidence=self.report.confidence / WHOLE,
+            blocks=self.report.blocks,
             drawn=self.study.drawn,
         )
 
@@ -218,6 +232,8 @@ def _report(study: Study, node: Node, runs: list[Planned]) -> ReportSpec:
     if report.baseline not in labels:
         hint = nearest(report.baseline, labels) or f"there are: {', '.join(sorted(labels))}"
         raise wrong(("baseline",), f"no variant is called {report.baseline!r}; {hint}")
+    if report.blocks == "sessions" and any("seed" in run.factors for run in runs):
+        raise wrong(("blocks",), "with `repeat` intervals are those of seeds; leave out one of both")
     known = [name for run in runs for name in run.scenario.metric_names()]
     for place, name in enumerate(report.metrics or ()):
         if told := _unknown_metric(name, known, runs):

@@ -10,12 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tiersim._base.errors import StudyError
-from tiersim.experiments.comparison import Summary
+from tiersim.experiments.comparison import Compared, Summary, point, repeated
 from tiersim.experiments.figures import COLUMN, amounts, default_figures, draw, encode, text_of, words
 from tiersim.experiments.results import Row, StudyResult, differing
 from tiersim.experiments.scenario import Metric
 from tiersim.experiments.store import write_bytes
-from tiersim.experiments.table import change, difference, estimated, explained, mark, number, sureness
+from tiersim.experiments.table import (
+    change,
+    change_with_reach,
+    estimated,
+    explained,
+    mark,
+    number,
+    sureness,
+    with_reach,
+)
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -127,11 +136,11 @@ def _content(result: StudyResult, pictures: list[Picture], missing: list[str]) -
         "version": import_module("tiersim").__version__,  # the front door's one fact that all floors may know
         "compared": compared,
         "factors": [words(name) for name in factors] or ["run"],
-        "variants": _variants(result, summaries, varied, compared),
+        "variants": _variants(result, summaries, varied, compared) if repeated(result.rows) else [],
         "varied": [words(name) for name in varied] or ["variant"],
-        "explained": explained(result, summaries) if summaries else "",
+        "explained": explained(result, summaries),
         "shown": [_described(result, name) for name in result.shown],
-        "runs": _runs(result, factors, compared),
+        "runs": _runs(result, {point(held.factors): held for held in summaries}, factors, compared),
         "failed": [row for row in result.rows if row.status != "done"],
         "pictures": pictures,
         "missing": missing,
@@ -146,7 +155,9 @@ def _described(result: StudyResult, name: str) -> Metric:
     return result.metrics.get(name) or Metric(name, "", "")
 
 
-def _runs(result: StudyResult, factors: list[str], compared: bool) -> list[tuple[Row, list[Cell], list[Cell]]]:
+def _runs(
+    result: StudyResult, summaries: dict[str, Summary], factors: list[str], compared: bool
+) -> list[tuple[Row, list[Cell], list[Cell]]]:
     """Each run with the cells of its factors and those of its shown metrics."""
     columns = []
     for name in factors:
@@ -155,7 +166,12 @@ def _runs(result: StudyResult, factors: list[str], compared: bool) -> list[tuple
         order = {text_of(value): amount for value, amount in zip(given, amounts(given) or ())}
         columns.append([Cell(text_of(value), order.get(text_of(value))) for value in values])
     heads = [list(cells) for cells in zip(*columns)] if columns else [[Cell(row.label)] for row in result.rows]
-    return [(row, head, _measured(result, row, compared)) for row, head in zip(result.rows, heads)]
+    seeds = repeated(result.rows)
+    cells = [
+        _measured(result, row, compared) if seeds else _estimates(result, summaries[point(row.factors)], compared)
+        for row in result.rows
+    ]
+    return list(zip(result.rows, heads, cells, strict=True))
 
 
 def _variants(
@@ -172,19 +188,27 @@ def _variants(
 
 
 def _estimates(result: StudyResult, summary: Summary, compared: bool) -> list[Cell]:
-    cells = []
+    """Cells of a variant, over its seeds or of its one run."""
+    seeds, cells = repeated(result.rows), []
     for name in result.shown:
         metric, held = _described(result, name), summary.metrics.get(name)
         if held is None:
             cells += [Cell("-"), Cell("")] if compared else [Cell("-")]
             continue
-        cells.append(Cell(held.value.written(*estimated(held.value, metric.unit)), held.value.value))
+        unit = metric.unit
+        value = held.value.written(*estimated(held.value, unit)) if seeds else with_reach(held.value, unit)
+        cells.append(Cell(value, held.value.value))
         if compared:
-            by = held.difference.written(*change(held, metric.unit)) if held.difference else ""
-            text = "; ".join(filter(None, [by, *sureness(held)]))
             sort = held.ratio.value - 1 if held.ratio else None
-            cells.append(Cell(text, sort, mark(held, metric.better)))
+            cells.append(Cell(_against(held, unit, seeds), sort, mark(held, metric.better)))
     return cells
+
+
+def _against(held: Compared, unit: str, seeds: bool) -> str:
+    if held.difference is None:
+        return ""
+    by = held.difference.written(*change(held, unit)) if seeds else change_with_reach(held, unit)
+    return "; ".join([by, *(sureness(held) if seeds or not held.told else [])])
 
 
 def _measured(result: StudyResult, row: Row, compared: bool) -> list[Cell]:
@@ -210,7 +234,14 @@ def _change(value: float | None, base: float | None, better: str) -> Cell:
     mark = ""
     if better and value != base:
         mark = "better" if (value < base) == (better == "less") else "worse"
-    return Cell(difference(value, base), value / base - 1 if base else None, mark)
+    return Cell(_relative(value, base), value / base - 1 if base else None, mark)
+
+
+def _relative(value: float, base: float) -> str:
+    """A value of one seed against that of the baseline, in per cent of it."""
+    if value == base:
+        return "="
+    return f"{100 * (value / base - 1):+.3g} %" if base else "new"
 
 
 def _labels(result: StudyResult) -> list[str]:

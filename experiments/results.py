@@ -20,14 +20,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tiersim._base.errors import DependencyError, StudyError
-from tiersim.experiments.comparison import Summary, compare, over_windows, repeated
+from tiersim._base.errors import DependencyError
+from tiersim.experiments.comparison import Summary, compare
 from tiersim.experiments.scenario import Metric
-from tiersim.experiments.statistics import Estimate
+from tiersim.experiments.statistics import CONFIDENCE
 from tiersim.experiments.store import Outcome, Table, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
+
 
 __all__ = ["Row", "StudyResult", "differing"]
 
@@ -94,8 +95,12 @@ class StudyResult:
     notes: list[str] = field(default_factory=list)
     folder: Path | None = None
     scenario: str = ""
+    correction: str = "holm"
+    confidence: float = CONFIDENCE
+    blocks: str = "requests"
     drawn: dict[str, str | list[Any]] = field(default_factory=dict)
     """How a design drew each of its factors: ``linear``, ``log``, or the list it was drawn from."""
+    _compared: tuple[tuple[Any, ...], list[Summary]] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def complete(self) -> bool:
@@ -111,8 +116,7 @@ class StudyResult:
             "skipped": self.skipped,
             "notes": self.notes,
         }
-        if summaries := self.compare():
-            out["variants"] = [held.public() for held in summaries]
+        out["variants"] = [held.public() for held in self.compare()]
         if self.folder is not None:
             out["folder"] = str(self.folder)
         return out
@@ -145,27 +149,16 @@ class StudyResult:
                 return other
         return None
 
-    def compare(self, correction: str = "holm") -> list[Summary]:
-        """Each variant over its seeds, against the baseline; empty where `repeat` gave no run several seeds.
+    def compare(self) -> list[Summary]:
+        """Each variant over its seeds, or over the parts of its run, against the baseline.
 
-        `correction` of the p values for many comparisons is ``holm`` or ``benjamini-hochberg``.
+        How is said by `correction`, `confidence` and `blocks`, as in `report:` of a study. Raises StudyError where
+        blocks are sessions and the runs have none.
         """
-        return compare(self.rows, self.baseline, self.shown, correction) if repeated(self.rows) else []
-
-    def over_windows(self, row: Row, metric: str, after: float = 0.0) -> Estimate:
-        """A metric of one run, less that of its baseline where it has one, with an interval from windows of the run.
-
-        Windows that end before the share `after` of the trace are left out: give the warm-up. Raises StudyError where
-        the run has no windows of this metric.
-        """
-        try:
-            return over_windows(row, self.base_of(row), metric, after)
-        except KeyError:
-            have = [name for name in row.windows if name != "end"]
-            known = f"there are windows of {', '.join(have)}" if have else "the run has no windows"
-            raise StudyError(f"{row.label} has no windows of {metric}", None, known) from None
-        except ValueError as error:
-            raise StudyError(str(error)) from None
+        asked = (self.baseline, tuple(self.shown), self.correction, self.confidence, self.blocks)
+        if self._compared is None or self._compared[0] != asked:  # of many runs it takes a second
+            self._compared = (asked, compare(self.rows, *asked))
+        return self._compared[1]
 
     def csv(self) -> str:
         """All rows as text with named columns."""

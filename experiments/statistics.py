@@ -11,8 +11,12 @@ numbers, what these add to both falls out of the difference, and fewer repeats t
 - From 20 repeats on, intervals are those of the bootstrap-t (Hall 1988), which bears skewness, and tests flip signs,
   which asks for symmetric differences only. BCa intervals were measured too: of 20 exponential values they cover 91 %
   and the bootstrap-t 94 %. From 1,000 on means are normal, and Student's is right again.
-- Of one run, windows are all there is. They depend on their neighbours, so whole blocks of windows are resampled
-  (Kuensch 1989); the run must be long against its memory and not drift.
+- Of one run, its parts are all there is: windows, which follow each other, or sessions, which have nothing to do with
+  each other. Their intervals take the run as one sample of such requests; chance in the simulation is none of it.
+- Windows depend on their neighbours, so that whole blocks of them are resampled (Kuensch 1989). The run must be long
+  against its memory and not drift.
+- Sessions may depend on nothing but what is inside them. They are left out one by one (the jackknife), since drawing
+  them with replacement fails where few of them hold most requests; see `_jackknife`.
 """
 
 from __future__ import annotations
@@ -30,17 +34,19 @@ from tiersim.sim.queued.streams import stream
 
 __all__ = [
     "Estimate",
+    "Longer",
     "Needed",
     "Paired",
     "adjusted",
-    "block_bootstrap",
-    "block_length",
     "bootstrap_t",
     "cohens_dz",
     "estimate",
     "fieller",
+    "longer",
     "needed",
     "paired",
+    "paired_ratios",
+    "ratio_of_sums",
     "sign_flip",
     "superiority",
     "t_test",
@@ -55,6 +61,10 @@ ENUMERATED = 14  # pairs: up to these all patterns of signs are tried
 FLIPS = 9_999
 POWER = 0.8  # the chance that the repeats asked for are enough; also the trust in the bound of the variance
 OUT_OF_REACH = 1_000_000  # repeats
+OUT_OF_REACH_LENGTH = 1_000  # times the length
+FEWEST = 8  # parts of a run
+BLOCKS = 5  # the series in blocks: fewer see longer memories and make wider intervals
+MOST_MEMORY = 0.9  # correlation of neighbours; beyond, the run is a few long phases and tells nothing of others
 
 NORMAL = NormalDist()
 
@@ -153,7 +163,7 @@ def _beta(a: float, b: float, x: float) -> float:
 
 
 @lru_cache(4096)
-def _chi_squared_quantile(p: float, degrees: int) -> float:
+def _chi_squared_quantile(p: float, degrees: float) -> float:
     """The value that chi squared stays under with probability `p`."""
 
     def under(x: float) -> float:  # the incomplete gamma function by its series (DLMF 8.11.4)
@@ -246,12 +256,16 @@ def fieller(values: ArrayLike, base: ArrayLike, *, confidence: float = CONFIDENC
     if (x == value * y).all() or ((x == x[0]) & (y == y[0])).all():
         return Estimate(value, value, value, n, "all alike")
     spread = np.cov(x, y) / n * _t_quantile((1 + confidence) / 2, n - 1) ** 2
-    # (mean - r under)^2 <= spread of (x - r y), a quadratic in r
+    return Estimate(value, *_fieller(mean, under, spread), n, "Fieller")
+
+
+def _fieller(mean: float, under: float, spread: Floats) -> tuple[float, float]:
+    """The ratios r with ``(mean - r under)^2`` up to the spread of ``x - r y``: between the roots of a quadratic."""
     a, b, c = under**2 - spread[1, 1], mean * under - spread[0, 1], mean**2 - spread[0, 0]
     if a <= 0:
-        return Estimate(value, -math.inf, math.inf, n, "Fieller")
+        return -math.inf, math.inf
     root = math.sqrt(max(b * b - a * c, 0.0))
-    return Estimate(value, (b - root) / a, (b + root) / a, n, "Fieller")
+    return (b - root) / a, (b + root) / a
 
 
 def _vector(values: ArrayLike) -> Floats:
@@ -263,73 +277,119 @@ def _vector(values: ArrayLike) -> Floats:
     return x
 
 
-# one run: windows
+# one run: its parts
 
 
-def block_length(series: ArrayLike) -> int:
-    """The length of blocks by the rule of Politis and White (2004, corrected by Patton and others 2009), at least
-    n**(1/3) and at most a quarter of the series, so that there is something to draw.
-    """
-    x = _vector(series)
-    n = len(x)
-    least = int(np.ceil(n ** (1 / 3)))
-    most = max(1, n // 4)
-    x = x - x.mean()
-    if not x.any() or n < 8:
-        return min(least, most)
-    lags = min(n - 1, math.ceil(math.sqrt(n)) + max(5, math.ceil(math.log10(n))))
-    covariance = np.array([x[: n - lag] @ x[lag:] / n for lag in range(lags + 1)])
-    quiet = np.abs(covariance / covariance[0]) < 2 * math.sqrt(math.log10(n) / n)
-    run = max(5, math.ceil(math.sqrt(math.log10(n))))
-    # the last lag before a run of correlations that are none
-    last = next((lag for lag in range(1, lags - run + 2) if quiet[lag : lag + run].all()), lags) - 1
-    reach = min(2 * max(last, 1), lags)
-    lag = np.arange(-reach, reach + 1)
-    flat_top = np.minimum(1, 2 * (1 - np.abs(lag) / reach))
-    held = flat_top * covariance[np.abs(lag)]
-    density, slope = float(held.sum()), float((np.abs(lag) * held).sum())
-    if density <= 0:
-        return most
-    made = int((2 * slope**2 / (4 / 3 * density**2)) ** (1 / 3) * n ** (1 / 3)) + 1
-    return min(max(made, least), most)
+@dataclass(frozen=True)
+class _Spread:
+    """Ratios of sums over the parts of one run, and how they would differ, together, among runs like it."""
+
+    values: Floats
+    covariance: Floats
+    degrees: float
+    n: int
+    method: str
+
+    def interval(self, confidence: float) -> float:
+        """How many standard errors an interval reaches to each side."""
+        return _t_quantile((1 + confidence) / 2, self.degrees)
 
 
-def block_bootstrap(
-    series: ArrayLike,
-    weights: ArrayLike | None = None,
-    *,
-    length: int | None = None,
-    seed: int = 0,
-    confidence: float = CONFIDENCE,
+def ratio_of_sums(
+    over: ArrayLike, under: ArrayLike, parts: str = "windows", *, confidence: float = CONFIDENCE
 ) -> Estimate:
-    """The (weighted) mean of windows that depend on their neighbours, from resampled blocks of windows.
+    """The sum of `over` by that of `under`, values of the parts of one run: its ``windows`` in order, or ``sessions``.
 
-    Percentiles of the moving-block bootstrap, widened by what few blocks hide: their spread is too small by
-    ``1 - 1 / blocks``, and known as well as that of 1.5 independent values a block (Meketon and Schmeiser 1984, for
-    overlapping batches), so that Student's t takes the place of the normal. Blocks are twice as long as `block_length`
-    says, which is right for the variance and too short for an interval. Measured: with a correlation of neighbours of
-    0.5, 95 % become 94 at 500 windows and 92 at 100; with 0.8, 89 at 100. `n` of the estimate is the number of windows.
+    `under` is 0 or more; a part where it is 0 counts for nothing. Measured: 95 % intervals cover as `_blocks` and
+    `_jackknife` say. Raises ValueError where all of it is 0.
     """
-    x = _vector(series)
-    w = np.ones_like(x) if weights is None else _vector(weights)
-    n = len(x)
-    value = float(x @ w / w.sum())
-    if (x == x[0]).all():
-        return Estimate(float(x[0]), float(x[0]), float(x[0]), n, "all alike")
-    if n < 8:
-        return Estimate(value, math.nan, math.nan, n, "too few windows")
-    size = length or min(2 * block_length(x), max(1, n // 5))
-    blocks = n / size
-    count = math.ceil(blocks)
-    starts = stream(seed, "statistics.blocks").integers(0, n - size + 1, (RESAMPLES, count))
-    # sums of blocks, so that a resample costs its blocks and not its windows
-    sums, sizes = (np.convolve(held, np.ones(size), "valid") for held in (x * w, w))
-    made = sums[starts].sum(axis=1) / sizes[starts].sum(axis=1)
-    made = made - made.mean()  # the ends of a series are in fewer blocks than its middle: that bias is not the series'
-    tail = (1 + confidence) / 2
-    wider = _t_quantile(tail, 1.5 * (blocks - 1)) / NORMAL.inv_cdf(tail) * math.sqrt(count / blocks / (1 - 1 / blocks))
-    low, high = np.quantile(made, [1 - tail, tail]) * wider
-    return Estimate(value, value + float(low), value + float(high), n, f"blocks of {size} windows")
+    x, w = _kept(_vector(over), _vector(under))
+    value = float(x.sum() / w.sum())
+    if _alike(x - value * w, x):
+        return Estimate(value, value, value, len(x), "all alike")
+    few = np.count_nonzero(w) < FEWEST
+    spread = f"too few {parts}" if few else SPREADS[parts](x[None], w[None])
+    if isinstance(spread, str):
+        return Estimate(value, math.nan, math.nan, len(x), spread)
+    half = spread.interval(confidence) * math.sqrt(spread.covariance[0, 0])
+    return Estimate(value, value - half, value + half, spread.n, spread.method)
+
+
+def _kept(*sides: Floats) -> list[Floats]:
+    """Numerators and denominators, in turn, of the parts that count on either side."""
+    under = sides[1::2]
+    if len({side.shape for side in sides}) > 1:
+        raise ValueError(f"{len(sides[0])} parts against {len(sides[-1])} are no pairs")
+    if any((side < 0).any() for side in under) or not all(side.any() for side in under):
+        raise ValueError("what a ratio is taken of must be 0 or more, and not 0 everywhere")
+    kept = np.logical_or.reduce([side > 0 for side in under])
+    return [side[kept] for side in sides]
+
+
+def _alike(differences: Floats, of: Floats) -> bool:
+    """Whether differences are nothing but rounding."""
+    return bool((np.abs(differences) <= 1e-12 * np.abs(of).max()).all())
+
+
+def _blocks(over: Floats, under: Floats) -> _Spread | str:
+    """Sums over windows, a row a side: the moving-block bootstrap.
+
+    The variance that infinitely many of its resamples have is a closed form, so that none are drawn. Windows are
+    whitened first by the correlation of neighbours, whose part of the variance is put back (Andrews and Monahan 1992):
+    blocks need to see only what is left. They are a fifth of the run, whatever its memory: the variance is then known
+    as well as that of 1.5 independent values a block (Meketon and Schmeiser 1984), and Student's t pays for that.
+    Windows of unequal weight tell less; the root of what is left of them was found by trial.
+
+    Measured at 90 windows, 95 % intervals cover independent values in 96 % of all cases, AR(1) with a correlation of
+    0.5 in 95, of 0.8 in 94; at 30 windows 94 and 86. There is no interval where the correlation is found to be over
+    0.9; where it is 0.9 and found to be less, 85. Weights that differ by a factor of e (one standard deviation): 92 to
+    96. Miss ratios of LRU, FIFO and SIEVE and their differences, on 30,000 requests of Markov chains: 91 to 96; of
+    Zipf's law: LRU and FIFO 95 to 96, SIEVE 89 to 90, because what it keeps changes once in the run, which no window
+    can see.
+    """
+    values, sums = over.sum(axis=1) / under.sum(axis=1), under.sum(axis=1)
+    u = (over - values[:, None] * under) / sums[:, None]  # a ratio's error is the sum of these (delta method)
+    series = u[0] - u[-1] if len(u) > 1 else u[0]
+    n = len(series)
+    memory = float(series[1:] @ series[:-1] / (series @ series)) if series.any() else 0.0
+    memory = max(memory + (1 + 3 * memory) / n, 0.0)  # it is found too small (Kendall 1954)
+    if memory > MOST_MEMORY:
+        return "few phases"
+    white = u[:, 1:] - memory * u[:, :-1]
+    white -= white.mean(axis=1, keepdims=True)
+    size = max(1, (n - 1) // BLOCKS)
+    reached = np.zeros(u.shape)
+    np.cumsum(white, axis=1, out=reached[:, 1:])
+    held = reached[:, size:] - reached[:, :-size]
+    # the mean of all blocks is that of the run, which hides 1 / blocks of their spread
+    covariance = held @ held.T / held.shape[1] * (n / size / (1 - size / (n - 1)) / (1 - memory) ** 2)
+    degrees = max(1.0, 1.5 * (n / size - 1) * math.sqrt(_effective(under) / n))
+    return _Spread(values, covariance, degrees, n, f"blocks of {size} window{'s' if size > 1 else ''}")
+
+
+def _jackknife(over: Floats, under: Floats) -> _Spread | str:
+    """Sums over sessions, a row a side: each is left out in turn (for clusters MacKinnon, Nielsen and Webb 2023).
+
+    Student's degrees of freedom are those of as many equal sessions as would tell as much (Kish 1965).
+
+    Measured, 95 % intervals cover differences and ratios of 8 to 1,000 sessions in 94 to 98 % of all cases, and values
+    in 93 to 97, up to lengths that differ by a factor of 4.5 (one standard deviation, lognormal); percentiles of 8 to
+    20 sessions drawn with replacement 86 to 90. Where lengths differ so much and long sessions have other ratios than
+    short ones, values are covered in 87 to 91.
+    """
+    values, n = over.sum(axis=1) / under.sum(axis=1), over.shape[1]
+    left = (over.sum(axis=1, keepdims=True) - over) / (under.sum(axis=1, keepdims=True) - under)
+    away = left - values[:, None]
+    return _Spread(values, away @ away.T * ((n - 1) / n), max(1.0, _effective(under) - 1), n, "jackknife over sessions")
+
+
+def _effective(under: Floats) -> float:
+    """How many parts of equal weight tell as much as these."""
+    share = (under / under.sum(axis=1, keepdims=True)).mean(axis=0)
+    return float(1 / (share @ share))
+
+
+SPREADS = {"windows": _blocks, "sessions": _jackknife}
 
 
 # tests and effects
@@ -460,8 +520,36 @@ def _repeats(spread: float, wanted: float, confidence: float, chance: float, lea
 
 
 @dataclass(frozen=True)
+class Longer:
+    """How many times as long a run: `times` if it varies as seen, `at_most` if it varies as much as it may well do.
+
+    None where a thousand times would not do.
+    """
+
+    times: float | None
+    at_most: float | None
+
+
+def longer(difference: Estimate, degrees: float, *, confidence: float, had: float = CONFIDENCE) -> Longer:
+    """How many times as long a run must be to tell a difference of this size from 0 with this confidence.
+
+    `had` is the confidence of its interval, `degrees` are those of Student's t. Likewise `needed`: the difference is
+    taken for the true one and found with a chance of 80 %. A run varies by the root of its length.
+    """
+    error = (difference.high - difference.low) / 2 / _t_quantile((1 + had) / 2, degrees)
+    reach = _t_quantile((1 + confidence) / 2, degrees) + _t_quantile(POWER, degrees)
+    times = (reach * error / difference.value) ** 2
+    upper = times * degrees / _chi_squared_quantile(1 - POWER, degrees)
+    return Longer(*(held if held <= OUT_OF_REACH_LENGTH else None for held in (times, upper)))
+
+
+@dataclass(frozen=True)
 class Paired:
-    """A variant against the baseline, pair by pair."""
+    """A variant against the baseline, pair by pair: repeat by repeat, or by the parts of one run.
+
+    `effect` and `superiority` are not-a-number over windows, which are as long as somebody chose: cut finer, each
+    varies more. `differences` are those of repeats; of parts, `degrees` are those of Student's t.
+    """
 
     difference: Estimate
     ratio: Estimate
@@ -469,7 +557,8 @@ class Paired:
     test: str
     effect: float
     superiority: float
-    differences: tuple[float, ...]
+    differences: tuple[float, ...] = ()
+    degrees: float = math.nan
 
 
 def paired(values: ArrayLike, base: ArrayLike, *, seed: int = 0, confidence: float = CONFIDENCE) -> Paired:
@@ -490,4 +579,42 @@ def paired(values: ArrayLike, base: ArrayLike, *, seed: int = 0, confidence: flo
         cohens_dz(difference),
         superiority(difference),
         tuple(map(float, difference)),
+    )
+
+
+def paired_ratios(
+    mine: tuple[ArrayLike, ArrayLike],
+    base: tuple[ArrayLike, ArrayLike],
+    parts: str = "windows",
+    *,
+    confidence: float = CONFIDENCE,
+) -> Paired:
+    """Compare a ratio of sums with the baseline's over the same parts of one run; see `ratio_of_sums`.
+
+    The ratio of both has Fieller's interval, which leaves out 1 just when that of the difference leaves out 0.
+    """
+    x, w, y, v = _kept(*(_vector(column) for side in (mine, base) for column in side))
+    (value, under), n = (x.sum() / w.sum(), y.sum() / v.sum()), len(x)
+    difference, ratio = float(value - under), float(value / under) if under else math.nan
+    both = (w > 0) & (v > 0)
+    apart = x[both] / w[both] - y[both] / v[both]
+    sizes = (cohens_dz(apart), superiority(apart)) if parts == "sessions" and both.any() else (math.nan, math.nan)
+    if _alike((x - value * w) / w.sum() - (y - under * v) / v.sum(), np.append(x / w.sum(), y / v.sum())):
+        made = Estimate(difference, difference, difference, n, "all alike")
+        p = 0.0 if difference else math.nan  # what is the same everywhere needs no test
+        return Paired(made, Estimate(ratio, ratio, ratio, n, "all alike"), p, "none", *sizes)
+    few = np.count_nonzero(both) < FEWEST
+    spread = f"too few {parts}" if few else SPREADS[parts](np.stack([x, y]), np.stack([w, v]))
+    if isinstance(spread, str):
+        made = Estimate(difference, math.nan, math.nan, n, spread)
+        return Paired(made, Estimate(ratio, math.nan, math.nan, n, spread), math.nan, "none", *sizes)
+    covariance, t = spread.covariance, spread.interval(confidence)
+    error = math.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    return Paired(
+        Estimate(difference, difference - t * error, difference + t * error, n, spread.method),
+        Estimate(ratio, *_fieller(value, under, covariance * t**2), n, spread.method),
+        2 * _t_tail(abs(difference) / error, spread.degrees),
+        f"Student's t, {spread.method}",
+        *sizes,
+        degrees=spread.degrees,
     )

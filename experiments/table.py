@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -9,13 +10,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tiersim.experiments.comparison import Compared, Summary
-from tiersim.experiments.results import Row, StudyResult, differing
-from tiersim.experiments.statistics import Estimate
+from tiersim.experiments.comparison import Compared, Summary, repeated
+from tiersim.experiments.results import StudyResult, differing
+from tiersim.experiments.statistics import OUT_OF_REACH_LENGTH, Estimate, Longer
 
 __all__ = [
     "change",
-    "difference",
+    "change_with_reach",
     "estimated",
     "explained",
     "mark",
@@ -23,10 +24,13 @@ __all__ = [
     "show_estimate",
     "show_result",
     "sureness",
+    "with_reach",
 ]
 
 
 MANY = 10_000  # repeats: more need no exact number
+CORRECTIONS = {"holm": "Holm", "benjamini-hochberg": "Benjamini-Hochberg"}
+PARTS = {"requests": ("blocks of consecutive requests", "block"), "sessions": ("whole sessions", "session")}
 
 
 def number(value: float, unit: str = "") -> str:
@@ -43,21 +47,26 @@ def short(name: str) -> str:
     return " ".join(name.split(".")[-2:]).replace("_", " ")
 
 
-def difference(value: float, base: float) -> str:
-    """A value against its baseline in per cent of it."""
-    if value == base:
-        return "="
-    if base == 0:
-        return "new"
-    return f"{100 * (value / base - 1):+.3g} %"
-
-
 def estimated(held: Estimate, unit: str = "") -> tuple[str, str]:
     """An estimate as a person reads it, and its interval."""
     if held.method == "exact":
         return number(held.value, unit), "exact"
     value, interval = (held.times(100) if unit == "ratio" else held).parts()
     return (f"{value} %" if unit == "ratio" else value), interval
+
+
+def with_reach(held: Estimate, unit: str = "") -> str:
+    """An exact value of a run, and how far its interval reaches to either side."""
+    return number(held.value, unit) + _reach(held, 100 if unit == "ratio" else 1)
+
+
+def _reach(held: Estimate, factor: float) -> str:
+    if held.low == held.high:
+        return ""
+    reach = factor * max(held.high - held.value, held.value - held.low)
+    if not math.isfinite(reach):
+        return " ±?"
+    return f" ±{reach:,.{max(0, 1 - math.floor(math.log10(reach)))}f}"
 
 
 def change(held: Compared, unit: str = "") -> tuple[str, str]:
@@ -75,11 +84,24 @@ def change(held: Compared, unit: str = "") -> tuple[str, str]:
     return f"{value} %", interval
 
 
+def change_with_reach(held: Compared, unit: str = "") -> str:
+    """The difference of two runs in per cent of the baseline, and how far its interval reaches to either side."""
+    if held.difference is None:
+        return ""
+    if held.difference.low == held.difference.high == 0:
+        return "="
+    if held.ratio is None:
+        return "new" if held.difference.method == "exact" else with_reach(held.difference, unit)
+    return f"{100 * (held.ratio.value - 1):+.3g} %{_reach(held.ratio, 100)}"
+
+
 def sureness(held: Compared) -> list[str]:
-    """How likely so great a difference is by chance, and how many more repeats would tell."""
+    """How likely so great a difference is by chance, and what would tell: more repeats, or more of the trace."""
     if held.test is None:
         return []
     p = "p < 0.001" if held.p_adjusted < 0.001 else f"p = {held.p_adjusted:.2g}"
+    if held.longer is not None:
+        return [p, _longer(held.longer, "sessions" if "session" in held.value.method else "trace")]
     if held.needed is None:
         return [p]
     more, most = held.needed.more, held.needed.at_most
@@ -89,30 +111,60 @@ def sureness(held: Compared) -> list[str]:
     return [p, f"needs {more:,}{'' if most == more else upper} more"]
 
 
+def _longer(held: Longer, what: str) -> str:
+    if held.times is None:
+        return f"needs over {OUT_OF_REACH_LENGTH:,} times the {what}"
+    upper = "and up" if held.at_most is None else f"to {_rounded(held.at_most)}"
+    return f"needs {_rounded(held.times)} {upper} times the {what}"
+
+
+def _rounded(times: float) -> str:
+    return f"{times:.1f}" if times < 10 else f"{times:,.0f}"
+
+
 def explained(result: StudyResult, summaries: list[Summary]) -> str:
-    """What the numbers of a study with repeats mean, in a line under its table."""
-    tests = sum(held.test is not None for summary in summaries for held in summary.metrics.values())
-    lines = "Means over seeds with 95 % intervals; exact where no seed reaches the run."
-    if not tests:
+    """What the numbers of a study mean that are not exact, in a line under its table; empty where all are."""
+    compared = [held for summary in summaries for held in summary.metrics.values()]
+    tests = sum(held.test is not None for held in compared)
+    sure = f"{100 * result.confidence:g} %"
+    corrected = f" corrected for {tests} comparisons ({CORRECTIONS[result.correction]})" if tests > 1 else ""
+    if repeated(result.rows):
+        lines = f"Means over seeds with {sure} intervals; exact where no seed reaches the run."
+        if tests:
+            lines += f" Differences to {result.baseline} are paired seed by seed"
+            lines += f", p is{corrected}." if corrected else "."
+        if any(held.needed for held in compared):
+            lines += (
+                " Where chance explains a difference, `needs` says how many more repeats would tell one of this size."
+            )
         return lines
-    lines += f" Differences to {result.baseline} are paired seed by seed"
-    lines += f", p is corrected for {tests} comparisons (Holm)." if tests > 1 else "."
-    if any(held.needed for summary in summaries for held in summary.metrics.values()):
-        lines += " Where chance explains a difference, `needs` says how many more repeats would tell one of this size."
+    if all(held.value.method == "exact" for held in compared):
+        return ""
+    of, each = PARTS[result.blocks]
+    lines = f"± is a {sure} interval from {of}: it takes this trace as one sample of such requests."
+    lines += " Nothing here is chance in the simulator, and what has no ± is exact for this trace."
+    if tests:
+        lines += f" Differences to {result.baseline} are paired {each} by {each}"
+        lines += f" and tested, p{corrected}." if corrected else " and tested."
+    if any(held.longer for held in compared):
+        lines += (
+            " Where p stands, chance explains the difference; `needs` says how much more would tell one of its size."
+        )
     return lines
 
 
 def show_result(result: StudyResult, console: Console | None = None) -> None:
-    """Print the question, one line a run with differences to the baseline, and what was skipped."""
+    """Print the question, one line a variant and point with differences to the baseline, and what was skipped."""
     console = console or _console()
     if result.question:
         console.print(Text(result.question, style="bold"))
     summaries = result.compare()
-    factors = [name for name in differing(result.rows) if not summaries or name != "seed"]
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, int(bool(summaries)), int(console.width >= 100)))
+    seeds = repeated(result.rows)
+    factors = [name for name in differing(result.rows) if not seeds or name != "seed"]
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, int(seeds), int(console.width >= 100)))
     for name in factors or ["run"]:
         table.add_column("variant" if name == "what_if" else short(name), overflow="fold")
-    if summaries:
+    if seeds:
         table.add_column("seeds", justify="right")
     compared = "what_if" in factors
     for name in result.shown:
@@ -120,16 +172,14 @@ def show_result(result: StudyResult, console: Console | None = None) -> None:
         unit = found.unit if found and found.unit != "ratio" else ""
         table.add_column(f"{short(name)}{f' ({unit})' if unit else ''}", justify="right", overflow="fold")
         if compared:
-            table.add_column(f"vs {result.baseline}", justify="right", no_wrap=not summaries)
-    for row in [] if summaries else result.rows:
-        cells: list[Any] = [str(row.factors.get(name, "")) for name in factors] or [row.label]
-        table.add_row(*cells, *_values(result, row, compared))
+            table.add_column(f"vs {result.baseline}", justify="right", no_wrap=not seeds)
     for summary in summaries:
         cells = [str(summary.factors.get(name, "")) for name in factors] or [summary.label]
-        table.add_row(*cells, str(len(summary.seeds) or "-"), *_estimates(result, summary, compared))
+        cells += [str(len(summary.seeds) or "-")] if seeds else []
+        table.add_row(*cells, *_estimates(result, summary, compared))
     console.print(table)
-    if summaries:
-        console.print(Text(explained(result, summaries)))
+    if lines := explained(result, summaries):
+        console.print(Text(lines))
     for row in result.rows:
         if row.status == "failed":
             seed = f", seed {row.seed}" if "seed" in row.factors else ""
@@ -145,32 +195,23 @@ def _console() -> Console:
     return console if console.is_terminal else Console(width=max(console.width, 120))
 
 
-def _values(result: StudyResult, row: Row, compared: bool) -> list[Any]:
-    if row.status != "done":
-        return [row.status, *([""] * (len(result.shown) * (1 + compared) - 1))]
-    base = result.base_of(row)
-    cells: list[Any] = []
-    for name in result.shown:
-        value = row.metrics.get(name)
-        found = result.metrics.get(name)
-        cells.append("-" if value is None else number(value, found.unit if found else ""))
-        if compared:
-            theirs = base.metrics.get(name) if base else None
-            cells.append(_delta(value, theirs, found.better if found else ""))
-    return cells
-
-
 def _estimates(result: StudyResult, summary: Summary, compared: bool) -> list[Any]:
-    if not summary.metrics and summary.failed:
-        return ["failed", *([""] * (len(result.shown) * (1 + compared) - 1))]
+    """Cells of a variant, over its seeds or of its one run."""
+    if summary.status != "done":
+        return [summary.status, *([""] * (len(result.shown) * (1 + compared) - 1))]
+    seeds = repeated(result.rows)
     cells: list[Any] = []
     for name in result.shown:
         held = summary.metrics.get(name)
         found = result.metrics.get(name)
         unit, better = (found.unit, found.better) if found else ("", "")
-        cells.append("\n".join(estimated(held.value, unit)) if held else "-")
+        if held is None:
+            cells += ["-", ""] if compared else ["-"]
+            continue
+        cells.append("\n".join(estimated(held.value, unit)) if seeds else with_reach(held.value, unit))
         if compared:
-            lines = [*change(held, unit), _pairs(held, summary), *sureness(held)] if held else []
+            lines = [*change(held, unit), _pairs(held, summary)] if seeds else [change_with_reach(held, unit)]
+            lines += sureness(held) if seeds or not held.told else []
             cells.append(Text("\n".join(filter(None, lines)), style=STYLES[mark(held, better)]))
     return cells
 
@@ -190,15 +231,6 @@ def mark(held: Compared | None, better: str) -> str:
 
 
 STYLES = {"": "", "better": "green", "worse": "red"}
-
-
-def _delta(value: float | None, theirs: float | None, better: str) -> Text:
-    if value is None or theirs is None:
-        return Text("")
-    style = ""
-    if better and value != theirs:
-        style = "green" if (value < theirs) == (better == "less") else "red"
-    return Text(difference(value, theirs), style=style)
 
 
 def show_estimate(cost: Any) -> str:

@@ -78,7 +78,7 @@ def pick(result: StudyResult, spec: Spec) -> Picked:
     if x not in ("time", "what_if"):
         rows = [row for row in rows if x in row.factors]
     courses = {id(row): row.windows for row in rows} if over_time else {}  # each is read once
-    known = sorted({name for held in courses.values() for name in held} - {"end"})
+    known = sorted({name for row in rows for name in courses.get(id(row), ()) if name in row.metrics})
     rows = [row for row in rows if y in (courses[id(row)] if over_time else row.metrics)]
     if not rows:
         hint = f"there are: {', '.join(known)}" if known else "see the reasons of failed and skipped runs"

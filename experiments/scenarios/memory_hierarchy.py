@@ -432,12 +432,14 @@ class MemoryHierarchy:
 
 
 def _windows(simulated: Simulated | Booked) -> dict[str, NDArray[np.float64]]:
-    """The miss ratio of each cache in each window, and where the window ends as a share of the whole."""
-    windows = {"end": np.array(simulated.ends, float) / max(simulated.ends)}
+    """The miss ratio of each cache in each window and its weight, and where the window ends as a share of the whole."""
+    ends = np.array(simulated.ends)
+    measured = ends > ends.max() - simulated.counts.events
+    windows = {"end": ends / ends.max()}
     for name, missed in simulated.misses.items():
         asked = np.array(simulated.references[name], float)
-        with np.errstate(invalid="ignore"):
-            windows[f"caches.{name}.miss_ratio"] = np.where(asked > 0, np.array(missed) / np.maximum(asked, 1), np.nan)
+        ratio = np.where(asked > 0, np.array(missed) / np.maximum(asked, 1), np.nan)
+        windows |= {f"caches.{name}.miss_ratio": ratio, f"caches.{name}.miss_ratio.weight": asked * measured}
     return windows
 
 

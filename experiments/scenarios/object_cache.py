@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tiersim._base.errors import StudyError
 from tiersim._base.params import Param, dump
@@ -13,13 +14,16 @@ from tiersim._base.registry import build, register
 from tiersim.experiments.scenario import Measured, Metric, Progress
 from tiersim.experiments.trace_use import TraceParam, TraceUse
 from tiersim.models.object_cache import ObjectCache, simulate_objects, unit_sizes
-from tiersim.sim.object_replay import Outcome
+from tiersim.sim.object_replay import Outcome, Totals
 from tiersim.sim.plain_objects import is_plain
 from tiersim.sim.requests import Requests, prepare_requests, requests_from
 from tiersim.traces import Trace
 from tiersim.traces.schema import OBJECT
 
 WINDOWS = 100
+TENANTS = 1_000  # of more there are no metrics of each
+SESSIONS = 10_000  # of more tenants several make a session, by their number; they stay independent of each other
+FEWEST = 8  # sessions
 
 METRICS = {
     "miss_ratio": ("ratio", "requests that the cache could not serve", "less"),
@@ -122,7 +126,7 @@ class ObjectCacheScenario:
         done = simulate_objects(self.cache, requests, seed=seed, warm_up=warm_up, cuts=cuts, progress=progress)
         if not self.regret:
             return done, None
-        return done, simulate_objects(_with(self.cache, _belady()), requests, warm_up=warm_up)
+        return done, simulate_objects(_with(self.cache, _belady()), requests, warm_up=warm_up, cuts=cuts)
 
     def measure(self, simulated: tuple[Outcome, Outcome | None]) -> Measured:
         done, best = simulated
@@ -134,20 +138,24 @@ class ObjectCacheScenario:
             "bytes": totals.bytes,
             "byte_misses": totals.byte_misses,
         }
-        if totals.requests:
-            metrics["miss_ratio"] = totals.misses / totals.requests
-        if totals.bytes:
-            metrics["byte_miss_ratio"] = totals.byte_misses / totals.bytes
+        for name, (over, under) in _ratios(totals, best.totals if best else None).items():
+            if under:
+                metrics[name] = over / under
         metrics |= {name: done.counters[name] for name in COUNTED if name in done.counters}
-        if best is not None and totals.requests:
-            metrics["regret"] = (totals.misses - best.totals.misses) / totals.requests
-        for tenant, held in sorted(done.tenants.items()):
+        notes = []
+        if len(done.tenants) > TENANTS:
+            notes.append(f"the trace has {len(done.tenants):,} tenants: metrics of each are for up to {TENANTS:,}")
+        for tenant, held in sorted(done.tenants.items()) if len(done.tenants) <= TENANTS else []:
             if held.requests:
                 metrics[f"tenants.{tenant}.requests"] = held.requests
                 metrics[f"tenants.{tenant}.miss_ratio"] = held.misses / held.requests
-        ends = np.array([end for end, _ in done.windows], float)
-        ratio = [held.misses / held.requests if held.requests else np.nan for _, held in done.windows]
-        return Measured(metrics, {"end": ends / ends[-1], "miss_ratio": np.array(ratio)}, [])
+        return Measured(metrics, self._windows(done, best), notes, _sessions(done, best))
+
+    def _windows(self, done: Outcome, best: Outcome | None) -> dict[str, NDArray[np.float64]]:
+        ends = np.array([end for end, _ in done.windows])
+        others = [held for _, held in best.windows] if best else [None] * len(ends)
+        parts = [_ratios(held, other) for (_, held), other in zip(done.windows, others, strict=True)]
+        return {"end": ends / ends[-1]} | _columns_of(parts, ends > self.trace.warm_up_records())
 
     def memory(self) -> int:
         return 150_000_000 + 40 * self.size()
@@ -177,6 +185,41 @@ class ObjectCacheScenario:
     def metric_names(self) -> list[str]:
         """Every metric that this config can give, whether or not the trace allows it."""
         return list(METRICS)
+
+
+def _ratios(held: Totals, best: Totals | None) -> dict[str, tuple[int, int]]:
+    """The metrics that are ratios of sums over requests: numerator and denominator."""
+    regret = {} if best is None else {"regret": (held.misses - best.misses, held.requests)}
+    return {
+        **regret,
+        "byte_miss_ratio": (held.byte_misses, held.bytes),
+        "miss_ratio": (held.misses, held.requests),
+    }
+
+
+def _columns_of(parts: list[dict[str, tuple[int, int]]], measured: Any = True) -> dict[str, NDArray[np.float64]]:
+    """Each ratio in each part, and its denominator where it is measured."""
+    columns: dict[str, NDArray[np.float64]] = {}
+    for name in parts[0]:
+        over, under = np.array([held[name] for held in parts], float).T
+        columns[name] = np.divide(over, under, out=np.full(len(parts), np.nan), where=under > 0)
+        columns[f"{name}.weight"] = under * measured
+    return columns
+
+
+def _sessions(done: Outcome, best: Outcome | None) -> dict[str, NDArray[Any]]:
+    """Tenants as sessions, where they are enough to tell anything."""
+    if len(done.tenants) < FEWEST:
+        return {}
+    many = len(done.tenants) > SESSIONS
+    parts: dict[int, tuple[Totals, Totals | None]] = {}
+    for tenant in sorted(done.tenants):
+        session = tenant % SESSIONS if many else tenant
+        held, other = parts.setdefault(session, (Totals(), Totals() if best else None))
+        held.add(done.tenants[tenant])
+        if best is not None and other is not None:
+            other.add(best.tenants[tenant])
+    return {"session": np.array([*parts])} | _columns_of([_ratios(*both) for both in parts.values()])
 
 
 def _belady() -> Any:
