@@ -27,6 +27,7 @@ from tiersim.sim.cache_loop import (
     prefixes,
     when,
 )
+from tiersim.sim.prefetchers import WAYS, Prefetcher, Streams
 from tiersim.sim.source import borrow, load_module
 
 __all__ = [
@@ -188,6 +189,7 @@ class Loop:
     mechanism: Mechanism
     reuse: int | None = None  # the cache whose lines' hits are counted
     nested: Nested | None = None  # of guests
+    prefetchers: tuple[Prefetcher, ...] = ()
 
     @property
     def structures(self) -> list[Level]:
@@ -199,7 +201,8 @@ class Loop:
     def lookups(self) -> tuple[Tlb, ...]:
         """All that holds translations or entries of page tables, in the order of the headers."""
         nested = (self.nested.tlb,) if self.nested else ()
-        return (*self.tlbs, *self.walk_caches, *self.mechanism.parts, *nested)
+        streams = (Tlb(f"{self.levels[own.cache].name}.prefetcher", WAYS, Streams()) for own in self.prefetchers)
+        return (*self.tlbs, *self.walk_caches, *self.mechanism.parts, *nested, *streams)
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -266,7 +269,7 @@ class TranslationWriter(Writer):
             ways = self.parts[k].ways
             fixed = {"kind": "0", "pressure": "0", "allowed": "-1", "ways": str(ways), "next_use": "0"}
             return {"s": "S", "at": "at", "way": "way", **fixed}
-        kind = f"(x >= {self.own('tables')}) + (x >= {self.own('blocks')})"
+        kind = f"1 * (x >= {self.own('tables')}) + (x >= {self.own('blocks')})"  # NumPy's truths sum to a truth
         return {**super().known(k), "kind": kind, "pressure": self.own("pressure")}
 
     def call(self, verb: str, k: int, **given: str) -> str:
@@ -304,6 +307,12 @@ class TranslationWriter(Writer):
     def used(self, k: int) -> str:
         return f"R[base + way] = min(R[base + way] + 1, {REUSE - 1})" if k == self.loop.reuse else ""
 
+    def trained(self, k: int, *, first: bool = False) -> str:
+        if all(own.cache != k for own in self.loop.prefetchers):
+            return ""
+        train = f"train_{self.names[k]}({self.state}, x)"
+        return train if first else when(f"{self.own('source')} == 0", train)
+
     def entered(self, k: int) -> str:
         parts = []
         if k == self.loop.reuse:
@@ -322,7 +331,10 @@ class TranslationWriter(Writer):
     def functions(self) -> list[str]:
         shared, *rest = super().functions()
         # the verbs of all policies, which the base class writes behind what is shared
-        return [shared.replace(*self._memory()), *rest, *self.tlb_functions(), self.walk(), *self._mechanism()]
+        first = len(self.parts) - len(self.loop.prefetchers)
+        trained = [own.functions(self, header) for header, own in enumerate(self.loop.prefetchers, first)]
+        made = [shared.replace(*self._memory()), *rest, *self.tlb_functions(), self.walk(), *self._mechanism()]
+        return [*made, *trained]
 
     def _memory(self) -> tuple[str, str]:
         read = "    S[at] += 1\n    S[at + 2] += S[at + 3]\n"
@@ -601,7 +613,7 @@ class TranslationWriter(Writer):
         lines = [
             self.at_size(
                 self.loop.tlbs[t].sizes,
-                when(f"look_{t}({self.state}, u) < 0", f"missed_{t}({self.state}, u)"),
+                when(f"look_{t}({self.state}, u) < 0", join(f"missed_{t}({self.state}, u)", *self.unsure(what))),
             )
             for t in own
         ]
@@ -610,6 +622,13 @@ class TranslationWriter(Writer):
         page = f"{self.own('page')} = x >> 6" if "page" in self.loop.mechanism.words else ""
         asked = join("u = D[4 * (x >> 6)]", page, *lines, f"{last} = x >> 6")
         return when(f"x >> 6 != {last}", asked) if idempotent else asked
+
+    def unsure(self, what: str) -> list[str]:
+        """Walks may take lines away from first caches other than the one that is asked next."""
+        others = [k for k, level in enumerate(self.levels) if level.serves and what not in level.serves]
+        inclusive = any(level.inclusion == "inclusive" for level in self.levels)
+        reads = what == "instructions"  # walks read through the cache that serves data
+        return [f"last_{self.names[k]} = -1" for k in others] if inclusive or reads else []
 
     def translated(self, *, data: bool) -> str:
         return self.first_tlb("data" if data else "instructions")
