@@ -37,6 +37,7 @@ bench: $(VENV)/installed ## speed, as ratios measured in one run
 
 verify-full: test docs ## everything that is slow as well
 	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/tiersim verify
 	$(MAKE) bench
 
 captures: $(VENV)/installed ## make the bundled captures again (needs valgrind, gcc, sqlite3)

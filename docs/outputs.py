@@ -57,6 +57,8 @@ ALL = [
         keep="results/many-factors/figures/*latency*.svg",
     ),
     Output("long-list", ("tiersim run long-list.yaml",)),
+    Output("old-truths", ("tiersim verify old-truths.yaml",)),
+    Output("explain-claim", ("tiersim explain M14",), "quick"),
     Output("victim-cache", ("tiersim run victim-cache.yaml",)),
     Output("why", ("tiersim replay requests.csv --policy lru --size 1500B --why 7001",)),
     Output("replay", (f"tiersim replay {LOOPS} --policy lru,sieve,s3-fifo --size 1%,10%",)),

@@ -11,6 +11,8 @@ from tiersim._base.errors import StudyError
 from tiersim._base.params import Param, default, dump, forms, params
 from tiersim._base.registry import Entry, families, index, load, nearest
 from tiersim.experiments import presets
+from tiersim.experiments.claims import expressions
+from tiersim.experiments.claims.published import Published, published
 from tiersim.experiments.designs import NAMES
 from tiersim.experiments.plan import ReportSpec
 from tiersim.experiments.scenario import Metric
@@ -31,6 +33,7 @@ STUDY_KEYS = {
     "repeat": "{seeds: 5} or a list of seeds; runs that nothing random reaches run once",
     "seed": "the root of all random streams (default 0)",
     "report": "what is shown: baseline, metrics, figures",
+    "claims": "id of a published figure -> {measure: an expression}; see `tiersim list claims`",
 }
 
 
@@ -62,7 +65,7 @@ class Answer:
 
 def kinds() -> list[str]:
     """What can be listed."""
-    return [*(plural(family) for family in families()), "presets", "traces", "metrics"]
+    return [*(plural(family) for family in families()), "presets", "traces", "metrics", "claims"]
 
 
 def plural(family: str) -> str:
@@ -90,6 +93,11 @@ def listing(kind: str) -> list[dict[str, Any]]:
         return [
             {"name": found.name, "unit": found.unit, "about": found.doc, "scenario": scenario}
             for scenario, found in _metrics()
+        ]
+    if kind in ("claims", "claim"):
+        return [
+            {"name": item.claim, "about": item.what, "published": item.published, "range": item.tolerance or "-"}
+            for item in published().values()
         ]
     for family in families():
         if kind in (family, plural(family)):
@@ -170,8 +178,7 @@ def explain(word: str) -> Answer:
     the nearest right spelling.
     """
     if word in STUDY_KEYS:
-        keys = keys_of(ReportSpec, "report") if word == "report" else []
-        return Answer(word, STUDY_KEYS[word], keys=keys)
+        return _of_study(word)
     held = [key for name in _scenarios() for key in keys_of(load("scenario", name))]
     everything = [*{key.key: key for key in reversed(held)}.values()][::-1] + keys_of(ReportSpec, "report")
     generic = _generic(word, everything)
@@ -215,6 +222,8 @@ def explain(word: str) -> Answer:
         made_by = f" Made from it: {given.recipe}." if given.recipe else ""
         text = f"{given.about}.\nFrom {given.url}.{made_by}\nCite: {given.citation}. Licence: {given.licence}."
         return Answer(word, text)
+    if word in published():
+        return _of_claim(published()[word])
     found = [(scenario, metric) for scenario, metric in _metrics() if metric.name == _with_name(word)]
     if not found and word:
         found = [(scenario, metric) for scenario, metric in _metrics() if metric.name.split(".")[-1] == word]
@@ -228,9 +237,44 @@ def explain(word: str) -> Answer:
         *bundled(),
         *public(),
         *(path.stem for path in presets.FOLDER.glob("*.yaml")),
+        *published(),
     ]
     hint = nearest(word, known) or "see `tiersim list policies`, `list presets`, `list metrics`, `list traces`"
     raise StudyError(f"nothing is called {word!r}; {hint}")
+
+
+def _of_study(word: str) -> Answer:
+    """A key that every study has."""
+    if word == "claims":
+        return Answer(word, f"{STUDY_KEYS[word]}\n\n{getdoc(expressions)}", keys=claim_keys())
+    return Answer(word, STUDY_KEYS[word], keys=keys_of(ReportSpec, "report") if word == "report" else [])
+
+
+def _of_claim(item: Published) -> Answer:
+    """A published figure: what it is, how it is known, and what counts as reproducing it."""
+    said = [f"{item.what[0].upper()}{item.what[1:]}.", f"Published: {item.published} ({item.known})."]
+    if item.calibration:
+        said.append(f"It may not be claimed: {item.calibration}.")
+    else:
+        said.append(f"Reproduced where it is measured as: {item.tolerance}.")
+    said += [f"From {count} {what}." for count, what in ((item.average, "workloads"), (item.seeds, "seeds")) if count]
+    return Answer(f"{item.claim} (a published figure)", "\n".join([*said, f"Set-up: {item.setup}"]), item.source)
+
+
+def claim_keys() -> list[Key]:
+    """What a claim says, a published one and one of a study's own."""
+    own = "of a claim of your own; that of a published one is fixed"
+    return [
+        Key("claims.ID.measure", "what is compared with the figure", "an expression", required=True),
+        Key("claims.ID.and", "what must hold besides", "a comparison"),
+        Key("claims.ID.not-reproduced", "why it is outside its range; fails when it no longer is", "a sentence"),
+        Key("claims.ID.what", f"in words, {own}", "text"),
+        Key("claims.ID.published", f"the figure, {own}", "text"),
+        Key("claims.ID.figure", f"the number in it, {own}", "a number, a share or a size"),
+        Key("claims.ID.range", f"the ends of what is allowed, {own}", "[4 %, 12 %]"),
+        Key("claims.ID.below", f"as a range without a lower end, {own}", "a number, a share or a size"),
+        Key("claims.ID.source", f"where it is published, {own}", "text"),
+    ]
 
 
 def _with_name(word: str) -> str:
@@ -320,6 +364,19 @@ def _sweep() -> dict[str, Any]:
     return {"anyOf": [product, design]}
 
 
+def _claim() -> dict[str, Any]:
+    """The schema of a claim."""
+    number = {"type": ["number", "string"]}
+    several = {"anyOf": [number, {"type": "array", "items": number}]}
+    ranges = {"type": "array", "items": {"anyOf": [number, {"type": "array", "items": number}]}}
+    forms: dict[str, dict[str, Any]] = {"measure": number, "figure": several, "range": ranges, "below": number}
+    properties = {}
+    for key in claim_keys():
+        name = key.key.rpartition(".")[2]
+        properties[name] = forms.get(name, {"type": "string"}) | {"description": key.doc}
+    return {"type": "object", "properties": properties, "required": ["measure"], "additionalProperties": False}
+
+
 def schema(scenario: str = "memory-hierarchy") -> dict[str, Any]:
     """The JSON Schema of a study file of this scenario."""
     from pydantic import TypeAdapter
@@ -349,6 +406,7 @@ def schema(scenario: str = "memory-hierarchy") -> dict[str, Any]:
         "sweep": _sweep(),
         "repeat": {"type": "object", "properties": {"seeds": seeds}, "additionalProperties": False},
         "report": report,
+        "claims": {"type": "object", "additionalProperties": _claim()},
     }
     for name, text in STUDY_KEYS.items():
         properties[name]["description"] = text

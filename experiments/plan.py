@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from tiersim._base.errors import StudyError, TraceError
 from tiersim._base.params import Param, config, dump, params
 from tiersim._base.registry import index, inside, load, nearest, validate
+from tiersim.experiments.claims.verdicts import Claims, check, read_claims
 from tiersim.experiments.presets import expand
 from tiersim.experiments.results import Row, StudyResult
 from tiersim.experiments.scenario import Metric, Scenario
@@ -72,6 +73,7 @@ class Plan:
     notes: list[str]
     report: ReportSpec
     metrics: dict[str, Metric] = field(default_factory=dict)
+    claims: Claims | None = None
 
     def result(self, rows: list[Row]) -> StudyResult:
         """A result that holds these rows."""
@@ -97,6 +99,7 @@ class Plan:
             confidence=self.report.confidence / WHOLE,
             blocks=self.report.blocks,
             drawn=self.study.drawn,
+            claims=self.claims,
         )
 
     def _describe(self, name: str) -> Metric | None:
@@ -110,6 +113,7 @@ class Plan:
             "scenario": self.study.scenario,
             **{key: held for key, held in dump(first.scenario).items() if key != "use"},
             "report": dump(self.report),
+            **({"claims": plain(self.study.claims)} if self.study.claims else {}),
             "runs": [
                 {
                     "label": run.label,
@@ -150,6 +154,7 @@ def make_plan(source: str | Path | dict[str, Any], sets: Sequence[str] = ()) -> 
         raise problem(study.tree, ("scenario",), error.message) from None
     runs: list[Planned] = []
     skipped: list[dict[str, str]] = []
+    refused: list[Row] = []
     still: set[str] = set()  # variants that seeds cannot change, run once
     for variant in study.variants:
         try:
@@ -163,6 +168,7 @@ def make_plan(source: str | Path | dict[str, Any], sets: Sequence[str] = ()) -> 
         if reason:
             skip = {"what": variant.label, "why": reason}
             skipped += [] if skip in skipped else [skip]  # once for all seeds
+            refused.append(Row(variant.label, variant.factors, variant.seed, "", "skipped", reason))
             continue
         factors = dict(variant.factors)
         if not scenario.is_random() and len(study.seeds) > 1:
@@ -181,6 +187,8 @@ def make_plan(source: str | Path | dict[str, Any], sets: Sequence[str] = ()) -> 
     plan = Plan(study, runs, skipped, notes, ReportSpec())
     if study.report is not None:
         plan.report = _report(study, study.report, runs)
+    if study.claims is not None:
+        plan.claims = _claims(study, study.claims, runs, refused)
     return plan
 
 
@@ -248,6 +256,21 @@ def _report(study: Study, node: Node, runs: list[Planned]) -> ReportSpec:
                 hint = nearest(said, factors) or f"there are: {', '.join(dict.fromkeys(factors))}"
                 raise wrong(("figures", place, key), f"nothing varies {said!r}; {hint}")
     return report
+
+
+def _claims(study: Study, node: Node, runs: list[Planned], refused: list[Row]) -> Claims:
+    names = dict.fromkeys(name for run in runs for name in run.scenario.metric_names())
+    return check(
+        study.name,
+        read_claims(node),
+        [Row(run.label, run.factors, run.seed, "", "waiting") for run in runs],
+        refused,
+        # one seed reaches these, and nothing tells what others would do
+        [run.label for run in runs if len(study.seeds) == 1 and run.scenario.is_random()],
+        lambda name: not _unknown_metric(name, list(names), runs),
+        names,
+        len(study.seeds),
+    )
 
 
 def _unknown_metric(name: str, known: list[str], runs: list[Planned]) -> str:

@@ -142,6 +142,7 @@ def _content(result: StudyResult, pictures: list[Picture], missing: list[str]) -
         "shown": [_described(result, name) for name in result.shown],
         "runs": _runs(result, {point(held.factors): held for held in summaries}, factors, compared),
         "failed": [row for row in result.rows if row.status != "done"],
+        "verdicts": result.verdicts(),
         "pictures": pictures,
         "missing": missing,
         "labels": _labels(result),

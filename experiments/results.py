@@ -29,6 +29,8 @@ from tiersim.experiments.store import Outcome, Table, read_table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tiersim.experiments.claims.verdicts import Claims, Verdict
+
 
 __all__ = ["Row", "StudyResult", "differing"]
 
@@ -100,6 +102,7 @@ class StudyResult:
     blocks: str = "requests"
     drawn: dict[str, str | list[Any]] = field(default_factory=dict)
     """How a design drew each of its factors: ``linear``, ``log``, or the list it was drawn from."""
+    claims: Claims | None = field(default=None, repr=False)
     _compared: tuple[tuple[Any, ...], list[Summary]] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -159,6 +162,12 @@ class StudyResult:
         if self._compared is None or self._compared[0] != asked:  # of many runs it takes a second
             self._compared = (asked, compare(self.rows, *asked))
         return self._compared[1]
+
+    def verdicts(self) -> list[Verdict]:
+        """The verdict on each of the study's claims, none where it makes none."""
+        from tiersim.experiments.claims.verdicts import judge
+
+        return judge(self.claims, self.rows) if self.claims else []
 
     def csv(self) -> str:
         """All rows as text with named columns."""

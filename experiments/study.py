@@ -121,8 +121,6 @@ def read_study(source: Path | str | dict[str, Any], sets: Sequence[str] = ()) ->
     scenario = _text(tree, "scenario", "say what it is about: `scenario: memory-hierarchy`")
     if "sensitivity" in known:
         raise StudyError("sensitivity analysis is not part of this version", known["sensitivity"].key_place)
-    if "claims" in known:
-        raise StudyError("claims are not part of this version", known["claims"].key_place)
     seeds = _seeds(known.get("repeat"), known.get("seed"))
     variants, notes = _variants(tree, known.get("what_if"), known.get("sweep"), seeds)
     question = "" if file is None else _question(file)

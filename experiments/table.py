@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tiersim.experiments.claims.show import make_console, show_verdicts
 from tiersim.experiments.comparison import Compared, Summary, repeated
 from tiersim.experiments.results import StudyResult, differing
 from tiersim.experiments.statistics import OUT_OF_REACH_LENGTH, Estimate, Longer
@@ -155,7 +156,7 @@ def explained(result: StudyResult, summaries: list[Summary]) -> str:
 
 def show_result(result: StudyResult, console: Console | None = None) -> None:
     """Print the question, one line a variant and point with differences to the baseline, and what was skipped."""
-    console = console or _console()
+    console = console or make_console()
     if result.question:
         console.print(Text(result.question, style="bold"))
     summaries = result.compare()
@@ -188,11 +189,8 @@ def show_result(result: StudyResult, console: Console | None = None) -> None:
         console.print(Text(f"skipped: {item['what']}: {item['why']}", style="yellow"))
     for note in result.notes:
         console.print(Text(f"note: {note}"))
-
-
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=max(console.width, 120))
+    if verdicts := result.verdicts():
+        show_verdicts(verdicts, console)
 
 
 def _estimates(result: StudyResult, summary: Summary, compared: bool) -> list[Any]:

@@ -22,7 +22,7 @@ from typing import IO, Any, Final
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from tiersim._base.errors import TraceError
+from tiersim._base.errors import AbsentError, TraceError
 from tiersim._base.paths import cache_folder
 from tiersim._base.registry import nearest
 from tiersim.traces.compression import ByteFile
@@ -88,12 +88,12 @@ def find_public(name: str) -> Public:
 def fetched(item: Public) -> Path:
     """Where a public trace lies here; it is taken from the mirror if it is only there, and never from the network.
 
-    Raises TraceError when it is in neither place.
+    Raises AbsentError when it is in neither place.
     """
     path = cache_folder("public") / item.file
     if path.exists() or _in_mirror(item) is not None:
         return path if path.exists() else fetch(item)
-    raise TraceError(
+    raise AbsentError(
         f"{item.name} is not here yet",
         None,
         f"fetch it: tiersim traces fetch {item.name}"

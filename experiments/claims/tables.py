@@ -109,7 +109,8 @@ class Runs:
             if row.status == "skipped":
                 return Missing(f"{row.label} was skipped: {row.error}", refused=True)
             if row.status != "done":
-                return Missing(f"{_name(row)} failed: {row.error}")
+                said = f"failed: {' '.join(row.error.split())}" if row.status == "failed" else "has not run"
+                return Missing(f"{_name(row)} {said}")
             if value is None or not math.isfinite(value):
                 return Missing(f"{_name(row)} has no {name}")
             values.append(float(value))

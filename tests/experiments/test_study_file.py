@@ -382,7 +382,6 @@ REST = [
     ("extends: gone.yaml", "3:10", "gone.yaml", "there is no file 'gone.yaml'"),
     ("extends: s.yaml", "3:10", "s.yaml", "these files extend each other in a circle: s.yaml -> s.yaml"),
     ("sensitivity: {at: base}", "3:1", "sensitivity", "sensitivity analysis is not part of this version"),
-    ("claims: {V1: {}}", "3:1", "claims", "claims are not part of this version"),
 ]
 
 

@@ -4,6 +4,7 @@
     ├── StudyError            a study file or a command line asks for something that cannot be
     │   └── UnitError         a quantity that cannot be read, or in the wrong unit
     ├── TraceError            a trace is missing, damaged, empty, or not a trace
+    │   └── AbsentError       one that the catalogue knows and that is not on this machine
     ├── PolicyError           a policy breaks its contract, or cannot honour a trace
     ├── CaptureError          a program could not be traced
     ├── DependencyError       an optional package is needed and absent
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 __all__ = [
+    "AbsentError",
     "AuditError",
     "CaptureError",
     "DependencyError",
@@ -96,6 +98,10 @@ class UnitError(StudyError):
 
 class TraceError(TiersimError):
     """A trace that is missing, damaged, empty, or of no known format."""
+
+
+class AbsentError(TraceError):
+    """A trace that the catalogue knows, and that is not on this machine."""
 
 
 class PolicyError(TiersimError):

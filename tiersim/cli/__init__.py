@@ -15,6 +15,7 @@ __all__ = ["main"]
 
 COMMANDS = {
     "run": ("tiersim.cli.run", "Run a study from a YAML file."),
+    "verify": ("tiersim.cli.verify", "Run studies and judge what they claim of published figures."),
     "replay": ("tiersim.cli.replay", "Replay requests for objects under many policies and sizes."),
     "mrc": ("tiersim.cli.replay", "Miss ratio by cache size, of LRU for all sizes in one pass."),
     "traces": ("tiersim.cli.traces", "Look up, fetch, check, describe and convert traces."),
