@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from tiersim.experiments.claims.verdicts import Claims, Verdict
 
-
 __all__ = ["Row", "StudyResult", "differing"]
 
 
@@ -120,6 +119,8 @@ class StudyResult:
             "notes": self.notes,
         }
         out["variants"] = [held.public() for held in self.compare()]
+        if self.claims is not None:
+            out["claims"] = [held.public() for held in self.verdicts()]
         if self.folder is not None:
             out["folder"] = str(self.folder)
         return out
