@@ -254,6 +254,10 @@ class Writer:
         """What follows a read that found its line in `way`."""
         return ""
 
+    def trained(self, k: int, *, first: bool = False) -> str:
+        """What follows a read of line x here, or, `first`, a reference of the program: what is true if lines came."""
+        return ""
+
     def entered(self, k: int) -> str:
         """What follows when line x has taken `way`, and `old` (-1: nothing) left it."""
         return ""
@@ -404,8 +408,8 @@ class Writer:
             hit = join(self.count(k, "taken"), "dirty = I[base + way] & 1\nI[base + way] = -1\nreturn dirty")
             miss = f"return {self.below(k, 'read')}"
         else:
-            hit = join(self.call("hit", k), self.used(k), "return 0")
-            miss = f"{self.bring(k)}\nreturn 0"
+            hit = join(self.call("hit", k), self.used(k), self.trained(k), "return 0")
+            miss = join(self.bring(k), self.trained(k), "return 0")
         return fill(
             """
             @inline
@@ -689,6 +693,7 @@ class Writer:
                 $bring
                 $forget
             $stored
+            $trained
             """,
             count=count,
             count_fetches=f"fetches += kind == {FETCH}" if fetches else "",
@@ -710,6 +715,7 @@ class Writer:
             bring=self.bring(k),
             forget=join(*forget),
             stored=if_store(self.stored(k)),
+            trained=when(trained, join(*forget)) if (trained := self.trained(k, first=True)) else "",
         )
 
 

@@ -13,6 +13,7 @@ from tiersim._base.errors import AuditError
 from tiersim.sim.blame import blame, check_ways
 from tiersim.sim.cache_loop import COUNTERS, FIRST_COUNTER, HEADER, MEMORY_COUNTERS, identifier
 from tiersim.sim.pages import LINE, PagedEvents, Tables, with_frames
+from tiersim.sim.prefetchers import PREFETCH, Streams
 from tiersim.sim.replay import EMPTY, first_words
 from tiersim.sim.translation_loop import (
     BACKGROUND_HOST,
@@ -126,11 +127,12 @@ class _State:
         front = np.zeros(size, np.int64)
         blocks = [front]
         own = {part.name for part in loop.mechanism.parts}
+        streams = {part.name for part in loop.lookups if isinstance(part.policy, Streams)}
         tags_at, words_at = 0, size
         self.counts: dict[str, int] = {}
         for k, (name, part) in enumerate(zip(self.names, loop.structures, strict=True)):
             header = front[k * HEADER :]
-            if name not in own:
+            if name not in own | streams:
                 header[LATENCY] = timing.latencies[name]
             if name == "memory":
                 continue
@@ -156,6 +158,8 @@ class _State:
         for name, value in tables.places.items():
             self.set(name, value)
         self.sources = {who: place for place, who in enumerate(SOURCES)}
+        if loop.prefetchers:
+            self.sources["prefetch"] = PREFETCH
         if loop.nested:
             self.sources |= {"host": HOST, "background_host": BACKGROUND_HOST}
             self.set("hosts", tables.pages)
