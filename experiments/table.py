@@ -31,7 +31,10 @@ __all__ = [
 
 MANY = 10_000  # repeats: more need no exact number
 CORRECTIONS = {"holm": "Holm", "benjamini-hochberg": "Benjamini-Hochberg"}
-PARTS = {"requests": ("blocks of consecutive requests", "block"), "sessions": ("whole sessions", "session")}
+PARTS = {
+    "requests": ("blocks", "block", "as long a trace"),
+    "sessions": ("whole sessions", "session", "as many sessions"),
+}
 
 
 def number(value: float, unit: str = "") -> str:
@@ -102,7 +105,7 @@ def sureness(held: Compared) -> list[str]:
         return []
     p = "p < 0.001" if held.p_adjusted < 0.001 else f"p = {held.p_adjusted:.2g}"
     if held.longer is not None:
-        return [p, _longer(held.longer, "sessions" if "session" in held.value.method else "trace")]
+        return [p, _longer(held.longer)]
     if held.needed is None:
         return [p]
     more, most = held.needed.more, held.needed.at_most
@@ -112,11 +115,11 @@ def sureness(held: Compared) -> list[str]:
     return [p, f"needs {more:,}{'' if most == more else upper} more"]
 
 
-def _longer(held: Longer, what: str) -> str:
+def _longer(held: Longer) -> str:
     if held.times is None:
-        return f"needs over {OUT_OF_REACH_LENGTH:,} times the {what}"
+        return f"needs over {OUT_OF_REACH_LENGTH:,} times"
     upper = "and up" if held.at_most is None else f"to {_rounded(held.at_most)}"
-    return f"needs {_rounded(held.times)} {upper} times the {what}"
+    return f"needs {_rounded(held.times)} {upper} times"
 
 
 def _rounded(times: float) -> str:
@@ -141,16 +144,16 @@ def explained(result: StudyResult, summaries: list[Summary]) -> str:
         return lines
     if all(held.value.method == "exact" for held in compared):
         return ""
-    of, each = PARTS[result.blocks]
-    lines = f"± is a {sure} interval from {of}: it takes this trace as one sample of such requests."
-    lines += " Nothing here is chance in the simulator, and what has no ± is exact for this trace."
+    of, each, more = PARTS[result.blocks]
+    lines = f"± is a {sure} interval from {of} of the run: it takes this trace as one sample of its kind, and tells"
+    lines += " nothing of chance in the simulator. What has no ± is exact for this trace."
+    if any(math.isnan(held.value.low) or (held.difference and math.isnan(held.difference.low)) for held in compared):
+        lines += " ±? stands where the run is a few long phases, or too short, to tell."
     if tests:
         lines += f" Differences to {result.baseline} are paired {each} by {each}"
-        lines += f" and tested, p{corrected}." if corrected else " and tested."
+        lines += f", p is{corrected}." if corrected else "."
     if any(held.longer for held in compared):
-        lines += (
-            " Where p stands, chance explains the difference; `needs` says how much more would tell one of its size."
-        )
+        lines += f" Where chance explains a difference, `needs` says how many times {more} would tell one of this size."
     return lines
 
 

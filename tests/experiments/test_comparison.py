@@ -240,13 +240,15 @@ def test_the_table_shows_how_far_intervals_reach() -> None:
     reach = 100 * max(pair.high - pair.value, pair.value - pair.low)
     assert f"{100 * (pair.value - 1):+.3g} % ±{reach:.2g}" in found["mine"]
     assert text.count("needs ") == 1  # at what chance explains
-    assert "one sample of such requests" in text
+    assert "one sample of its kind" in text
+    assert "±?" not in text
     assert "corrected for 2 comparisons (Holm)" in " ".join(text.split())
 
 
 def test_a_few_long_phases_have_no_interval() -> None:
     steps = [0.9 * under if place < 50 else 0.1 * under for place, under in enumerate(UNDER)]
     text = printed(study([alone("base", SOME, UNDER), alone("mine", steps, UNDER)]))
+    assert "±? stands where the run is a few long phases" in text
     (line,) = (line for line in text.splitlines() if line.split()[:1] == ["mine"])
     assert line.count("±?") == 2
 
