@@ -99,7 +99,7 @@ def some_large(space: int, region: int) -> bool:
 
 
 @st.composite
-def tlb_specs(draw: st.DrawFn, **rest: Any) -> TlbSpec:
+def tlb_specs(draw: st.DrawFn, /, **rest: Any) -> TlbSpec:
     policy = draw(st.sampled_from(["lru", "lru", "fifo", "clock", "srrip", "tree-plru"]))
     ways = draw(st.sampled_from([1, 2, 4] if policy == "tree-plru" else [1, 2, 3, 4]))
     return TlbSpec(draw(st.sampled_from([1, 1, 2, 3, 4])), ways, draw(st.integers(0, 40)), policy, **rest)
