@@ -93,13 +93,9 @@ class Cluster:
         reason = self._listens(end)
         if reason:
             raise StudyError(f"no scheduler answers at {self.address} within {patience:.0f} s: {reason}", None, again)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of other versions of dask over there
-            try:
-                client = _client(self.address)
-            except Exception as error:
-                told = f"what listens at {self.address} is no dask scheduler: {type(error).__name__}"
-                raise StudyError(told, None, again) from None
+        client = _client(self.address)
+        if client is None:
+            raise StudyError(f"what listens at {self.address} is no dask scheduler", None, again)
         try:
             client.wait_for_workers(1, timeout=ABSENT)
             self.workers = len(client.nthreads())
@@ -183,12 +179,26 @@ class Cluster:
         )
 
 
-def _client(address: str) -> Client:
+def _client(address: str) -> Client | None:
+    """A client of a scheduler, or None where something else listens: that it lets wait for ever, so another thread."""
     from distributed import Client as Known
 
     # one that never connected complains of being let go, and each of ours is closed anyway
     quiet = type("Client", (Known,), {"__del__": lambda self: None})
-    return quiet(address, timeout=ANSWER, set_as_default=False)
+    made: SimpleQueue[Client | None] = SimpleQueue()
+
+    def connect() -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of other versions of dask over there
+            try:
+                made.put(quiet(address, timeout=ANSWER, set_as_default=False))
+            except Exception:
+                made.put(None)
+
+    threading.Thread(target=connect, daemon=True).start()
+    with suppress(Empty):
+        return made.get(timeout=ANSWER)
+    return None
 
 
 def _close(client: Client) -> None:
@@ -228,26 +238,28 @@ def _simulate(packed: bytes) -> Answer:
 
 
 def _on_worker(packed: bytes, work: Callable[[Job], Finished]) -> Answer:
-    where = f"worker on {platform.node()}"
     with _turn:
         try:
             job: Job = pickle.loads(packed)
-            code, trace = code_hash(job.scenario.modules()), job.scenario.trace_fingerprint()
+            return _wrong(job) or work(job)
         except TiersimError as error:
-            return type(error)(f"{where}: {error.message}", error.place, error.remedy)
-        if code != job.code:
-            return StudyError(
-                f"a {where} has other code than this machine: another version of tiersim, or of a policy's file",
-                None,
-                "install the same on every worker, and start them again",
-            )
-        if trace != job.trace:
-            return StudyError(
-                f"a {where} has another trace of this name: {trace[:12]}..., and here it is {job.trace[:12]}...",
-                None,
-                "give every machine the same file, in a folder that they share or by its name in the catalogue",
-            )
-        try:
-            return work(job)
-        except TiersimError as error:
-            return type(error)(f"{where}: {error.message}", error.place, error.remedy)
+            return type(error)(f"worker on {platform.node()}: {error.message}", error.place, error.remedy)
+
+
+def _wrong(job: Job) -> StudyError | None:
+    """Why this worker would answer otherwise than the machine that asks, if it would."""
+    where = f"a worker on {platform.node()}"
+    code, trace = code_hash(job.scenario.modules()), job.scenario.trace_fingerprint()
+    if code != job.code:
+        return StudyError(
+            f"{where} has other code than this machine: another version of tiersim, or of a policy's file",
+            None,
+            "install the same on every worker, and start them again",
+        )
+    if trace != job.trace:
+        return StudyError(
+            f"{where} has another trace of this name: {trace[:12]}..., and here it is {job.trace[:12]}...",
+            None,
+            "give every machine the same file, in a folder that they share or by its name in the catalogue",
+        )
+    return None
