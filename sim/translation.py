@@ -244,7 +244,10 @@ def translate(
     module = make_translation_loop(loop, compiled=compiled, shootdowns=shootdowns)
     for part in loop.mechanism.parts:
         tables = with_frames(tables, f"{identifier(part.level)}_line", -(-sets[part.name] * part.lines >> LINE))
-    grouped = [tables.groups] if any(part.coalesces for part in loop.tlbs) else []
+    grouped = []
+    if any(part.coalesces for part in loop.tlbs):
+        assert tables.groups is not None, "see tiersim.sim.pages.coalesced"
+        grouped = [tables.groups.reshape(-1)]
     state = _State(loop, sets, tables, timing, seed)
     whole = events.counts.events
     marks = events.marks
