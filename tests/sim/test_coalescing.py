@@ -77,8 +77,8 @@ def test_scattered_pages_of_a_group_share_a_set() -> None:
 
 
 def test_the_first_touched_page_of_a_shared_entry_goes_on() -> None:
-    # pages 5 to 7 are of a group, of which 5 was touched first: whenever their entry leaves, it leaves as page 5. So the
-    # TLB in memory knows 5 the second time, and never hears of 6 and 7
+    # pages 5 to 7 are of a group, of which 5 was touched first: whenever their entry leaves, it leaves as page 5. So
+    # the TLB in memory knows 5 the second time, and never hears of 6 and 7
     trace = [5 * PAGE, 64 * PAGE, 6 * PAGE, 7 * PAGE, 64 * PAGE, 65 * PAGE]
     made = run(loop_of(PomTlbLoop(4, Lru()), coalesces=True), references(trace))
     assert (made.own["left"], made.structures["pom-tlb"]["found"]) == (3, 1)
