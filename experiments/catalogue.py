@@ -172,7 +172,7 @@ def _metrics() -> list[tuple[str, Metric]]:
 
 
 def explain(word: str) -> Answer:
-    """What a key, policy, scenario, preset, trace or metric is.
+    """What a key, policy, scenario, preset, trace, metric or published figure is.
 
     A name that several families have is the first one's, and says so; ``FAMILY/NAME`` names one. Raises StudyError with
     the nearest right spelling.
@@ -222,14 +222,14 @@ def explain(word: str) -> Answer:
         made_by = f" Made from it: {given.recipe}." if given.recipe else ""
         text = f"{given.about}.\nFrom {given.url}.{made_by}\nCite: {given.citation}. Licence: {given.licence}."
         return Answer(word, text)
-    if word in published():
-        return _of_claim(published()[word])
     found = [(scenario, metric) for scenario, metric in _metrics() if metric.name == _with_name(word)]
     if not found and word:
         found = [(scenario, metric) for scenario, metric in _metrics() if metric.name.split(".")[-1] == word]
     if found:
         text = "\n".join(f"{metric.doc} (scenario {scenario})" for scenario, metric in found)
         return Answer(word, text, keys=[Key(metric.name, metric.doc, metric.unit) for _, metric in found])
+    if word in published():
+        return _of_claim(published()[word])
     known = [key.key for key in everything] + [name for family in families() for name in index(family)]
     known += [
         *STUDY_KEYS,

@@ -44,13 +44,14 @@ from tiersim.experiments.claims.tables import (
     Values,
     amount,
     combine,
+    estimated,
     folded,
     grouped,
     in_order,
     label_of,
     stacked,
 )
-from tiersim.experiments.statistics import Estimate, estimate
+from tiersim.experiments.statistics import Estimate
 from tiersim.experiments.yaml_tree import Node
 
 __all__ = ["FUNCTIONS", "Evaluator", "Expression", "Fold", "Told", "parse"]
@@ -139,10 +140,10 @@ def parse(node: Node) -> Expression:
 
 
 def _in_words(error: SyntaxError) -> str:
-    said = (error.msg or "").removeprefix("invalid syntax. ")
-    if "never closed" in said or "unterminated" in said or "unmatched" in said or "does not match" in said:
-        return f"this is no expression: {said}"
-    return "this is no expression"
+    """What Python says of a bracket or a quote; the rest of what it says is of Python."""
+    said, _, _ = (error.msg or "").partition(" (detected")
+    told = any(word in said for word in ("never closed", "unterminated", "unmatched", "does not match"))
+    return f"this is no expression: {said}" if told else "this is no expression"
 
 
 # comparisons
@@ -160,18 +161,14 @@ def told(left: Values, op: type[ast.cmpop], right: Values) -> Told:
     """Whether a comparison holds: beyond what chance does, where there is chance."""
     if op in ORDERS:
         sign, way, strict = ORDERS[op]
-        difference = _estimated(way * (left - right))
+        difference = estimated(way * (left - right))
         holds, means = (end > 0 if strict else end >= 0 for end in (difference.low, difference.value))
     else:
         sign = "==" if op is ast.Eq else "!="
-        difference = _estimated(left - right)
+        difference = estimated(left - right)
         same, apart = difference.low == difference.high == 0, difference.low > 0 or difference.high < 0
         holds, means = (same, difference.value == 0) if op is ast.Eq else (apart, difference.value != 0)
     return Told(bool(holds), bool(means), f"{np.mean(left):.4g} {sign} {np.mean(right):.4g}", difference)
-
-
-def _estimated(values: Values) -> Estimate:
-    return Estimate.exact(float(values)) if values.ndim == 0 else estimate(values)
 
 
 Tolds = tuple[Told, ...]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tiersim._base import units
 from tiersim._base.errors import UnitError
 from tiersim.experiments.results import Row
+from tiersim.experiments.statistics import Estimate, estimate
 
 __all__ = [
     "VARIANT",
@@ -24,6 +25,7 @@ __all__ = [
     "Values",
     "amount",
     "combine",
+    "estimated",
     "folded",
     "grouped",
     "in_order",
@@ -179,6 +181,11 @@ def folded(table: Table[Values], names: Sequence[str], made: Callable[[Values], 
 def stacked(values: Sequence[Values]) -> Values:
     """Values in a row along a new first dimension; what is exact stands for every seed."""
     return np.stack(np.broadcast_arrays(*values))
+
+
+def estimated(values: Values) -> Estimate:
+    """The mean over seeds with its interval."""
+    return Estimate.exact(float(values)) if values.ndim == 0 else estimate(values)
 
 
 def in_order(labels: Iterable[str]) -> list[str]:

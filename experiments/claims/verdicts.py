@@ -16,9 +16,9 @@ from tiersim._base.errors import StudyError
 from tiersim._base.registry import nearest
 from tiersim.experiments.claims.expressions import Evaluator, Expression, Fold, Told, parse
 from tiersim.experiments.claims.published import COUNTED, Published, published, read_figures, read_ranges, told, written
-from tiersim.experiments.claims.tables import Runs, UnmeasuredError, Values
+from tiersim.experiments.claims.tables import Runs, UnmeasuredError, estimated
 from tiersim.experiments.results import Row
-from tiersim.experiments.statistics import Estimate, estimate
+from tiersim.experiments.statistics import Estimate
 from tiersim.experiments.yaml_tree import Node
 
 __all__ = ["VERDICTS", "Claim", "Claims", "Verdict", "check", "judge", "read_claims", "skipped"]
@@ -243,6 +243,8 @@ def _check(claim: Claim, evaluator: Evaluator, seeds: int) -> None:
             raise measure.fault(measure.tree, f"{figure.claim} is {what}, and this is {count}")
     else:
         evaluator.truth(measure, figure.claim)
+    if not evaluator.used:
+        raise measure.fault(measure.tree, f"{figure.claim} uses no metric: nothing is measured", "name a metric")
     for kind in COUNTED:
         if wanted := getattr(figure, kind):
             _check_points(claim, kind, wanted, [fold for fold in evaluator.folds if fold.kind == kind])
@@ -303,7 +305,7 @@ def _judge(study: str, claim: Claim, runs: Runs, measures: Mapping[str, Expressi
     also: list[Told] = []
     try:
         if figure.ranges:
-            estimates = tuple(_estimated(held) for held in evaluator.numbers(claim.measure, figure.claim))
+            estimates = tuple(estimated(held) for held in evaluator.numbers(claim.measure, figure.claim))
         else:
             tolds = tuple(evaluator.truth(claim.measure, figure.claim))
         if claim.also is not None:
@@ -323,10 +325,6 @@ def _judge(study: str, claim: Claim, runs: Runs, measures: Mapping[str, Expressi
     else:
         verdict, why = "holds", f"and {', '.join(one.text for one in also)}" if also else ""
     return Verdict(study, figure, verdict, why, estimates, tolds)
-
-
-def _estimated(values: Values) -> Estimate:
-    return Estimate.exact(float(values)) if values.ndim == 0 else estimate(values)
 
 
 def _listed(reasons: list[str]) -> str:

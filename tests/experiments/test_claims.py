@@ -204,7 +204,9 @@ def test_one_seed_is_no_order_and_a_mean_all_the_same() -> None:
     ],
 )
 def test_ends_of_a_range_belong_to_it_and_that_of_below_does_not(allowed: str, verdict: str) -> None:
-    assert small(f"  a: {{measure: 1 + 1, {allowed}, published: x, source: y}}\n")["a"].verdict == verdict
+    assert (
+        small(f"  a: {{measure: 2 + 0 * mean(misses), {allowed}, published: x, source: y}}\n")["a"].verdict == verdict
+    )
 
 
 # what is refused before anything runs
@@ -247,6 +249,8 @@ SHARE = "share of cycles in translation, radix native: the stall factor of each 
         (f"  a: {{{MEAN}, {OWN}, range: [1, 2], below: 3}}", "below", "`range` and `below` both say what is allowed"),
         (f"  a: {{{MEAN}, {OWN}, range: [[1, 2], [2, 3]]}}", "mean(misses)", "a is a list of 2 numbers, and this is 1"),
         (f'  a: {{measure: "[1, 2]", {OWN}, range: [1, 2]}}', "[1, 2]", "a is one number, and this is 2"),
+        ("  M1: {measure: 0.277}", "0.277", "M1 uses no metric: nothing is measured"),
+        ("  K4: {measure: 1 == 1}", "1 == 1", "K4 uses no metric: nothing is measured"),
         (f"  a: {{measure: 1 < 2, {OWN}, range: [1, 2]}}", "1 < 2", "a is a number, and this compares"),
         (
             f"  a: {{{MEAN}, {OWN}, range: [1, 2], not-reproduced: }}",
@@ -273,13 +277,13 @@ SHARE = "share of cycles in translation, radix native: the stall factor of each 
             "V1 is an average over 11 workloads, and this averages none",
         ),
         (f"  V1: {{{MEAN}}}", "mean(misses)", "V1 is an average over 11 workloads, and this averages 4"),
-        ("  K3: {measure: 1 + 1}", "1 + 1", "K3 is a count of 4 points, and this counts none"),
+        ("  K3: {measure: max(misses)}", "max(misses)", "K3 is a count of 4 points, and this counts none"),
         (
             "  K3: {measure: \"count(misses['LRU'] > 3)\"}",
             "count(misses['LRU'] > 3)",
             "K3 is a count of 4 points, and this counts 2",
         ),
-        ("  D6: {measure: 1 < 2}", "D6", "D6 is claimed from 5 seeds, and the study has 1"),
+        ("  D6: {measure: min(misses) < max(misses)}", "D6", "D6 is claimed from 5 seeds, and the study has 1"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_its_place(claims: str, under: str, message: str) -> None:

@@ -37,7 +37,7 @@ def _tells(column: str, rows: list[dict[str, Any]]) -> bool:
 @click.argument("key")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def explain_command(key: str, as_json: bool) -> None:
-    """Explain a KEY of a study (system.caches.l2.policy), a policy, preset, trace, generator or metric."""
+    """Explain a KEY of a study (system.caches.l2.policy), a policy, preset, trace, generator, metric or published figure."""
     from tiersim.experiments.catalogue import explain
 
     answer = explain(key)
