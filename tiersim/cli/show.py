@@ -12,7 +12,7 @@ from tiersim.cli.tables import cell, print_table
 __all__ = ["explain_command", "list_command", "schema_command"]
 
 
-@click.command("list", short_help="List what exists: policies, presets, traces, metrics ...")
+@click.command("list", short_help="List what exists: policies, presets, traces, metrics, claims ...")
 @click.argument("kind", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def list_command(kind: str | None, as_json: bool) -> None:
@@ -33,11 +33,11 @@ def _tells(column: str, rows: list[dict[str, Any]]) -> bool:
     return len(held) > (column == "family")
 
 
-@click.command("explain", short_help="Explain a key, policy, preset or metric: unit, default, source.")
+@click.command("explain", short_help="Explain a key, policy, preset, metric or claim: unit, default, source.")
 @click.argument("key")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def explain_command(key: str, as_json: bool) -> None:
-    """Explain a KEY of a study (system.caches.l2.policy), a policy, preset, trace, generator, metric or published figure."""
+    """Explain a KEY of a study (system.caches.l2.policy), a policy, preset, trace, generator, metric or claim."""
     from tiersim.experiments.catalogue import explain
 
     answer = explain(key)
