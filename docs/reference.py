@@ -270,6 +270,22 @@ Whether an object that was missed may enter, in front of any object policy: `tin
 {described("admission")}"""
 
 
+def translations() -> str:
+    return f"""# Translation policies
+
+What happens to a translation that no TLB has: `policy` of the [scenario translation](translation.md).
+[What each does exactly](../explanation/translation.md).
+
+{in_short("translation")}
+{described("translation")}
+## Predictors of costly walks
+
+Which pages are worth a TLB block: `policy.predictor` of `victima`.
+
+{in_short("walk-cost-predictor")}
+{described("walk-cost-predictor", "###")}"""
+
+
 def preset_pages() -> str:
     parts = ["# Presets\n", "Hardware as data, each number with its source. A study overrides what it likes.\n"]
     for row in listing("presets"):
@@ -430,6 +446,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "policies": policies,
     "object-policies": object_policies,
     "admissions": admissions,
+    "translation-policies": translations,
     "presets": preset_pages,
     "traces": traces,
     "command-line": command_line,
