@@ -76,6 +76,10 @@ ALL = [
     Output("mrc", ("tiersim mrc generated/zipf-objects --size 0.1%,1%,3%,10%,30%",)),
     Output("mrc-sample", ("tiersim mrc generated/zipf-objects --size 0.1%,1%,3%,10%,30% --sample 5%",)),
     Output("popular-files", ("tiersim run popular-files.yaml",)),
+    Output("luck", ("tiersim run better-or-luck.yaml",)),
+    Output("luck-sessions", ("tiersim run better-or-luck.yaml --set report.blocks=sessions",)),
+    Output("luck-longer", ("tiersim run better-or-luck.yaml --set trace.requests=2M",)),
+    Output("luck-seeds", ("tiersim run better-or-luck.yaml --set 'repeat={seeds: 5}'",)),
     Output(
         "own-plain", (f"tiersim replay {LOOPS} --policy plain_lazy.py:PlainLazy,lru,fifo --size 1%,10% --no-regret",)
     ),

@@ -96,7 +96,10 @@ def change_with_reach(held: Compared, unit: str = "") -> str:
         return "="
     if held.ratio is None:
         return "new" if held.difference.method == "exact" else with_reach(held.difference, unit)
-    return f"{100 * (held.ratio.value - 1):+.3g} %{_reach(held.ratio, 100)}"
+    base = (
+        held.value.value - held.difference.value
+    )  # not the ratio's interval, which may lean, and ± says that none does
+    return f"{100 * (held.ratio.value - 1):+.3g} %{_reach(held.difference, 100 / abs(base))}"
 
 
 def sureness(held: Compared) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -236,13 +237,25 @@ def test_the_table_shows_how_far_intervals_reach() -> None:
     value = ratio_of_sums(SOME, UNDER)
     assert f"{100 * value.value:.3g} % ±{100 * (value.high - value.value):.1f}" in found["base"]
     assert found["same"].split()[-1] == "="
-    pair = paired_ratios((LESS, UNDER), (SOME, UNDER)).ratio
-    reach = 100 * max(pair.high - pair.value, pair.value - pair.low)
-    assert f"{100 * (pair.value - 1):+.3g} % ±{reach:.2g}" in found["mine"]
+    pair = paired_ratios((LESS, UNDER), (SOME, UNDER))
+    reach = 100 * (pair.difference.high - pair.difference.value) / value.value
+    assert f"{100 * (pair.ratio.value - 1):+.3g} % ±{reach:.2g}" in found["mine"]
     assert text.count("needs ") == 1  # at what chance explains
     assert "one sample of its kind" in text
     assert "±?" not in text
     assert "corrected for 2 comparisons (Holm)" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_the_table_shows_agrees_with_the_test(seed: int) -> None:
+    """Where ± reaches over 0 there is a p, and where it does not there is none."""
+    draw = np.random.default_rng(seed)
+    steps = np.repeat(draw.uniform(0.1, 0.9, 10), 10) * UNDER  # a baseline that wanders
+    other = steps + draw.normal(0.004, 0.02, 100) * UNDER
+    text = printed(study([alone("base", steps.tolist(), UNDER), alone("mine", other.tolist(), UNDER)]))
+    (line,) = (line for line in text.splitlines() if line.split()[:1] == ["mine"])
+    by, reach = re.findall(r"([+-][\d.]+) % ±([\d.]+)", line)[-1]
+    assert (float(reach) > abs(float(by))) == ("needs" in text)
 
 
 def test_a_few_long_phases_have_no_interval() -> None:
