@@ -573,7 +573,9 @@ class TranslationWriter(Writer):
     def tick(self) -> str:
         """``tick``: a window of instructions ends."""
         cache = self.loop.mechanism.cache
-        misses = f"S[{self.header(cache, MISSES_BY)}]" if cache is not None else "0"
+        misses = "0"
+        if cache is not None:  # of the program; writes are its own where no mechanism stores
+            misses = f"(S[{self.header(cache, MISSES_BY)}] + {self.counter(cache, 'write_misses')})"
         lines = []
         for name, count, before in (
             ("pressure", self.own("missing"), "missing_before"),
