@@ -13,7 +13,7 @@ from tests.sim.translating import (
     PAGE,
     REGION,
     TIMING,
-    Naive,
+    Machine,
     Which,
     addresses,
     all_of,
@@ -95,32 +95,26 @@ def test_a_shootdown_takes_the_whole_entry() -> None:
     assert shot.structures["stlb"]["removed"] == 1
 
 
-def follow(trace: list[int], large: Which, last: Naive, reach: int, contiguous: Which) -> int:
-    """Missing translations by a naive first TLB of one entry and this last one."""
-    first = Naive(1, 1)
-    touched: dict[tuple[int, int], Any] = {}
+class CoalescingMachine(Machine):
+    """One whose second TLB coalesces."""
 
-    def group_of(unit: Any) -> tuple[Any, int]:
-        is_large, number = unit
-        if is_large:
-            return unit, number
-        group = number // reach
-        shared = bool(contiguous(np.array([group]))[0])
-        return touched[0, group] if shared else unit, group
+    def __init__(self, *machine: Any, reach: int, contiguous: Which) -> None:
+        super().__init__(*machine)
+        self.leads: dict[tuple[int, int], Any] = {}
+        for page in self.pages:
+            space, number, is_large = self.unit(page)
+            if not is_large:
+                self.leads.setdefault((space, number // reach), (space, number, is_large))
 
-    last.of = group_of
-    missing = 0
-    for address in trace:
-        is_large = bool(large(np.array([address // REGION]))[0])
-        unit = (is_large, address // (REGION if is_large else PAGE))
-        if not is_large:
-            touched.setdefault((0, unit[1] // reach), unit)
-        if first.look(unit):
-            continue
-        missing += not last.look(unit)
-        if left := first.put(unit):
-            last.put(left)
-    return missing
+        def entry_of(unit: Any) -> tuple[Any, int]:
+            space, number, is_large = unit
+            group = number // reach
+            if is_large:
+                return unit, number
+            shared = bool(contiguous(np.array([space << NUMBER | group]))[0])
+            return self.leads[space, group] if shared else unit, group
+
+        self.tlbs[1].of = entry_of
 
 
 @settings(max_examples=100)
@@ -130,18 +124,24 @@ def follow(trace: list[int], large: Which, last: Naive, reach: int, contiguous: 
     st.sampled_from([0, 0.5, 1]),
     st.sampled_from([2, 4, 8]),
     st.sampled_from([1, 2, 3]),
-    st.integers(1, 3),
+    st.tuples(st.just(4), st.integers(1, 2), st.integers(1, 3), st.integers(1, 2)),
+    st.randoms(),
 )
-def test_it_holds_what_a_naive_model_holds(
-    trace: list[int], share: float, contiguity: float, reach: int, sets: int, ways: int
+def test_it_does_what_a_naive_model_does(
+    trace: list[int],
+    share: float,
+    contiguity: float,
+    reach: int,
+    sets: int,
+    ways: tuple[int, int, int, int],
+    luck: Any,
 ) -> None:
     large, contiguous = some(share, 1), some(contiguity, 2)
-    loop = loop_of(RadixLoop(), ways=(4, 1, ways, 2), coalesces=True, power_of_two=sets != 3)
-    made = run(loop, references(trace), reach, contiguous, large, {"stlb": sets})
-    last = Naive(sets, ways)
-    assert made.own["missing"] == follow(trace, large, last, reach, contiguous)
-    held = made.structures["stlb"]
-    assert held["fills"] - held["evictions"] == last.count()
+    events, counts = references(trace, asid=[luck.randrange(2) for _ in trace]), {"stlb": sets}
+    machine = CoalescingMachine(events, large, ways, counts, reach=reach, contiguous=contiguous)
+    machine.run(events)
+    loop = loop_of(RadixLoop(), ways=ways, coalesces=True, power_of_two=sets != 3)
+    machine.equals(run(loop, events, reach, contiguous, large, counts), tables_of(events.lines, large, 4))
 
 
 @settings(max_examples=50)

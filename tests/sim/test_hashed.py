@@ -16,6 +16,7 @@ from tests.sim.translating import (
     REGION,
     STLB,
     TIMING,
+    Machine,
     Which,
     addresses,
     all_of,
@@ -89,11 +90,13 @@ class Tables:
         return [table.search(self.group(page, size)) for size, table in enumerate(self.tables)]
 
 
-def run(loop: Loop, events: PagedEvents, large: Any = none_of, load: int = 5 * 10**8, **given: Any) -> Translated:
+def run(
+    loop: Loop, events: PagedEvents, large: Any = none_of, load: int = 5 * 10**8, sets: Any = None, **given: Any
+) -> Translated:
     hashed = not loop.walk_caches
     tables = hashed_tables_of(events.lines, large, load) if hashed else tables_of(events.lines, large, 4)
     given = {"compiled": False, "contents": True} | given
-    return translate(loop, sets_of(loop), events, tables, TIMING, **given)
+    return translate(loop, sets_of(loop, **(sets or {})), events, tables, TIMING, **given)
 
 
 HASHED = loop_of(HashedLoop(), walk_caches=False)
@@ -179,6 +182,50 @@ def test_what_it_shares_with_radix(trace: list[int], share: float, load: int) ->
     assert made.own["probes"] + made.own["side_probes"] == made.caches["l1"]["walk_reads"]
     assert made.own["probes"] >= made.own["walks"]
     assert made.own["beyond"] == STLB * made.structures["dtlb"]["misses"] + made.own["walk_time"]
+
+
+class HashedMachine(Machine):
+    """One whose page tables are hashed."""
+
+    def __init__(self, events: PagedEvents, large: Which, ways: Any, sets: dict[str, int], load: int) -> None:
+        super().__init__(events, large, ways, sets)
+        self.naive = Tables(self.pages, large, load)
+        self.first = [0, -(-len(self.naive.tables[0].buckets) // 64)]
+
+    def probe(self, size: int, bucket: int) -> int:
+        return self.read(("frame", self.first[size] + bucket // 64, bucket % 64), "walk")
+
+    def walk(self, page: int) -> None:
+        paid, before = 0, self.counts.misses.get("walk", 0)
+        searches, own = self.naive.searches(page), int(self.is_large(page))
+        for step in range(len(searches[own])):
+            for size, found in enumerate(searches):
+                if step < len(found):
+                    time = self.probe(size, found[step])
+                    paid += time * (size == own)
+        self.walked(paid, before)
+
+
+@settings(max_examples=60)
+@given(
+    addresses(),
+    st.sampled_from([0, 0.5, 1]),
+    st.sampled_from([3 * 10**8, 9 * 10**8, 10**9]),
+    st.tuples(st.sampled_from([1, 2, 4, 16]), st.integers(1, 3), st.integers(1, 3), st.just(1)),
+    st.randoms(),
+)
+def test_it_does_what_a_naive_model_does(
+    trace: list[int], share: float, load: int, ways: tuple[int, int, int, int], luck: Any
+) -> None:
+    large = some(share, 1)
+    events = references(
+        trace, asid=[luck.randrange(2) for _ in trace], stores=[k for k in range(len(trace)) if luck.random() < 0.3]
+    )
+    machine = HashedMachine(events, large, ways, {"l1": 2}, load)
+    machine.run(events)
+    loop = loop_of(HashedLoop(), ways=ways, walk_caches=False)
+    made = run(loop, events, large, load, sets={"l1": 2})
+    machine.equals(made, hashed_tables_of(events.lines, large, load))
 
 
 def test_compiled_and_plain_are_equal() -> None:

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from tests.sim.translating import (
     L1,
     MEMORY,
+    NUMBER,
     PAGE,
     PWC,
     REGION,
     STLB,
     TIMING,
+    Machine,
     Naive,
     addresses,
     all_of,
@@ -116,58 +118,79 @@ def test_a_shootdown_takes_the_translation_out() -> None:
 # against a naive model
 
 
-def follow(trace: list[int], large: Any, ways: tuple[int, int], sets: tuple[int, int], pom: Naive) -> tuple[int, int]:
-    """Missing translations and walks by naive TLBs; `pom` ends with what the one in memory holds."""
-    rows = [Naive(1, ways[0]), Naive(sets[0], ways[1])]
-    missing = walks = 0
-    for address in trace:
-        is_large = bool(large(references([address]).lines >> 9)[0])
-        unit = (is_large, address // (REGION if is_large else PAGE))
-        if rows[0].look(unit):
-            continue
-        if not rows[1].look(unit):
-            missing += 1
-            walks += not pom.look(unit)
-        left = rows[0].put(unit)
-        left = rows[1].put(left) if left else None
-        if left:
-            pom.put(left)
-    return missing, walks
+class PomMachine(Machine):
+    """One with a TLB in memory."""
+
+    def __init__(self, *machine: Any, sets: int, ways: int, whole: bool, stores: bool) -> None:
+        super().__init__(*machine)
+        self.pom = Naive(sets, ways)
+        self.lines, self.whole, self.stores = -(-ways // 4), whole, stores
+
+    def line(self, which: int, number: int) -> Any:
+        at = which * self.lines + number
+        return "frame", len(self.frames) + at // 64, at % 64
+
+    def look_up(self, number: int) -> int:
+        lines = range(self.lines if self.whole else 1)
+        return max(self.read(self.line(number % self.pom.sets, line), "pom") for line in lines)
+
+    def missing(self, page: int) -> None:
+        number, unit = page & ((1 << NUMBER) - 1), self.unit(page)
+        both = [self.look_up(number), self.look_up(number >> 9)]
+        found = self.pom.look(unit)
+        paid = both[unit[2]] if found else max(both)
+        self.counts.pom_time += paid
+        self.counts.beyond += paid
+        if not found:
+            self.walk(page)
+
+    def gone(self, unit: Any) -> None:
+        if self.pom.look(unit):
+            return
+        way, _ = self.pom.enter(unit)
+        if self.stores:
+            self.store(self.line(unit[1] % self.pom.sets, way // 4), "pom")
+            self.counts.pom_stores += 1
 
 
 @settings(max_examples=60)
 @given(
     addresses(),
     st.sampled_from([0, 0.5, 1]),
-    st.tuples(st.integers(1, 3), st.integers(1, 3), st.sampled_from([1, 2, 4, 6, 16])),
+    st.tuples(st.sampled_from([1, 2, 4, 16]), st.integers(1, 3), st.integers(1, 3), st.integers(1, 2)),
     st.tuples(st.sampled_from([1, 2, 3]), st.sampled_from([1, 2, 3, 4])),
+    st.sampled_from([1, 2, 4, 6, 16]),
     st.booleans(),
+    st.booleans(),
+    st.randoms(),
 )
-def test_it_holds_what_a_naive_model_holds(
-    trace: list[int], share: float, ways: tuple[int, int, int], sets: tuple[int, int], whole: bool
+def test_it_does_what_a_naive_model_does(
+    trace: list[int],
+    share: float,
+    ways: tuple[int, int, int, int],
+    sets: tuple[int, int],
+    pom_ways: int,
+    whole: bool,
+    stores: bool,
+    luck: Any,
 ) -> None:
     large = some(share, 1)
-    parts = PomTlbLoop(ways[2], Lru(), power_of_two=sets[1] != 3, whole=whole)
-    loop = loop_of(parts, ways=(2, *ways[:2], 2), power_of_two=sets[0] != 3)
-    counts = {"stlb": sets[0], "pom-tlb": sets[1]}
-    events = references(trace)
+    events = references(
+        trace, asid=[luck.randrange(2) for _ in trace], stores=[k for k in range(len(trace)) if luck.random() < 0.3]
+    )
+    counts = {"l1": 2, "stlb": sets[0], "pom-tlb": sets[1]}
+    machine = PomMachine(events, large, ways, counts, sets=sets[1], ways=pom_ways, whole=whole, stores=stores)
+    machine.run(events)
+    mechanism = PomTlbLoop(pom_ways, Lru(), power_of_two=sets[1] != 3, whole=whole, stores=stores)
+    loop = loop_of(mechanism, ways=ways, power_of_two=sets[0] != 3)
     made = run(loop, events, large, counts)
-    pom = Naive(sets[1], ways[2])
-    assert (made.own["missing"], made.own["walks"]) == follow(trace, large, ways[:2], sets, pom)
-    held = made.structures["pom-tlb"]
-    assert held["fills"] - held["evictions"] == pom.count()
-    lines = -(-ways[2] // 4) if whole else 1
-    assert made.caches["l1"]["pom_reads"] == 2 * lines * made.own["missing"]
-    assert made.caches["l1"]["pom_writes"] == made.own["pom_stores"] == held["fills"]
-    assert made.own["beyond"] == STLB * made.structures["dtlb"]["misses"] + made.own["pom_time"] + made.own["walk_time"]
+    machine.equals(made, tables_of(events.lines, large, 4))
+    assert made.held is not None
+    assert {machine.unit(machine.pages[unit]) for unit in made.held.structures["pom-tlb"]} == machine.pom.held()
     # TLBs see none of it, and there are never more walks than without
-    radix = run(loop_of(RadixLoop(), ways=loop_ways(loop), power_of_two=sets[0] != 3), events, large, counts)
+    radix = run(loop_of(RadixLoop(), ways=ways, power_of_two=sets[0] != 3), events, large, counts)
     assert [made.structures[name] for name in ("dtlb", "stlb")] == [radix.structures[name] for name in ("dtlb", "stlb")]
     assert made.own["walks"] <= radix.own["walks"] == made.own["missing"]
-
-
-def loop_ways(loop: Loop) -> tuple[int, int, int, int]:
-    return loop.levels[0].ways, loop.tlbs[0].ways, loop.tlbs[1].ways, loop.walk_caches[0].ways
 
 
 @settings(max_examples=30)
