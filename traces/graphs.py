@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiersim._base.errors import TraceError
-from tiersim.traces.generators import counter, exact
-from tiersim.traces.generators.exact import compiled, image, real, word
+from tiersim.traces.generators import counter
+from tiersim.traces.generators.exact import compiled, drawn, image, real
 from tiersim.traces.load import load_trace, located
 from tiersim.traces.schema import EDGE
 
@@ -39,7 +39,8 @@ def kronecker(scale: int, degree: int, seed: int) -> Rows:
     count = 1 << scale
     ends = np.empty((degree << scale, 2), np.int32)
     a, b, c = QUADRANTS
-    _draw(exact.root(seed), scale, a, a + b, a + b + c, counter.shuffle_keys(count, seed), ends)
+    bits = np.array([counter.key(seed, FIRST + bit) for bit in range(scale)])
+    _draw(bits, a, a + b, a + b + c, counter.shuffle_keys(count, seed), ends)
     starts = np.zeros(count + 1, np.int64)
     _count(ends, starts)
     if starts[-1] == 0:
@@ -54,15 +55,13 @@ def kronecker(scale: int, degree: int, seed: int) -> Rows:
 
 
 @compiled
-def _draw(
-    root: np.uint64, scale: int, left: float, up: float, most: float, keys: Words, ends: NDArray[np.int32]
-) -> None:
+def _draw(bits: Words, left: float, up: float, most: float, keys: Words, ends: NDArray[np.int32]) -> None:
     """The ends of each edge, renamed: a bit of both after the other, by the quadrant."""
-    count = 1 << scale
+    count = 1 << len(bits)
     for at in range(len(ends)):
         row, column = np.uint64(0), np.uint64(0)
-        for bit in range(scale):
-            share = real(word(root, FIRST + bit, np.uint64(at)))
+        for bit in range(len(bits)):
+            share = real(drawn(bits[bit], np.uint64(at)))
             down = share >= up
             right = (left <= share < up) | (share >= most)
             row |= np.uint64(down) << np.uint64(bit)

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["below", "draw", "mix", "share", "shuffle_keys", "shuffled", "unshuffle_keys"]
+__all__ = ["below", "draw", "key", "mix", "share", "shuffle_keys", "shuffled", "unshuffle_keys"]
 
 Words = NDArray[np.uint64]
 
@@ -24,8 +24,7 @@ def mix(words: Words) -> Words:
 
 def draw(seed: int, stream: int, index: Words) -> Words:
     """64 random bits for each index; streams of one seed are independent of each other."""
-    key = _key(seed, stream)
-    return mix((index + np.uint64(1)) * np.uint64(GOLDEN) + key)
+    return mix((index + np.uint64(1)) * np.uint64(GOLDEN) + key(seed, stream))
 
 
 def below(bits: Words, size: int) -> Words:
@@ -61,8 +60,8 @@ def shuffled(places: Words, size: int, seed: int) -> Words:
 def shuffle_keys(size: int, seed: int) -> Words:
     """What a shuffle is made of: the three odd factors, what is added after each, a mask, and half its bits."""
     bits = max(1, (size - 1).bit_length())
-    odd = [_key(seed, -1 - turn) | np.uint64(1) for turn in range(3)]
-    added = [_key(seed, -9 - turn) for turn in range(3)]
+    odd = [key(seed, -1 - turn) | np.uint64(1) for turn in range(3)]
+    added = [key(seed, -9 - turn) for turn in range(3)]
     return np.array([*odd, *added, (1 << bits) - 1, (bits + 1) // 2], np.uint64)
 
 
@@ -73,6 +72,7 @@ def unshuffle_keys(size: int, seed: int) -> Words:
     return np.array([*inverse, first, second, third, mask, half], np.uint64)
 
 
-def _key(seed: int, stream: int) -> np.uint64:
+def key(seed: int, stream: int) -> np.uint64:
+    """What tells a stream of a seed from others."""
     first = mix(np.array([(seed + 1) * GOLDEN & ALL], np.uint64))
     return np.uint64(mix(first + np.array([stream * 0xD1B54A32D192ED03 & ALL], np.uint64))[0])

@@ -46,9 +46,10 @@ class CrossSections(Running):
     @cached_property
     def grid(self) -> Reals:
         """The energies of each nuclide's points, sorted."""
-        every = np.arange(self.nuclides * self.points, dtype=np.uint64)
-        made = counter.share(counter.draw(self.seed, GRID, every)).reshape(self.nuclides, self.points)
-        made.sort(axis=1)
+        made = np.empty((self.nuclides, self.points))
+        for nuclide, row in enumerate(made):  # one by one, for what is drawn takes more room than what is kept
+            number = np.arange(nuclide * self.points, (nuclide + 1) * self.points, dtype=np.uint64)
+            row[:] = np.sort(counter.share(counter.draw(self.seed, GRID, number)))
         return made
 
     @property

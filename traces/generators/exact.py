@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "compiled",
+    "drawn",
     "exp",
     "expm1",
     "image",
@@ -71,7 +72,13 @@ def mixed(word: np.uint64) -> np.uint64:
 @inlined
 def word(root: np.uint64, stream: int, index: np.uint64) -> np.uint64:
     """`counter.draw` of one index; ``root`` is that of the seed."""
-    return mixed((index + np.uint64(1)) * GOLDEN + mixed(root + np.uint64(stream) * STREAM))
+    return drawn(mixed(root + np.uint64(stream) * STREAM), index)
+
+
+@inlined
+def drawn(key: np.uint64, index: np.uint64) -> np.uint64:
+    """`counter.draw` of one index, with the key of its seed and stream."""
+    return mixed((index + np.uint64(1)) * GOLDEN + key)
 
 
 @inlined

@@ -15,7 +15,8 @@ from tiersim._base.errors import StudyError
 from tiersim._base.params import Param, config
 from tiersim.traces import graphs
 from tiersim.traces.generators import counter, exact, tape
-from tiersim.traces.generators.exact import inlined
+from tiersim.traces.generators.counter import Words
+from tiersim.traces.generators.exact import compiled, image, inlined
 from tiersim.traces.generators.tape import Machine, Tape
 from tiersim.traces.schema import LOAD, STORE, Chunk
 
@@ -41,10 +42,14 @@ Memory: TypeAlias = tuple[Place, ...]
 
 @dataclass(frozen=True)
 class Record:
-    """Arrays whose elements of one number lie together: in how many bytes, and where in them each array's."""
+    """Arrays whose elements of one number lie together: in how many bytes, and where in them each array's.
+
+    With the keys of `counter.shuffle_keys` they lie in that order.
+    """
 
     size: int
     offsets: dict[int, int]
+    keys: Words | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,7 @@ class Program(Machine):
         self.arrays = [array for array in arrays if not isinstance(array, Room)]
         self.cursor = np.array(cursor, np.int64)
         together = {number: record for record in records for number in record.offsets}
+        self._shuffled: list[tuple[int, int, int, Words]] = []
         memory: dict[int, Place] = {}
         first = BASE
         for number, array in enumerate(arrays):
@@ -88,9 +94,28 @@ class Program(Machine):
             record = together.get(number, Record(array.itemsize, {number: 0}))
             for other, offset in record.offsets.items():
                 memory[other] = first + offset, record.size, arrays[other].itemsize
+            if record.keys is not None:
+                self._shuffled.append((first, record.size, array.size, record.keys))
             first += -(-max(record.size * array.size, 1) // PAGE) * PAGE
         places = tuple(memory[number] for number in range(len(arrays)))
         super().__init__(loop, *self.arrays, *given, places, self.cursor, unit=unit)
+
+    def step(self, columns: tuple[NDArray[Any], ...], most: int) -> int:
+        """Run on; how many references there are."""
+        made = super().step(columns, most)
+        for shuffled in self._shuffled:
+            _shuffle(columns[0][:made], *shuffled)
+        return made
+
+
+@compiled
+def _shuffle(address: Ints, first: int, size: int, count: int, keys: Words) -> None:
+    """Move what lies in records of this size from the place of each to that of its image."""
+    for k in range(len(address)):
+        place = address[k] - first
+        if 0 <= place < size * count:
+            number = place // size
+            address[k] += (np.int64(image(np.uint64(number), count, keys)) - number) * size
 
 
 @config
@@ -147,7 +172,8 @@ class Graph(Running):
 
     With ``vertex`` a vertex is a record, as libraries of property graphs keep it: where its edges begin and end (8
     bytes each), then its properties in their order; the rest is never touched. With ``edge`` an edge is one: the
-    neighbour, then its weight where there are weights. Records lie where the offsets and the neighbours would.
+    neighbour, then its weight where there are weights. Records lie where the offsets and the neighbours would; with
+    ``scattered`` edges lie there at random, as lists do that grew while edges were loaded in no order.
     """
 
     uses: ClassVar[tuple[str, ...]] = (graphs.__name__,)
@@ -168,7 +194,11 @@ class Graph(Running):
         int | None, Param("bytes of an edge; without it neighbours and weights are arrays", unit="bytes", le=LARGEST)
     ] = None
 
+    scattered: Annotated[bool, Param("whether edges lie at random, not vertex by vertex")] = False
+
     def __post_init__(self) -> None:
+        if self.scattered and self.edge is None:
+            raise StudyError("scattered edges have a size", None, "say it: edge: 64 B")
         for what, least in (("vertex", self._fields()[1]), ("edge", 8 if self.weighted else 4)):
             size = getattr(self, what)
             if size is not None and size < least:
@@ -209,7 +239,8 @@ class Graph(Running):
         if self.vertex is not None:
             made.append(Record(self.vertex, {0: 0, **dict(zip(properties, self._fields()[0], strict=True))}))
         if self.edge is not None:
-            made.append(Record(self.edge, {1: 0, **({2: 4} if self.weighted else {})}))
+            keys = counter.shuffle_keys(len(self.rows[1]), self.seed) if self.scattered else None
+            made.append(Record(self.edge, {1: 0, **({2: 4} if self.weighted else {})}, keys))
         return made
 
     def sources(self) -> Ints:

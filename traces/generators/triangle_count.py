@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from tiersim._base.errors import StudyError
+from tiersim._base.params import Param
 from tiersim._base.registry import register
 from tiersim.traces.generators.exact import compiled
 from tiersim.traces.generators.kernels import Graph, Ints, Made, Memory, Program, Vertices, load, row
@@ -14,9 +18,24 @@ class TriangleCount(Graph):
     In memory, in this order, each from a page of 4 KiB on: offsets (8 bytes each), neighbours (4). Nothing is stored.
     """
 
+    first: Annotated[
+        int, Param("the vertex to begin with; those before it see few others below them", unit="count", ge=0)
+    ] = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.graph is None:
+            self._has_first(1 << self.scale)
+
+    def _has_first(self, vertices: int) -> None:
+        if self.first >= vertices:
+            raise StudyError(f"the graph has no vertex {self.first:,}, it has {vertices:,} from 0 on")
+
     def program(self) -> Program:
         """The count before its first reference."""
-        return Program(count, *self.rows, cursor=(0, -1, 0), unit=4 * self.widest + 8, records=self.layout())
+        self._has_first(len(self.rows[0]) - 1)
+        cursor, unit = (self.first, -1, 0), 4 * self.widest + 8
+        return Program(count, *self.rows, cursor=cursor, unit=unit, records=self.layout())
 
 
 @compiled
