@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,15 +115,6 @@ class Plan:
             **{key: held for key, held in dump(first.scenario).items() if key != "use"},
             "report": dump(self.report),
             **({"claims": plain(self.study.claims)} if self.study.claims else {}),
-            "runs": [
-                {
-                    "label": run.label,
-                    "seed": run.seed,
-                    "factors": run.factors,
-                    "set": changes(first.scenario, run.scenario),
-                }
-                for run in self.runs
-            ],
         }
         yaml = YAML()
         yaml.width = 120
@@ -130,13 +122,22 @@ class Plan:
         text = io.StringIO()
         yaml.dump(out, text)
         question = "".join(f"# {line}\n".replace("# \n", "#\n") for line in self.study.question.splitlines())
-        return question + text.getvalue()
+        return question + text.getvalue() + self._runs()
+
+    def _runs(self) -> str:
+        """A line a run, in JSON, which is YAML too: the emitter takes milliseconds for each."""
+        first = _flat(dump(self.runs[0].scenario))
+        lines = ["runs:"]
+        for run in self.runs:
+            own = {"label": run.label, "seed": run.seed, "factors": run.factors}
+            own["set"] = changes(first, _flat(dump(run.scenario)))
+            lines.append(f"- {json.dumps(own, ensure_ascii=False)}")
+        return "\n".join(lines) + "\n"
 
 
-def changes(first: Any, other: Any) -> dict[str, Any]:
-    """The dotted keys at which two configs differ, with the second's values."""
-    a, b = _flat(dump(first)), _flat(dump(other))
-    return {key: b.get(key) for key in sorted({*a, *b}) if a.get(key) != b.get(key)}
+def changes(first: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """The dotted keys at which two flat configs differ, with the second's values."""
+    return {key: other.get(key) for key in sorted({*first, *other}) if first.get(key) != other.get(key)}
 
 
 def _flat(tree: Any, path: str = "") -> dict[str, Any]:

@@ -100,7 +100,7 @@ def expand(tree: Node, cls: type) -> Node:
     A key whose type is a plain config class that there are presets for (their kind is its name: ``pcie`` for Pcie),
     given as a name or with ``use``, names one of them; so does such a key inside what a preset says.
     """
-    hints = get_type_hints(cls)
+    hints = _hints(cls)
     out = dict(tree.value)
     for key, node in tree.value.items():
         inner = _config_of(hints.get(key))
@@ -123,6 +123,11 @@ def expand(tree: Node, cls: type) -> Node:
         if isinstance(out[key].value, dict):
             out[key] = expand(out[key], inner)
     return Node(out, tree.place, tree.key_place)
+
+
+@cache
+def _hints(cls: Any) -> dict[str, Any]:
+    return get_type_hints(cls)
 
 
 def _config_of(hint: Any) -> type | None:

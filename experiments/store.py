@@ -54,9 +54,12 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a file whole or not at all. Raises StudyError when it cannot be written."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            draft.write_bytes(content)
+            try:
+                draft.write_bytes(content)
+            except FileNotFoundError:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                draft.write_bytes(content)
             draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from tiersim._base.errors import StudyError, TiersimError, TraceError
 from tiersim.experiments.catalogue import explain
@@ -271,11 +272,15 @@ def test_only_random_variants_are_repeated() -> None:
 
 
 def test_the_resolved_study_shows_every_default() -> None:
-    text = plan(STUDY + "what_if:\n  slow: {system.memory.latency: 1 us}\n").resolved()
+    label = 'slow: "1" \u00b5s, \U0001f40c # {}'
+    text = plan(STUDY + f"what_if:\n  '{label}': {{system.memory.latency: 1 us}}\n").resolved()
     assert text.startswith("# Which one?\nstudy: small\n")
     for line in ("    latency: 80 ns", "  line: 64 B", "timing: additive", "miss_kinds: true", "      write: back"):
         assert line in text.splitlines()
-    assert "  set:\n    system.memory.latency: 1 us\n" in text
+    assert YAML(typ="safe").load(text)["runs"] == [
+        {"label": "base", "seed": 0, "factors": {"what_if": "base"}, "set": {}},
+        {"label": label, "seed": 0, "factors": {"what_if": label}, "set": {"system.memory.latency": "1 us"}},
+    ]
 
 
 def test_a_dict_is_a_study_too() -> None:

@@ -28,6 +28,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from tiersim._base.errors import UnitError
@@ -181,6 +182,7 @@ def parse(value: Any, *dimensions: str) -> Quantity:
     raise UnitError(f"{text!r} {_misfit(digits, unit, dimensions, expected)}")
 
 
+@lru_cache(maxsize=4096)  # the runs of a study show the same amounts over and over
 def show(amount: int, dimension: str, item: str = "") -> str:
     """The shortest exact text of base units, in the largest unit that makes it short; `parse` reads the same back.
 
