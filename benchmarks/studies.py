@@ -1,7 +1,7 @@
 """What a study costs beside its simulations: part of `make bench`.
 
-Each study runs in a process of its own, with compiled loops and the trace prepared before. Overhead is all CPU time that
-is not spent inside simulations: reading and checking the study, naming the runs, handing them out, storing them. The
+Each study runs in a process of its own, with compiled loops and the trace prepared before. Overhead is all CPU time
+that is not spent inside simulations: reading and checking the study, naming, handing out and storing the runs. The
 efficiency of two processes is on the clock, and wants a machine that does nothing else.
 """
 

@@ -219,8 +219,13 @@ def run_page(folder: Path, text: str) -> dict[str, Any]:
     return runpy.run_path(str(folder / "page.py"), run_name="page")
 
 
+def runs_here(text: str) -> bool:
+    """Whether a block runs studies, and needs no cluster: `tests/experiments/test_dask.py` has one for it."""
+    return "tiersim.run(" in text and "Cluster(" not in text
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("text", [block for block in blocks("python") if "tiersim.run(" in str(block.values[0])])
+@pytest.mark.parametrize("text", [block for block in blocks("python") if runs_here(str(block.values[0]))])
 def test_python_on_a_page_gives_results(folder: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("pandas", reason="to_pandas needs pandas")
     run_page(folder, text)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import builtins
 import json
+import os
 import pickle
+import re
 import socket
 import subprocess
 import sys
@@ -267,3 +269,42 @@ def test_a_worker_runs_one_job_at_a_time(monkeypatch: pytest.MonkeyPatch) -> Non
     for thread in threads:
         thread.join()
     assert most == [1]
+
+
+SBATCH = """#!/bin/bash
+# what the real one does, on this machine and at once: keeps the script, runs it, prints a number that scancel takes
+cp "$1" "$FAKE/job-$$.sh"
+setsid bash "$FAKE/job-$$.sh" > "$FAKE/job-$$.log" 2>&1 &
+echo "Submitted batch job $!"
+"""
+SCANCEL = """#!/bin/bash
+for job in "$@"; do kill -- "-$job" && echo "$job" >> "$FAKE/cancelled"; done
+"""
+
+
+def test_the_script_for_slurm_on_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("dask_jobqueue")
+    page = (Path(__file__).parents[2] / "docs/how-to/run-on-a-cluster.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    fake = tmp_path / "slurm"
+    fake.mkdir()
+    for name, text in (("sbatch", SBATCH), ("scancel", SCANCEL)):
+        (fake / name).write_text(text)
+        (fake / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("FAKE", str(fake))
+    Path("hot-rows.yaml").write_text(STUDY, encoding="utf-8")
+    activate = "source ~/tiersim/bin/activate"
+    assert activate in script
+    script = script.replace(activate, "true").replace("jobs=16", "jobs=2")
+    Path("script.py").write_text(script, encoding="utf-8")
+    done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(",done,") == 6
+    jobs = sorted(path.read_text() for path in fake.glob("job-*.sh"))
+    assert len(jobs) == 2
+    for line in ("#SBATCH -p normal", "#SBATCH -t 04:00:00", "#SBATCH --mem=4G"):
+        assert all(line in job for job in jobs)
+    assert len((fake / "cancelled").read_text().split()) == 2  # nobody pays for workers that have nothing to do
+    Path("there").symlink_to("results/small")
+    assert content("there") == undisturbed()
