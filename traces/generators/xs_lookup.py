@@ -69,13 +69,9 @@ def look_up(
             continue
         nuclide = members[at, j]
         slot = min(int(sought * bins), bins - 1)
-        low, high = bounds[slot, nuclide], bounds[slot + 1, nuclide] + 1
-        while high - low > 1:
-            middle = (low + high) // 2
-            if grid[nuclide, middle] > sought:
-                high = middle
-            else:
-                low = middle
+        low = bounds[slot, nuclide]
+        for middle in range(low + 1, bounds[slot + 1, nuclide] + 1):
+            low += grid[nuclide, middle] <= sought
         k = load(made, k, member_at, at * members.shape[1] + j)
         k = load(made, k, density_at, at * members.shape[1] + j)
         k = load(made, k, index_at, row * nuclides + nuclide)
