@@ -114,14 +114,14 @@ def sets_of(loop: Loop, **sets: int) -> dict[str, int]:
 
 
 @st.composite
-def addresses(draw: st.DrawFn, most: int = 120) -> list[int]:
+def addresses(draw: st.DrawFn) -> list[int]:
     """Addresses in few pages of few regions, so that they come again."""
-    regions = draw(st.lists(st.integers(0, 40), min_size=1, max_size=4))
-    spread = draw(st.sampled_from([2, 9, 40]))
+    regions = draw(st.lists(st.integers(0, 40), min_size=1, max_size=3))
+    spread, step = draw(st.sampled_from([4, 9, 40])), draw(st.sampled_from([1, 3]))
     picked = st.tuples(st.sampled_from(regions), st.integers(0, spread - 1), st.integers(0, 3))
     return [
-        region * REGION + page * 3 % 512 * PAGE + line * 64
-        for region, page, line in draw(st.lists(picked, min_size=1, max_size=most))
+        region * REGION + page * step % 512 * PAGE + line * 64
+        for region, page, line in draw(st.lists(picked, min_size=20, max_size=120))
     ]
 
 
