@@ -209,6 +209,45 @@ def test_ends_of_a_range_belong_to_it_and_that_of_below_does_not(allowed: str, v
     )
 
 
+WHOLE = {
+    "measure": "mean(misses['LRU'])",
+    "and": "mean(misses['LRU']) < mean(misses['base'])",
+    "what": "misses",
+    "published": "some",
+    "figure": 700,
+    "range": [0, 10_000],
+    "source": "a book",
+}
+CHANGED = {
+    "measure": ("max(misses['LRU'])", "measured"),
+    "and": ("mean(misses['LRU']) > mean(misses['base'])", "verdict"),
+    "not-reproduced": ("too few", "verdict"),
+    "what": ("few misses", "what"),
+    "published": ("many", "published"),
+    "figure": (800, "published"),
+    "range": ([0, 1], "tolerance"),
+    "below": (1, "tolerance"),
+    "source": ("a paper", "source"),
+}
+
+
+@pytest.mark.parametrize("key", [*KEYS, *OWN_KEYS])
+def test_every_key_of_a_claim_turns_something(key: str) -> None:
+    study = plain(load(Path("exact.yaml")))
+    study |= {"what_if": {"LRU": {"cache.policy": "lru"}}, "sweep": {"cache.capacity": ["5 %", "10 %"]}}
+    study["cache"] = {"capacity": "5 %", "policy": "fifo"}
+
+    def told(claim: dict[str, Any]) -> dict[str, Any]:
+        (held,) = tiersim.run(study | {"claims": {"a": claim}}, keep=False).verdicts()
+        return held.public() | {"what": held.figure.what, "published": (held.figure.published, held.figure.figures)}
+
+    changed, where = CHANGED[key]
+    without = {name: value for name, value in WHOLE.items() if key != "below" or name != "range"}
+    before, after = told(WHOLE), told(without | {key: changed})
+    assert before["verdict"] == "holds"
+    assert before[where] != after[where]
+
+
 # what is refused before anything runs
 
 
@@ -303,6 +342,16 @@ def test_an_average_is_over_workloads_and_nothing_else() -> None:
     Path("small.yaml").write_text(text + "  V1: {measure: \"mean(misses['LRU'] / misses['base'])\"}\n")
     with pytest.raises(StudyError, match=r"this averages over cache.capacity, which are no workloads"):
         make_plan("small.yaml")
+
+
+@pytest.mark.parametrize("count", [10, 12])
+def test_an_average_is_over_as_many_workloads_as_are_published(count: int) -> None:
+    text = Path("workloads.yaml").read_text()
+    seeds = "[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]"
+    assert seeds in text
+    Path("other.yaml").write_text(text.replace(seeds, str(list(range(count)))))
+    with pytest.raises(StudyError, match=f"V1 is an average over 11 workloads, and this averages {count}"):
+        make_plan("other.yaml")
 
 
 def test_a_study_that_extends_another_may_take_a_claim_away() -> None:

@@ -81,6 +81,7 @@ ROWS = grid(VALUES)
         ("mean(cycles['mine'] - mean(cycles['base'], 'size'))", (VALUES[1] - VALUES[0].mean(axis=0)).mean()),
         ("mean(metric('cycles')['base'])", VALUES[0].mean()),
         ("count(cycles['mine'] > 30)", float((VALUES[1] > 30).sum())),
+        ("count(20 < cycles['mine'] < 40)", float(((VALUES[1] > 20) & (VALUES[1] < 40)).sum())),
         ("max(count(cycles > 30, 'size', 'trace'))", float((VALUES[2] > 30).sum())),
     ],
 )
@@ -347,6 +348,10 @@ def test_sides_with_other_points_are_refused() -> None:
     rows = [*ROWS, row({"cycles": 1.0}, what_if="more", size="4 MiB", trace="bfs")]
     with pytest.raises(StudyError, match=r"the two sides have other points: only one has system.l2.size 1 MiB"):
         number("mean(cycles['base', 'trace': 'bfs'] - cycles['more'])", rows)
+    rows[-1] = row({"cycles": 1.0}, what_if="more", size="1 MiB", trace="bfs")
+    for sides in ("cycles['more'] - cycles['base']", "cycles['base'] - cycles['more']"):
+        with pytest.raises(StudyError, match=r"only one has system.l2.size (1 MiB, trace sssp|2 MiB, trace bfs)"):
+            number(f"mean({sides})", rows)
 
 
 def test_a_course_needs_two_values() -> None:
