@@ -127,6 +127,9 @@ def test_seeds_are_paired_and_the_mean_decides() -> None:
     assert told.difference == less
     assert less.low < 0 < less.value  # it leans the way that is claimed, and may be chance
     assert "may be chance" in held["fails-chance"].why
+    first, second = (told.difference for told in held["holds-order"].tolds)
+    assert second.low < first.low  # the closest of several comparisons is shown
+    assert held["holds-order"].public()["interval"] == [second.low, second.high]
 
 
 def test_a_mark_that_is_no_longer_true_fails_until_it_is_removed() -> None:
@@ -400,10 +403,10 @@ def test_a_range_within_points_is_as_wide_as_it_says() -> None:
 
 
 def test_run_shows_and_gives_the_verdicts(command: Call) -> None:
-    status, out, _ = command("run", "workloads.yaml", "--quiet")
+    status, out, _ = command("run", "workloads.yaml", "--quiet", "--workers", "1")
     assert status == 0  # a claim that fails is no run that fails
     assert "3 claims: 1 holds, 1 fails, 1 not-reproduced" in out
-    made = json.loads(command("run", "workloads.yaml", "--quiet", "--json")[1])
+    made = json.loads(command("run", "workloads.yaml", "--quiet", "--workers", "1", "--json")[1])
     assert [held["claim"] for held in made["claims"]] == ["V1", "V8", "V10"]
     report = Path("results/claims-workloads/report.html").read_text()
     assert '<h2 id="claims">Claims</h2>' in report
@@ -413,7 +416,7 @@ def test_run_shows_and_gives_the_verdicts(command: Call) -> None:
 
 def test_a_study_without_claims_shows_none(command: Call) -> None:
     Path("small.yaml").write_text(SMALL.replace("claims:\n", ""))
-    made = json.loads(command("run", "small.yaml", "--quiet", "--json")[1])
+    made = json.loads(command("run", "small.yaml", "--quiet", "--workers", "1", "--json")[1])
     assert "claims" not in made
     assert 'id="claims"' not in Path("results/small/report.html").read_text()
     status, _, said = command("verify", "small.yaml")
@@ -425,7 +428,9 @@ FORM = {"study", "claim", "source", "published", "measured", "interval", "tolera
 
 
 def test_verify_prints_the_form_that_scripts_read(command: Call) -> None:
-    status, out, _ = command("verify", "workloads.yaml", "absent.yaml", "--quiet", "--json", "--out", "there")
+    status, out, _ = command(
+        "verify", "workloads.yaml", "absent.yaml", "--quiet", "--workers", "1", "--json", "--out", "there"
+    )
     assert status == 1
     made = json.loads(out)
     assert made.keys() == {"claims"}
@@ -441,12 +446,12 @@ def test_verify_prints_the_form_that_scripts_read(command: Call) -> None:
 
 
 def test_verify_ends_as_its_claims_do(command: Call) -> None:
-    status, out, _ = command("verify", "absent.yaml", "--quiet")
+    status, out, _ = command("verify", "absent.yaml", "--quiet", "--workers", "1")
     assert status == 0
     assert "1 claim: 1 skipped" in out
     text = Path("workloads.yaml").read_text()
     Path("wrong.yaml").write_text(text.replace("misses['LRU']", "misses['LRV']"))
-    status, _, said = command("verify", "wrong.yaml", "--quiet")
+    status, _, said = command("verify", "wrong.yaml", "--quiet", "--workers", "1")
     assert status == 2
     assert "no variant is called 'LRV'; did you mean 'LRU'?" in said
     assert "Traceback" not in said
