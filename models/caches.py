@@ -12,9 +12,9 @@ import numpy as np
 
 from tiersim._base.errors import PolicyError, StudyError
 from tiersim._base.params import Param, config
+from tiersim._base.registry import build
 from tiersim._base.units import Quantity
 from tiersim.models.dram import Dram
-from tiersim.policies.way.lru import Lru
 from tiersim.sim.cache_loop import Level
 from tiersim.sim.events import Counts, Events, events_from
 from tiersim.sim.replay import Result, replay
@@ -46,7 +46,8 @@ class Cache:
     ways: Annotated[int | Literal["full"], Param("lines in a set; `full` makes one set of all lines", ge=1)]
     latency: Annotated[Quantity, Param(LATENCY, unit="time|cycles", ge=0)]
     policy: Annotated[Any, Param("which line of a set makes room", family="way-replacement")] = field(
-        default_factory=Lru
+        # by name: what uses another policy does not depend on this one's code
+        default_factory=functools.partial(build, "way-replacement", "lru")
     )
     below: Annotated[
         str | None, Param("the next cache, or `memory`; unless said, the next one in the list that serves no one")
@@ -343,8 +344,6 @@ def simulate_lines(
     `graph` maps a name to sets, ways, policy, below, serves, write, write_allocate, inclusion as in a study; lines are
     one byte long, so that line numbers are addresses.
     """
-    from tiersim._base.registry import build
-
     caches = {}
     for name, said in graph.items():
         given = dict(said)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -11,8 +12,8 @@ from numpy.typing import NDArray
 
 from tiersim._base.errors import PolicyError, StudyError
 from tiersim._base.params import Param, config
+from tiersim._base.registry import build
 from tiersim._base.units import Quantity, parse
-from tiersim.policies.object.lru import Lru
 from tiersim.sim.object_replay import Known, Outcome, replay_objects, settle
 from tiersim.sim.requests import Requests
 
@@ -54,7 +55,10 @@ class ObjectCache:
     """One cache of objects."""
 
     capacity: Annotated[Quantity, Param(CAPACITY, unit="bytes|count|ratio", ge=1)]
-    policy: Annotated[Any, Param("which object makes room", family="object-replacement")] = field(default_factory=Lru)
+    policy: Annotated[Any, Param("which object makes room", family="object-replacement")] = field(
+        # by name: what uses another policy does not depend on this one's code
+        default_factory=partial(build, "object-replacement", "lru")
+    )
     admission: Annotated[Any, Param("who may enter; unless said, everyone", family="admission")] = None
     sizes: Annotated[
         Literal["trace", "one"],
