@@ -127,7 +127,7 @@ def compare(
     Where `repeat` gave runs several seeds: seed k of a variant is paired with seed k of the baseline at the same point;
     where one of both is exact, with that one run. Else by the parts of the run, which `blocks` chooses: windows of
     ``requests``, or ``sessions``. What has neither is exact. p values are corrected for all variants, points and
-    metrics together. `names` are the metrics. Raises StudyError where there are no sessions, or too few.
+    metrics together. `names` are the metrics. Raises StudyError where sessions are too few.
     """
     seeds = repeated(rows)
     groups: dict[str, list[Row]] = {}
@@ -173,10 +173,9 @@ class _Side:
         if not self.parts or len(self.rows) > 1 or row.status != "done":
             return {}
         table = row.table(self.parts)
-        found = len(table.get("session", ()))
-        if self.parts == "sessions" and found < FEWEST:
+        if self.parts == "sessions" and len(table.get("session", ())) < FEWEST:
             raise StudyError(
-                f"{row.label} has {found or 'no'} sessions, and intervals over sessions need {FEWEST} or more",
+                f"{row.label} has fewer than {FEWEST} sessions, of which nothing can be told",
                 None,
                 "write `blocks: requests` in the report, or replay a trace of more tenants",
             )

@@ -17,7 +17,7 @@ from tiersim._base.registry import index, inside, load, nearest, validate
 from tiersim.experiments.claims.verdicts import Claims, check, read_claims
 from tiersim.experiments.presets import expand
 from tiersim.experiments.results import Row, StudyResult
-from tiersim.experiments.scenario import Metric, Scenario
+from tiersim.experiments.scenario import Metric, Scenario, Sessioned
 from tiersim.experiments.study import RESERVED, Study, problem, read_study
 from tiersim.experiments.yaml_tree import Node, plain
 
@@ -241,8 +241,8 @@ def _report(study: Study, node: Node, runs: list[Planned]) -> ReportSpec:
     if report.baseline not in labels:
         hint = nearest(report.baseline, labels) or f"there are: {', '.join(sorted(labels))}"
         raise wrong(("baseline",), f"no variant is called {report.baseline!r}; {hint}")
-    if report.blocks == "sessions" and any("seed" in run.factors for run in runs):
-        raise wrong(("blocks",), "with `repeat` intervals are those of seeds; leave out one of both")
+    if report.blocks == "sessions" and (told := _no_sessions(runs)):
+        raise wrong(("blocks",), told)
     known = [name for run in runs for name in run.scenario.metric_names()]
     for place, name in enumerate(report.metrics or ()):
         if told := _unknown_metric(name, known, runs):
@@ -272,6 +272,15 @@ def _claims(study: Study, node: Node, runs: list[Planned], refused: list[Row]) -
         names,
         len(study.seeds),
     )
+
+
+def _no_sessions(runs: list[Planned]) -> str:
+    if any("seed" in run.factors for run in runs):
+        return "with `repeat` intervals are those of seeds; leave out one of both"
+    for run in runs:
+        if not isinstance(run.scenario, Sessioned) or not run.scenario.has_sessions():
+            return f"{run.label} has no sessions: these are the tenants of a trace of objects; write `blocks: requests`"
+    return ""
 
 
 def _unknown_metric(name: str, known: list[str], runs: list[Planned]) -> str:

@@ -208,8 +208,8 @@ def _estimates(result: StudyResult, summary: Summary, compared: bool) -> list[Ce
 def _against(held: Compared, unit: str, seeds: bool) -> str:
     if held.difference is None:
         return ""
-    by = held.difference.written(*change(held, unit)) if seeds else change_with_reach(held, unit)
-    return "; ".join([by, *(sureness(held) if seeds or not held.told else [])])
+    by = [held.difference.written(*change(held, unit))] if seeds else change_with_reach(held, unit)
+    return "; ".join([*by, *(sureness(held) if seeds or not held.told else [])])
 
 
 def _measured(result: StudyResult, row: Row, compared: bool) -> list[Cell]:

@@ -157,7 +157,7 @@ class StudyResult:
         """Each variant over its seeds, or over the parts of its run, against the baseline.
 
         How is said by `correction`, `confidence` and `blocks`, as in `report:` of a study. Raises StudyError where
-        blocks are sessions and the runs have none.
+        blocks are sessions and a run has too few.
         """
         asked = (self.baseline, tuple(self.shown), self.correction, self.confidence, self.blocks)
         if self._compared is None or self._compared[0] != asked:  # of many runs it takes a second

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from tiersim.sim.queued.timeline import Timeline
 
-__all__ = ["Measured", "Metric", "Scenario", "Timed"]
+__all__ = ["Measured", "Metric", "Scenario", "Sessioned", "Timed"]
 
 Progress = Callable[[int], None]
 
@@ -129,3 +129,11 @@ class Timed(Protocol):
 
     def draw(self, timeline: Timeline, seed: int, progress: Progress) -> None:
         """Simulate, and put what happened into a timeline, as far as its budget goes."""
+
+
+@runtime_checkable
+class Sessioned(Protocol):
+    """A scenario of which some configs have sessions."""
+
+    def has_sessions(self) -> bool:
+        """Whether this one has, be they few."""

@@ -30,6 +30,7 @@ __all__ = [
 
 
 MANY = 10_000  # repeats: more need no exact number
+LEANING = 1.2  # one side of an interval against the other
 CORRECTIONS = {"holm": "Holm", "benjamini-hochberg": "Benjamini-Hochberg"}
 PARTS = {
     "requests": ("blocks", "block", "as long a trace"),
@@ -61,14 +62,14 @@ def estimated(held: Estimate, unit: str = "") -> tuple[str, str]:
 
 def with_reach(held: Estimate, unit: str = "") -> str:
     """An exact value of a run, and how far its interval reaches to either side."""
-    return number(held.value, unit) + _reach(held, 100 if unit == "ratio" else 1)
+    return number(held.value, unit) + _reach(held.times(100) if unit == "ratio" else held)
 
 
-def _reach(held: Estimate, factor: float) -> str:
+def _reach(held: Estimate) -> str:
     if held.low == held.high:
         return ""
-    reach = factor * max(held.high - held.value, held.value - held.low)
-    if not math.isfinite(reach):
+    reach = held.value - held.low if held.value > 0 else held.high - held.value  # towards 0, where it decides
+    if not math.isfinite(held.high - held.low):
         return " ±?"
     return f" ±{reach:,.{max(0, 1 - math.floor(math.log10(reach)))}f}"
 
@@ -88,18 +89,19 @@ def change(held: Compared, unit: str = "") -> tuple[str, str]:
     return f"{value} %", interval
 
 
-def change_with_reach(held: Compared, unit: str = "") -> str:
-    """The difference of two runs in per cent of the baseline, and how far its interval reaches to either side."""
+def change_with_reach(held: Compared, unit: str = "") -> list[str]:
+    """The difference of two runs in per cent of the baseline with its interval: how far it reaches, or two ends."""
     if held.difference is None:
-        return ""
+        return []
     if held.difference.low == held.difference.high == 0:
-        return "="
+        return ["="]
     if held.ratio is None:
-        return "new" if held.difference.method == "exact" else with_reach(held.difference, unit)
-    base = (
-        held.value.value - held.difference.value
-    )  # not the ratio's interval, which may lean, and ± says that none does
-    return f"{100 * (held.ratio.value - 1):+.3g} %{_reach(held.difference, 100 / abs(base))}"
+        return ["new" if held.difference.method == "exact" else with_reach(held.difference, unit)]
+    relative = held.ratio.times(100, -100)
+    sides = sorted((relative.value - relative.low, relative.high - relative.value))
+    if sides[1] > LEANING * sides[0] and math.isfinite(sides[1]):
+        return [f"{relative.value:+.3g} %", relative.parts("+")[1]]
+    return [f"{relative.value:+.3g} %{_reach(relative)}"]
 
 
 def sureness(held: Compared) -> list[str]:
@@ -148,8 +150,10 @@ def explained(result: StudyResult, summaries: list[Summary]) -> str:
     if all(held.value.method == "exact" for held in compared):
         return ""
     of, each, more = PARTS[result.blocks]
-    lines = f"± is a {sure} interval from {of} of the run: it takes this trace as one sample of its kind, and tells"
-    lines += " nothing of chance in the simulator. What has no ± is exact for this trace."
+    lines = (
+        f"± is a {sure} interval (two ends where it leans) from {of} of the run: it takes this trace as one sample of"
+    )
+    lines += " its kind, and tells nothing of chance in the simulator. What has no ± is exact for this trace."
     if any(math.isnan(held.value.low) or (held.difference and math.isnan(held.difference.low)) for held in compared):
         lines += " ±? stands where the run is a few long phases, or too short, to tell."
     if tests:
@@ -214,7 +218,7 @@ def _estimates(result: StudyResult, summary: Summary, compared: bool) -> list[An
             continue
         cells.append("\n".join(estimated(held.value, unit)) if seeds else with_reach(held.value, unit))
         if compared:
-            lines = [*change(held, unit), _pairs(held, summary)] if seeds else [change_with_reach(held, unit)]
+            lines = [*change(held, unit), _pairs(held, summary)] if seeds else change_with_reach(held, unit)
             lines += sureness(held) if seeds or not held.told else []
             cells.append(Text("\n".join(filter(None, lines)), style=STYLES[mark(held, better)]))
     return cells

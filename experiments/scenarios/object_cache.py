@@ -77,6 +77,9 @@ class ObjectCacheScenario:
     def is_random(self) -> bool:
         return any(getattr(part, "random", False) for part in (self.cache.policy, self.cache.admission))
 
+    def has_sessions(self) -> bool:
+        return _has(self.trace.open(), "tenant")
+
     def trace_fingerprint(self) -> str:
         return self.trace.open().fingerprint
 

@@ -237,9 +237,8 @@ def test_the_table_shows_how_far_intervals_reach() -> None:
     value = ratio_of_sums(SOME, UNDER)
     assert f"{100 * value.value:.3g} % ±{100 * (value.high - value.value):.1f}" in found["base"]
     assert found["same"].split()[-1] == "="
-    pair = paired_ratios((LESS, UNDER), (SOME, UNDER))
-    reach = 100 * (pair.difference.high - pair.difference.value) / value.value
-    assert f"{100 * (pair.ratio.value - 1):+.3g} % ±{reach:.2g}" in found["mine"]
+    pair = paired_ratios((LESS, UNDER), (SOME, UNDER)).ratio
+    assert f"{100 * (pair.value - 1):+.3g} % ±{100 * (pair.high - pair.value):.2g}" in found["mine"]
     assert text.count("needs ") == 1  # at what chance explains
     assert "one sample of its kind" in text
     assert "±?" not in text
@@ -254,8 +253,12 @@ def test_what_the_table_shows_agrees_with_the_test(seed: int) -> None:
     other = steps + draw.normal(0.004, 0.02, 100) * UNDER
     text = printed(study([alone("base", steps.tolist(), UNDER), alone("mine", other.tolist(), UNDER)]))
     (line,) = (line for line in text.splitlines() if line.split()[:1] == ["mine"])
-    by, reach = re.findall(r"([+-][\d.]+) % ±([\d.]+)", line)[-1]
-    assert (float(reach) > abs(float(by))) == ("needs" in text)
+    if ends := re.search(r"([+-][\d.]+) to ([+-][\d.]+)", text):
+        over = float(ends[1]) <= 0 <= float(ends[2])
+    else:
+        by, reach = re.findall(r"([+-][\d.]+) % ±([\d.]+)", line)[-1]
+        over = float(reach) > abs(float(by))
+    assert over == ("needs" in text)
 
 
 def test_a_few_long_phases_have_no_interval() -> None:
@@ -305,7 +308,7 @@ def test_sessions_are_paired_by_their_number() -> None:
     del rows[1].tables["sessions"]
     result = study(rows)
     result.blocks = "sessions"
-    with pytest.raises(StudyError, match="mine has no sessions") as failed:
+    with pytest.raises(StudyError, match="mine has fewer than 8 sessions") as failed:
         result.compare()
     assert "blocks: requests" in failed.value.remedy
 
@@ -368,13 +371,20 @@ def test_few_tenants_are_no_sessions_and_many_are_folded(monkeypatch: pytest.Mon
     assert any("25 tenants" in note for note in held.notes)
 
 
-def test_sessions_are_refused_where_there_are_none() -> None:
-    with pytest.raises(StudyError, match="base has no sessions") as failed:
-        tiersim.run(MEMORY | {"report": {"blocks": "sessions"}}, keep=False).compare()
-    assert "blocks: requests" in failed.value.remedy
+@pytest.mark.parametrize("study", [MEMORY, OBJECTS | {"trace": "generated/zipf-objects"}], ids=["memory", "one tenant"])
+def test_sessions_are_refused_where_there_are_none(study: dict[str, Any]) -> None:
+    with pytest.raises(StudyError, match=r"base has no sessions.*`blocks: requests`"):
+        tiersim.run(study | {"report": {"blocks": "sessions"}}, keep=False)
+
+
+def test_sessions_are_refused_beside_seeds_and_where_they_are_few() -> None:
     seeds = {"what_if": {"random": {"cache.policy": "random"}}, "repeat": {"seeds": 3}}
+    asked = {"report": {"blocks": "sessions"}}
     with pytest.raises(StudyError, match="with `repeat` intervals are those of seeds"):
-        tiersim.run(OBJECTS | seeds | {"report": {"blocks": "sessions"}}, keep=False)
+        tiersim.run(OBJECTS | seeds | asked, keep=False)
+    few = tiersim.run(OBJECTS | asked | {"trace": OBJECTS["trace"] | {"tenants": 7}}, keep=False)
+    with pytest.raises(StudyError, match="base has fewer than 8 sessions"):
+        few.compare()
 
 
 @pytest.mark.parametrize(

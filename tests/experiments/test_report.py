@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tiersim._base.errors import StudyError
@@ -212,6 +213,25 @@ def test_a_table_says_what_is_better(tmp_path: Path) -> None:
     ]
     assert base == ["base", "70 ns", "40 %", "", "600", "", "1", ""]
     assert better == ["twice", "70 ns", "30 %", "-25 % better", "500", "-16.7 % worse", "0.75", "-25 % better"]
+
+
+def test_a_table_of_single_runs_shows_how_far_intervals_reach(tmp_path: Path) -> None:
+    rows = [run("base"), run("twice"), run("noise")]
+    draw = np.random.default_rng(3)
+    asked = [0.0] * 10 + [100.0] * 90
+    base = draw.uniform(0.3, 0.5, 100)
+    name = "caches.l2.miss_ratio"
+    for row, ratios in zip(rows, (base, base - draw.uniform(0.05, 0.15, 100), base + draw.normal(0, 0.05, 100))):
+        ends = [step / 100 for step in range(1, 101)]
+        row.tables = {"windows": {"end": ends, name: ratios.tolist(), f"{name}.weight": asked}}
+        row.metrics[name] = float(ratios[10:].mean())
+    text = written(study(rows, tmp_path, figures=[OVER_LATENCY | {"x": "what_if", "by": None}]))
+    found = {cells[0]: cells for cells in Page(text).rows if cells}
+    assert re.fullmatch(r"[\d.]+ % ±[\d.]+", found["base"][1])
+    assert re.fullmatch(r"-[\d.]+ % ±[\d.]+ better", found["twice"][2])
+    assert re.fullmatch(r"[-+][\d.]+ % ±[\d.]+; p = [\d.]+; needs .* times", found["noise"][2])
+    assert "one sample of its kind" in text
+    assert ">Variants<" not in text  # a line a run says it all
 
 
 def test_every_column_head_is_a_button_and_quantities_sort_as_such(tmp_path: Path) -> None:
