@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import heapq
 import itertools
+import tracemalloc
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -519,7 +520,8 @@ def test_bfs_finds_the_shortest_ways(seed: int) -> None:
 
 def test_sssp_finds_what_dijkstra_does() -> None:
     made, program = run("sssp", lambda p: p.cursor[0] == 1 and p.cursor[3] == 0)
-    rows, weight = rows_of(made), program.arrays[2].tolist()
+    rows = rows_of(made)
+    weight = kernels.weights(made.seed, len(program.arrays[1])).tolist()
     at = places_of(rows)
     waiting, far = [(0, int(made.sources()[0]))], {}
     while waiting:
@@ -529,7 +531,7 @@ def test_sssp_finds_what_dijkstra_does() -> None:
             for e, v in enumerate(rows[u], at[u]):
                 heapq.heappush(waiting, (length + weight[e], v))
     assert len(far) > 5
-    assert program.arrays[3].tolist() == [far.get(v, 2**31 - 1) for v in range(len(rows))]
+    assert program.arrays[2].tolist() == [far.get(v, 2**31 - 1) for v in range(len(rows))]
 
 
 def test_components_are_named_by_their_smallest_vertex() -> None:
@@ -665,6 +667,32 @@ def test_no_step_makes_more_than_there_is_room_for(name: str) -> None:
     made = np.zeros(room, np.int64), np.zeros(room, np.uint16), np.zeros(room, np.uint8)
     held = [program.step(made, 1) for _ in range(5000)]
     assert 1 <= min(held) <= max(held) <= program.unit
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "footprint", "most"),  # bytes; a part of the most is for drawing look-ups and reads
+    [
+        ("gups", {"footprint": "32 GiB"}, 32 << 30, 4 << 20),
+        ("embedding-lookup", {"rows": 1 << 26, "row": 64}, 32 << 30, 4 << 20),
+        ("kmer-count", {"genome": 1 << 20, "slot": 4096}, 8 << 30, 40 << 20),
+        ("xs-lookup", {"points": 40_000}, 700 << 20, 70 << 20),
+        ("bfs", {"scale": 14, "vertex": 4096, "edge": 1024}, 500 << 20, 8 << 20),
+        ("sssp", {"scale": 14, "vertex": 4096, "edge": 1024}, 500 << 20, 8 << 20),
+    ],
+)
+def test_memory_is_what_decides_and_not_what_is_touched(
+    name: str, options: dict[str, Any], footprint: int, most: int
+) -> None:
+    list(load_trace(f"generated/{name}", references=1000, **SMALL[name]).chunks())  # compiled
+    tracemalloc.start()
+    try:
+        trace = load_trace(f"generated/{name}", references=2_000_000, **options)
+        ends = [(int(chunk["address"].min()), int(chunk["address"].max())) for chunk in trace.chunks(1 << 16)]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert max(high for _, high in ends) - min(low for low, _ in ends) > 0.8 * footprint
+    assert peak < most
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -28,6 +28,7 @@ SOURCES: Final = 64  # searches from as many vertices, and then from the first a
 SOURCE: Final = 1  # the random streams: where searches begin, and how long edges are
 WEIGHT: Final = 2
 LONGEST: Final = 255  # an edge's weight, from 1 on
+PIECE: Final = 1 << 16  # drawn at a time
 LARGEST: Final = 1 << 20  # bytes of a record
 
 Ints: TypeAlias = NDArray[np.int64]
@@ -250,10 +251,13 @@ class Graph(Running):
         return able[counter.below(drawn, len(able)).astype(np.int64)].astype(np.int64)
 
 
-def weights(seed: int, edges: int) -> Vertices:
+def weights(seed: int, edges: int) -> Bytes:
     """The length of each edge by its place among the neighbours: 1 to 255, each as likely."""
-    drawn = counter.draw(seed, WEIGHT, np.arange(edges, dtype=np.uint64))
-    return (counter.below(drawn, LONGEST) + np.uint64(1)).astype(np.int32)
+    made = np.empty(edges, np.uint8)
+    for at in range(0, edges, PIECE):
+        drawn = counter.draw(seed, WEIGHT, np.arange(at, min(at + PIECE, edges), dtype=np.uint64))
+        made[at : at + PIECE] = counter.below(drawn, LONGEST) + np.uint64(1)
+    return made
 
 
 # The loop of a kernel stands in the file of its generator. It notes what it touches with the functions below, each of

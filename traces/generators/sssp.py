@@ -13,6 +13,7 @@ from tiersim.traces.generators.kernels import (
     Made,
     Memory,
     Program,
+    Room,
     Vertices,
     load,
     row,
@@ -35,11 +36,10 @@ class Sssp(Graph):
     def program(self) -> Program:
         """The search before its first reference."""
         offsets, neighbours = self.rows
-        count = len(offsets) - 1
+        count, edges = len(offsets) - 1, len(neighbours)
         distance, waiting, queue = np.zeros(count, np.int32), np.zeros(count, np.uint8), np.zeros(count, np.int32)
-        weight, given = weights(self.seed, len(neighbours)), [self.sources()]
-        arrays = offsets, neighbours, weight, distance, waiting, queue
-        unit, layout = 7 * self.widest + 8, self.layout(3, 4)
+        arrays = offsets, neighbours, Room(4, edges), distance, waiting, queue
+        given, unit, layout = (weights(self.seed, edges), self.sources()), 7 * self.widest + 8, self.layout(3, 4)
         return Program(relax, *arrays, given=given, cursor=(0, 0, 0, 0, 0), unit=unit, records=layout)
 
 
@@ -47,10 +47,10 @@ class Sssp(Graph):
 def relax(
     offsets: Ints,
     neighbours: Vertices,
-    weight: Vertices,
     distance: Vertices,
     waiting: Bytes,
     queue: Vertices,
+    weight: Bytes,
     sources: Ints,
     memory: Memory,
     cursor: Ints,
