@@ -26,9 +26,11 @@ VARIANTS: tuple[tuple[str, dict[str, Any]], ...] = (  # what costs more than the
     ("zipf-objects", {**SIZED, "correlation": -0.5}),
     ("stack-distance-objects", {"skew": 0}),
     ("stack-distance-objects", {"curve": CURVE}),
-    ("bfs", {"scale": 22}),
-    ("xs-lookup", {"nuclides": 355}),
-    ("kmer-count", {"genome": 1 << 26}),
+    ("bfs", {"scale": 22, "vertex": 512, "edge": 144}),
+    ("triangle-count", {"scale": 22, "edge": 144, "scattered": True, "first": 3_500_000}),
+    ("xs-lookup", {"nuclides": 355, "fuel": 321}),
+    ("xs-lookup", {"points": 786_432}),
+    ("kmer-count", {"genome": 1 << 26, "slot": 24}),
 )
 
 
