@@ -7,6 +7,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from tiersim._base.errors import TiersimError
 from tiersim._base.registry import Entry, index, load
 from tiersim.cli import COMMANDS
 from tiersim.experiments import presets
-from tiersim.experiments.catalogue import STUDY_KEYS, Key, keys_of, listing
+from tiersim.experiments.catalogue import STUDY_KEYS, Key, claim_keys, keys_of, listing
+from tiersim.experiments.claims.published import published
 from tiersim.experiments.plan import ReportSpec
 from tiersim.experiments.results import Row, StudyResult
 from tiersim.traces import Trace, Writer, load_trace
@@ -342,6 +344,27 @@ options stand beside it. [A page for each](../formats/index.md): what a record h
 {described("reader", "###")}"""
 
 
+def claims() -> str:
+    parts = [
+        "# Published figures\n",
+        "What studies may claim, and the range that counts as reproducing it, fixed before any run.",
+        "[How to claim and verify](../how-to/verify-claims.md).\n",
+        "## What a claim says\n",
+        keys(claim_keys()),
+    ]
+    for source, held in groupby(published().values(), lambda item: item.source):
+        items = list(held)
+        if items[0].calibration:
+            parts.append(f"## Used for calibration: {source}\n")
+            rows = [(code(item.claim), item.what, item.published, item.known, item.calibration) for item in items]
+            parts.append(table(("id", "figure", "published", "known by", "may not be claimed:"), rows))
+            continue
+        parts += [f"## {source}\n", f"{items[0].setup}\n"]
+        rows = [(code(item.claim), item.what, item.published, item.tolerance, item.known) for item in items]
+        parts.append(table(("id", "figure", "published", "allowed", "known by"), rows))
+    return "\n".join(parts)
+
+
 def command_line() -> str:
     from importlib import import_module
 
@@ -449,6 +472,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "translation-policies": translations,
     "presets": preset_pages,
     "traces": traces,
+    "claims": claims,
     "command-line": command_line,
     "python": python,
 }

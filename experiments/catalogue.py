@@ -19,7 +19,7 @@ from tiersim.experiments.scenario import Metric
 from tiersim.traces.catalogue import bundled
 from tiersim.traces.fetch import public
 
-__all__ = ["Answer", "Key", "explain", "keys_of", "kinds", "listing", "schema"]
+__all__ = ["Answer", "Key", "claim_keys", "explain", "keys_of", "kinds", "listing", "schema"]
 
 STUDY_KEYS = {
     "study": "name of the study and of its folder",

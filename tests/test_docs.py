@@ -298,7 +298,7 @@ def test_reference_pages_hold_all_that_exists(tmp_path: Path, monkeypatch: pytes
     assert len(list((tmp_path / "reference").iterdir())) == len(reference.PAGES)
     families = ("way-replacement", "object-replacement", "admissions", "generators", "readers")
     translation = ("translations", "walk-cost-predictors")
-    for kind in (*families, *translation, "presets", "traces", "metrics"):
+    for kind in (*families, *translation, "presets", "traces", "metrics", "claims"):
         for row in reference.listing(kind):
             assert f"{row['name']}`" in text, row["name"]
     assert all(f"tiersim {name}" in text for name in reference.COMMANDS)
