@@ -189,7 +189,9 @@ class _Side:
         return np.where(weights > 0, np.array(self.table[name], float) * weights, 0.0), weights
 
     def matches(self, other: _Side) -> bool:
-        """Whether the parts of both are the same part of the trace, one by one."""
+        """Whether the parts of both are the same part of the same trace, one by one."""
+        if self.rows[0].config.get("trace") != other.rows[0].config.get("trace"):
+            return False
         mine, theirs = (side.table.get("session") or side.table["end"] for side in (self, other))
         return len(mine) == len(theirs) and bool(np.allclose(mine, theirs, rtol=0, atol=NEAR))
 

@@ -340,12 +340,12 @@ def _blocks(over: Floats, under: Floats) -> _Spread | str:
     as well as that of 1.5 independent values a block (Meketon and Schmeiser 1984), and Student's t pays for that.
     Windows of unequal weight tell less; the root of what is left of them was found by trial.
 
-    Measured at 90 windows, 95 % intervals cover independent values in 96 % of all cases, AR(1) with a correlation of
-    0.5 in 95, of 0.8 in 94; at 30 windows 94 and 86. There is no interval where the correlation is found to be over
-    0.9; where it is 0.9 and found to be less, 85. Weights that differ by a factor of e (one standard deviation): 92 to
-    96. Miss ratios of LRU, FIFO and SIEVE and their differences, on 30,000 requests of Markov chains: 91 to 96; of
-    Zipf's law: LRU and FIFO 95 to 96, SIEVE 89 to 90, because what it keeps changes once in the run, which no window
-    can see.
+    Measured at 90 windows, 95 % intervals cover independent values in 95 to 96 % of all cases, AR(1) with a correlation
+    of 0.5 in 95, of 0.8 in 94; at 30 windows 94, and 86 to 89. There is no interval where the correlation is found to
+    be over 0.9; where it is 0.9 and found to be less, 85. Weights that differ by a factor of e (one standard
+    deviation): 93 to 97. Miss ratios of LRU, FIFO and SIEVE, their differences and ratios, on 30,000 requests of Markov
+    chains: 90 to 96; of Zipf's law: LRU and FIFO 95 to 96, SIEVE 89 to 90, because what it keeps changes once in the
+    run, which no window can see.
     """
     values, sums = over.sum(axis=1) / under.sum(axis=1), under.sum(axis=1)
     u = (over - values[:, None] * under) / sums[:, None]  # a ratio's error is the sum of these (delta method)

@@ -209,6 +209,10 @@ def test_windows_that_are_others_are_not_paired() -> None:
     apart.tables["windows"]["end"] = [end + 0.0004 for end in apart.windows["end"]]  # another line size, say
     held = study([alone("base", SOME, UNDER), apart]).compare()[1].metrics["misses"]
     assert same(held.difference, paired_ratios((LESS, UNDER), (SOME, UNDER)).difference)
+    less = {"what_if": {"half": {"trace.limit": "10k"}, "sieve": {"cache.policy": "sieve"}}}
+    _, half, sieve = tiersim.run(OBJECTS | less, keep=False).compare()
+    found = [held.metrics["miss_ratio"].difference for held in (half, sieve)]
+    assert [held and held.method for held in found] == ["exact", "blocks of 17 windows"]
 
 
 def test_windows_without_weights_tell_nothing() -> None:
