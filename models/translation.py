@@ -11,19 +11,58 @@ from numpy.typing import NDArray
 from tiersim._base.errors import StudyError
 from tiersim._base.params import Param, config
 from tiersim._base.units import Quantity
-from tiersim.models.caches import Core, System, complaint_about, levels_of, picoseconds
+from tiersim.models.caches import Cache, Core, System, complaint_about, levels_of, picoseconds
+from tiersim.policies.translation.hashed import Hashed
+from tiersim.policies.translation.pom_tlb import PomTlb
 from tiersim.policies.translation.radix import Radix
 from tiersim.policies.translation.victima import Victima
 from tiersim.policies.way.lru import Lru
+from tiersim.sim.cache_loop import Level
+from tiersim.sim.hashed_tables import hashed_tables_of, mix
+from tiersim.sim.mechanisms.hashed import HashedLoop
+from tiersim.sim.mechanisms.pom_tlb import NAME as POM_TLB
+from tiersim.sim.mechanisms.pom_tlb import PomTlbLoop
 from tiersim.sim.mechanisms.radix import RadixLoop
 from tiersim.sim.mechanisms.victima import VictimaLoop
+from tiersim.sim.pages import Tables, coalesced, nested_tables_of, tables_of
+from tiersim.sim.prefetchers import WAYS, Prefetcher
 from tiersim.sim.queued.streams import stream
 from tiersim.sim.translation import Timing
-from tiersim.sim.translation_loop import Loop, Mechanism, Tlb
+from tiersim.sim.translation_loop import Loop, Mechanism, Nested, Tlb
 
-__all__ = ["PagedCore", "PagedSystem", "TlbSpec", "WalkCache", "Walker", "Wired", "large_of", "wire"]
+__all__ = [
+    "NestedTlb",
+    "PagedCache",
+    "PagedCore",
+    "PagedSystem",
+    "Paging",
+    "Prefetch",
+    "TlbSpec",
+    "WalkCache",
+    "Walker",
+    "Wired",
+    "wire",
+]
 
 SIZES = {"4 KiB": 0, "2 MiB": 1}
+
+
+@config
+class Prefetch:
+    """What brings lines in before they are asked for: it follows steps within a page."""
+
+    steps: Annotated[Literal["any", "one"], Param("`any` step that comes again; `one`: from line to line only")] = "any"
+    streams: Annotated[int, Param("pages that are followed at once, in sets of four", unit="count", ge=4)] = 64
+    degree: Annotated[int, Param("lines that are brought in at once", ge=1, le=16)] = 2
+
+
+@config
+class PagedCache(Cache):
+    """One set-associative cache, which may have a prefetcher."""
+
+    prefetch: Annotated[Prefetch | None, Param("what brings lines in before they are asked for; none unless said")] = (
+        None
+    )
 
 
 @config
@@ -47,6 +86,21 @@ class TlbSpec:
         Literal["evictions", "walks"],
         Param("`evictions`: it takes what leaves the TLBs before it; `walks`: what was missing everywhere"),
     ] = "evictions"
+    reach: Annotated[
+        Literal[1, 2, 4, 8], Param("neighbouring pages of 4 KiB that share an entry where their frames are contiguous")
+    ] = 1
+
+
+@config
+class NestedTlb:
+    """Translates what is physical to a guest, which its tables and their walks use."""
+
+    entries: Annotated[int, Param("translations that it holds", unit="count", ge=1)]
+    ways: Annotated[int | Literal["full"], Param("entries in a set; `full` makes one set of all", ge=1)]
+    latency: Annotated[Quantity, Param("of a lookup", unit="time|cycles", ge=0)]
+    policy: Annotated[Any, Param("which translation of a set makes room", family="way-replacement")] = field(
+        default_factory=Lru
+    )
 
 
 @config
@@ -84,18 +138,50 @@ class PagedCore(Core):
 class PagedSystem(System):
     """Caches, a memory and a core, with TLBs in front and page tables in memory."""
 
+    caches: Annotated[dict[str, PagedCache], Param("from the core to the memory")]  # type: ignore[assignment]
     core: Annotated[PagedCore, Param("what waits")]
     tlbs: Annotated[dict[str, TlbSpec], Param("from the core to the walker")]
     walker: Annotated[Walker, Param("what walks the page table")]
+    nested: Annotated[NestedTlb | None, Param("with one, programs run in guests, whose tables are translated too")] = (
+        None
+    )
+
+
+@dataclass(frozen=True)
+class Paging:
+    """How memory is paged, as shares in parts per billion of what is drawn by a seed."""
+
+    large: int = 0  # regions of 2 MiB that are one page
+    host_large: int = 0  # the same of what is physical to a guest
+    contiguous: int = 10**9  # groups of pages in contiguous frames
 
 
 @dataclass(frozen=True)
 class Wired:
-    """A system in the terms of the engine: what its loop is, how many sets each part has, and its latencies."""
+    """A system in the terms of the engine: what its loop is, how many sets each part has, and its latencies.
+
+    `load` is how full hashed page tables are (else 0), `reach` that of a coalescing TLB (else 1).
+    """
 
     loop: Loop
     sets: dict[str, int]
     timing: Timing
+    levels: int
+    load: int = 0
+    reach: int = 1
+
+    def tables(self, pages: NDArray[np.int64], paging: Paging, seed: int) -> Tables:
+        """The page tables of these pages. Raises StudyError where they are too many."""
+        large = _drawn(paging.large, seed, "large")
+        if self.load:
+            made = hashed_tables_of(pages, large, self.load)
+        elif self.loop.nested:
+            made = nested_tables_of(pages, large, _drawn(paging.host_large, seed, "host"), self.levels)
+        else:
+            made = tables_of(pages, large, self.levels)
+        if self.reach > 1:
+            made = coalesced(made, pages, self.reach, _drawn(paging.contiguous, seed, "contiguous"))
+        return made
 
 
 def wire(system: PagedSystem, policy: Any) -> Wired:
@@ -114,44 +200,93 @@ def wire(system: PagedSystem, policy: Any) -> Wired:
 def _wired(system: PagedSystem, policy: Any) -> Wired:
     levels, counts = levels_of(system, classify=False)
     if system.line != 64:
-        raise _wrong(("line",), f"lines of page tables have 64 B, and these {system.line} B")
+        raise _wrong(("line",), f"a line of page tables has 64 B, and these have {system.line} B")
     for name, level in zip(system.caches, levels, strict=True):
         if getattr(level.policy, "needs_future", False):
             kind = type(level.policy).registered.name
             raise _wrong(("caches", name, "policy"), f"{kind} cannot know what walks will read")
-    names = [*system.caches, "memory", *system.tlbs, *system.walker.caches]
-    if doubled := next((name for name in names if names.count(name) > 1), ""):
-        where = ("tlbs", doubled) if doubled in system.tlbs else ("walker", "caches", doubled)
-        raise _wrong(where, f"two parts are called {doubled!r}")
+    _check_names(system)
     sets = dict(zip(system.caches, counts, strict=True))
     tlbs = []
     for name, tlb in system.tlbs.items():
         sets[name], ways = _sets(tlb, ("tlbs", name))
         serves = frozenset({"data", "instructions"} if tlb.serves == "all" else {tlb.serves or ""} - {""})
         sizes = frozenset({0, 1} if tlb.pages == "all" else {SIZES[tlb.pages]})
-        power = not sets[name] & (sets[name] - 1)
-        tlbs.append(Tlb(name, ways, tlb.policy, sizes, serves, power, tlb.fill == "walks"))
+        power, direct = _power(sets[name]), tlb.fill == "walks"
+        tlbs.append(Tlb(name, ways, tlb.policy, sizes, serves, power, direct, tlb.reach > 1))
     _check_rows(system, tlbs)
     caches = []
     for name, cache in system.walker.caches.items():
         sets[name], ways = _sets(cache, ("walker", "caches", name))
-        caches.append(Tlb(name, ways, cache.policy, power_of_two=not sets[name] & (sets[name] - 1)))
+        caches.append(Tlb(name, ways, cache.policy, power_of_two=_power(sets[name])))
     if len(caches) not in (3, 4):
         message = f"a table of 4 levels has 3 page-walk caches and one of 5 has 4, not {len(caches)}"
         raise _wrong(("walker", "caches"), message)
-    mechanism, answer, limits = _mechanism(system, policy)
-    held = mechanism.cache if mechanism.cache is not None else _second(system, levels)
-    loop = Loop(tuple(levels), tuple(tlbs), tuple(caches), mechanism, held)
+    prefetchers = []
+    for k, (name, held) in enumerate(system.caches.items()):
+        if held.prefetch is not None:
+            streams = held.prefetch.streams
+            if streams % WAYS or not _power(streams // WAYS):
+                raise _wrong(("caches", name, "prefetch", "streams"), f"{streams} streams are not 4, 8, 16 and so on")
+            sets[f"{name}.prefetcher"] = streams // WAYS
+            prefetchers.append(Prefetcher(k, held.prefetch.degree, held.prefetch.steps == "one"))
+    mechanism, answer, limits = _mechanism(system, levels, policy)
+    nested = None
+    if system.nested is not None:
+        if isinstance(policy, Hashed):
+            raise _wrong(("nested",), "hashed page tables of guests are not modelled: leave out `nested`")
+        sets[NESTED], ways = _sets(system.nested, ("nested",))
+        tlb_ = Tlb(NESTED, ways, system.nested.policy, power_of_two=_power(sets[NESTED]))
+        nested = Nested(tlb_, isinstance(policy, Victima))
+    hashed = isinstance(policy, Hashed)
+    held_in = mechanism.cache if mechanism.cache is not None else _second(levels)
+    walked = () if hashed else tuple(caches)
+    loop = Loop(tuple(levels), tuple(tlbs), walked, mechanism, held_in, nested, tuple(prefetchers))
+    if isinstance(policy, PomTlb):
+        sets[POM_TLB], _ = _sets(policy, ("policy",))
+    timing = Timing(_latencies(system), picoseconds(system.walker.miss, system.core), answer, limits)
+    return Wired(loop, sets, timing, len(caches) + 1, policy.load if hashed else 0, _reach(system))
+
+
+NESTED = "nested"
+
+
+def _power(number: int) -> bool:
+    return not number & (number - 1)
+
+
+def _check_names(system: PagedSystem) -> None:
+    taken = {*system.caches, *(f"{name}.prefetcher" for name in system.caches), "memory", POM_TLB, NESTED}
+    for where, names in ((("tlbs",), system.tlbs), (("walker", "caches"), system.walker.caches)):
+        for name in names:
+            if name in taken:
+                raise _wrong((*where, name), f"two parts are called {name!r}")
+            taken.add(name)
+
+
+def _reach(system: PagedSystem) -> int:
+    """That of the TLBs which coalesce, or 1."""
+    found = 1
+    for name, tlb in system.tlbs.items():
+        if tlb.reach > 1:
+            if found not in (1, tlb.reach):
+                raise _wrong(("tlbs", name, "reach"), f"TLBs that coalesce have one reach, and another has {found}")
+            found = tlb.reach
+    return found
+
+
+def _latencies(system: PagedSystem) -> dict[str, int]:
     times = {name: cache.latency for name, cache in system.caches.items()}
     times |= {name: tlb.latency for name, tlb in system.tlbs.items()}
     times |= {name: cache.latency for name, cache in system.walker.caches.items()}
-    latencies = {name: picoseconds(latency, system.core) for name, latency in times.items()}
-    latencies["memory"] = picoseconds(system.memory.latency, system.core)
-    return Wired(loop, sets, Timing(latencies, picoseconds(system.walker.miss, system.core), answer, limits))
+    times["memory"] = system.memory.latency
+    if system.nested is not None:
+        times[NESTED] = system.nested.latency
+    return {name: picoseconds(latency, system.core) for name, latency in times.items()}
 
 
-def _second(system: PagedSystem, levels: Any) -> int | None:
-    """The cache behind the one that serves data: whose lines are worth nothing is told of it."""
+def _second(levels: list[Level]) -> int | None:
+    """The cache behind the one that serves data: it is told how many of its lines were worth their room."""
     first: int | None = next(level.below for level in levels if "data" in level.serves)
     return first
 
@@ -173,10 +308,12 @@ def _check_rows(system: PagedSystem, tlbs: list[Tlb]) -> None:
             raise _wrong(("tlbs", name, "fill"), "a first TLB takes what is missing in any case")
 
 
-def _sets(part: TlbSpec | WalkCache, path: tuple[str, ...]) -> tuple[int, int]:
+def _sets(part: TlbSpec | WalkCache | NestedTlb | PomTlb, path: tuple[str, ...]) -> tuple[int, int]:
     ways = part.entries if part.ways == "full" else part.ways
     if part.entries % ways:
         raise _wrong((*path, "entries"), f"{part.entries} entries are no multiple of {ways} ways")
+    if isinstance(part, PomTlb):
+        return part.entries // ways, ways
     if getattr(part.policy, "needs_future", False):
         raise _wrong((*path, "policy"), f"{type(part.policy).registered.name} needs references to come")
     if complaint := complaint_about(part.policy, ways):
@@ -184,15 +321,19 @@ def _sets(part: TlbSpec | WalkCache, path: tuple[str, ...]) -> tuple[int, int]:
     return part.entries // ways, ways
 
 
-def _mechanism(system: PagedSystem, policy: Any) -> tuple[Mechanism, int, tuple[int, int]]:
+def _mechanism(system: PagedSystem, levels: list[Level], policy: Any) -> tuple[Mechanism, int, tuple[int, int]]:
     """What happens to missing translations, how long the lookup of a TLB block takes, and the pressures' limits."""
     if isinstance(policy, Radix):
         return RadixLoop(), 0, (5, 5)
+    if isinstance(policy, Hashed):
+        return HashedLoop(), 0, (5, 5)
+    if isinstance(policy, PomTlb):
+        sets, ways = _sets(policy, ("policy",))
+        return PomTlbLoop(ways, Lru(), _power(sets), policy.read == "set", policy.store), 0, (5, 5)
     if isinstance(policy, Victima):
         names = list(system.caches)
         if policy.cache not in names:
             raise _wrong(("policy", "cache"), f"there is no cache {policy.cache!r}; there are: {', '.join(names)}")
-        levels, _ = levels_of(system, classify=False)
         at: int | None = next(k for k, level in enumerate(levels) if "data" in level.serves)
         answer = 0
         while at is not None:
@@ -215,16 +356,13 @@ def _wrong(path: tuple[str, ...], message: str) -> StudyError:
     return error
 
 
-def large_of(share: int, seed: int) -> Any:
-    """Which regions of 2 MiB are one page: a share in parts per billion, drawn for each region by its address."""
-    first, second = stream(seed, "translation.pages").integers(1, 1 << 62, 2).tolist()
+def _drawn(share: int, seed: int, what: str) -> Any:
+    """Which of many are so: a share in parts per billion, drawn for each by its number."""
+    first, second = stream(seed, f"translation.{what}").integers(1, 1 << 62, 2).tolist()
 
-    def large(region: NDArray[np.int64]) -> NDArray[np.bool_]:
-        x = region.astype(np.uint64) ^ np.uint64(first)
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        x = (x ^ (x >> np.uint64(31))) ^ np.uint64(second)
+    def chosen(number: NDArray[np.int64]) -> NDArray[np.bool_]:
+        x = mix(number ^ first) ^ np.uint64(second)
         held: NDArray[np.bool_] = (x >> np.uint64(11)).astype(np.float64) * 2.0**-53 < share / 10**9
         return held
 
-    return large
+    return chosen

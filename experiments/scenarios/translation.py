@@ -13,10 +13,10 @@ from tiersim._base.registry import register
 from tiersim.experiments.scenario import Measured, Metric, Progress
 from tiersim.experiments.trace_use import TraceParam, TraceUse
 from tiersim.models.caches import levels_of, picoseconds
-from tiersim.models.translation import PagedSystem, Wired, large_of, wire
+from tiersim.models.translation import PagedSystem, Paging, Wired, wire
 from tiersim.policies.translation.radix import Radix
 from tiersim.sim.events import Counts, prefix
-from tiersim.sim.pages import LINE, PagedEvents, Tables, prepare_pages, tables_of
+from tiersim.sim.pages import LINE, PagedEvents, Tables, prepare_pages
 from tiersim.sim.queued import SECOND
 from tiersim.sim.translation import Books, translate
 
@@ -102,6 +102,14 @@ class Translation:
             le=10**9,
         ),
     ] = 0
+    host_large_pages: Annotated[
+        int,
+        Param("the same of what is physical to guests, with `system.nested`", unit="ratio", ge=0, le=10**9),
+    ] = 0
+    contiguity: Annotated[
+        int,
+        Param("share of groups of pages in contiguous frames, for a TLB with a `reach`", unit="ratio", ge=0, le=10**9),
+    ] = 10**9
 
     records: ClassVar[str] = "access"
     steps: ClassVar[str] = "accesses"
@@ -118,7 +126,11 @@ class Translation:
 
     def is_random(self) -> bool:
         parts = self._wired().loop.structures
-        return 0 < self.large_pages < 10**9 or any(getattr(part.policy, "random", False) for part in parts)
+        shares = [self.large_pages]
+        shares += [self.host_large_pages] if self.system.nested else []
+        shares += [self.contiguity] if any(tlb.reach > 1 for tlb in self.system.tlbs.values()) else []
+        drawn = any(0 < share < 10**9 for share in shares)
+        return drawn or any(getattr(part.policy, "random", False) for part in parts)
 
     def trace_fingerprint(self) -> str:
         return self.trace.open().fingerprint
@@ -138,7 +150,7 @@ class Translation:
             "trace": dump(self.trace),
             "system": system,
             "policy": dump(self.policy),
-            "large_pages": self.large_pages,
+            "paging": vars(self._paging()),
         }
 
     def modules(self) -> list[str]:
@@ -180,8 +192,11 @@ class Translation:
         translate(wired.loop, dict.fromkeys(wired.sets, 1), nothing, self._tables(nothing, 0), wired.timing)
         note("")
 
+    def _paging(self) -> Paging:
+        return Paging(self.large_pages, self.host_large_pages, self.contiguity)
+
     def _tables(self, events: PagedEvents, seed: int) -> Tables:
-        return tables_of(events.lines, large_of(self.large_pages, seed), len(self.system.walker.caches) + 1)
+        return self._wired().tables(events.lines, self._paging(), seed)
 
     def simulate(self, seed: int, progress: Progress) -> Simulated:
         wired, events = self._wired(), self._events()
