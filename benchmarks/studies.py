@@ -89,10 +89,10 @@ def benches() -> Iterator[dict[str, Any]]:
         "result": f"{grown:+.1f} MiB, of {short['memory'][99] / 2**20:.0f} MiB",
         "megabytes": grown,
     }
-    one, two = measured(200, LONGER, 1), measured(200, LONGER, 2)
+    one, two = measured(RUNS, LONGER, 1), measured(RUNS, LONGER, 2)
     share = one["wall"] / two["wall"] / 2
     yield {
-        "what": f"200 runs of {1000 * one['inside'] / 200:.0f} ms, two processes against one",
+        "what": f"{RUNS:,} runs of {1000 * one['inside'] / RUNS:.0f} ms, two processes against one",
         "result": f"{one['wall']:.1f} s and {two['wall']:.1f} s: efficiency {100 * share:.0f} % (wanted: 85)",
         "efficiency": share,
     }

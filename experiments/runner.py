@@ -200,9 +200,10 @@ class _Run:
     def _simulate(self, jobs: list[Job], quiet: bool) -> None:
         if not jobs:
             return
-        _check_memory(jobs)
-        if self.executor.shares_cache and (self.executor.workers > 1 or not _streams(jobs)):
-            _prepare(jobs, quiet)
+        if self.executor.here:
+            _check_memory(jobs)
+            if self.executor.workers > 1 or not _streams(jobs):
+                _prepare(jobs, quiet)
         there = sum(row.status != "waiting" for row in self.work.rows)
         counted = Counted(len(self.work.rows), there)
         try:

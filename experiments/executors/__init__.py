@@ -54,10 +54,11 @@ class Finished:
 
 
 class Executor(Protocol):
-    """Runs jobs, about `workers` at a time; `shares_cache` says whether they find what this process prepared."""
+    """Runs jobs, about `workers` at a time; `here` says whether they have this machine's memory and
+    find what it prepared."""
 
     workers: int
-    shares_cache: bool
+    here: bool
 
     def run(self, jobs: Sequence[Job], bar: Bar) -> Generator[tuple[Job, Finished]]:
         """Each job with what came of it, as they finish, every job once.

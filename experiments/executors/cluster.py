@@ -44,7 +44,7 @@ class _GoneError(Exception):
 class Cluster:
     """The cluster whose scheduler is at an address such as ``tcp://10.0.0.1:8786``."""
 
-    shares_cache = False
+    here = False
 
     def __init__(self, address: str) -> None:
         """Raises DependencyError without dask.distributed, and StudyError for what is no address."""

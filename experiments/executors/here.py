@@ -14,7 +14,7 @@ class Here:
     """Needs no start, and can be stopped in a debugger."""
 
     workers = 1
-    shares_cache = True
+    here = True
 
     def run(self, jobs: Sequence[Job], bar: Bar) -> Generator[tuple[Job, Finished]]:
         for job in once_each(jobs):

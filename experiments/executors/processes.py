@@ -30,7 +30,7 @@ LOOK = 0.2  # seconds between looks at how far the workers are
 class Processes:
     """So many processes, each started afresh, with nothing of this one's memory."""
 
-    shares_cache = True
+    here = True
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
