@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import shutil
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import tiersim
 from tests.experiments.test_library import fits, the_schema
@@ -19,11 +22,12 @@ from tiersim.cli import main
 from tiersim.experiments.catalogue import claim_keys, explain, listing
 from tiersim.experiments.claims.published import published
 from tiersim.experiments.claims.show import counted
-from tiersim.experiments.claims.verdicts import KEYS, OWN_KEYS, Verdict
+from tiersim.experiments.claims.verdicts import KEYS, OWN_KEYS, Verdict, check, read_claims
 from tiersim.experiments.claims.verify import verify
 from tiersim.experiments.plan import make_plan
+from tiersim.experiments.results import Row
 from tiersim.experiments.statistics import Estimate, estimate
-from tiersim.experiments.yaml_tree import load, plain
+from tiersim.experiments.yaml_tree import from_data, load, plain
 from tiersim.traces.fetch import fetched, find_public
 
 Call = Callable[..., tuple[int, str, str]]
@@ -345,6 +349,32 @@ def test_an_average_is_over_workloads_and_nothing_else() -> None:
     Path("small.yaml").write_text(text + "  V1: {measure: \"mean(misses['LRU'] / misses['base'])\"}\n")
     with pytest.raises(StudyError, match=r"this averages over cache.capacity, which are no workloads"):
         make_plan("small.yaml")
+
+
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 10**30),
+    st.floats(allow_nan=False),
+    st.sampled_from(["4 %", "-4 %", "2 MB", "3 ns", "", "mean(misses)", "misses['LRU'] < 3", "a", "%", "-", "+ %"]),
+)
+things = st.one_of(scalars, st.lists(scalars, max_size=3), st.lists(st.lists(scalars, max_size=3), max_size=2))
+
+
+@given(
+    st.one_of(
+        things,
+        st.dictionaries(
+            st.sampled_from(["V1", "V12", "V-share", "D7", "K2", "a"]),
+            st.one_of(things, st.dictionaries(st.sampled_from([*KEYS, *OWN_KEYS, "x"]), things)),
+        ),
+    )
+)
+def test_no_claims_raise_anything_else(claims: Any) -> None:
+    rows = [Row(name, {"what_if": name}, 0, "", "waiting") for name in ("base", "LRU")]
+    with contextlib.suppress(StudyError):
+        found = read_claims(from_data(claims, "claims"))
+        check("s", found, rows, [], [], {"misses"}.__contains__, ["misses"], 1)
 
 
 @pytest.mark.parametrize("count", [10, 12])
