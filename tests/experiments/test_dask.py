@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import builtins
+import functools
 import json
 import os
 import pickle
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -95,7 +97,9 @@ class Dask:
 
     def study(self, *arguments: str) -> subprocess.Popen[str]:
         run = [sys.executable, "-m", "tiersim", "run", "s.yaml", "--dask", self.address, "--out", "there", *arguments]
-        return subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        # a shell ignores interrupts in what it runs in the background, and so would its children
+        heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        return subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
 
 
 @pytest.fixture(autouse=True)
@@ -179,6 +183,45 @@ def test_a_scheduler_that_is_started_again_goes_on(dask: Dask) -> None:
     assert f"small: the scheduler at {dask.address} is gone, waiting 60 s for it" in said
     assert all(line.startswith("small: ") for line in said.splitlines())
     assert content("there") == undisturbed()
+
+
+def test_a_scheduler_that_stays_away_is_one_message(dask: Dask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "ABSENT", 1.0)
+    scheduler = dask.scheduler()
+    worker = dask.worker()
+    wait_for("worker", lambda: subprocess.run(_asks(dask), capture_output=True).returncode == 0)
+
+    def kill() -> None:
+        wait_for("part", lambda: parts() > 0)
+        scheduler.kill()
+
+    threading.Thread(target=kill).start()
+    with pytest.raises(StudyError, match=r"no scheduler answers at .* within 1 s: Connection refused") as caught:
+        tiersim.run("s.yaml", dask=dask.address, out="there")
+    assert re.search(
+        r"run again: what is finished is kept\n  [1-5] of 6 runs are there; run again", caught.value.remedy
+    )
+    worker.kill()
+    tiersim.run("s.yaml", out="there")
+    assert content("there") == undisturbed()
+
+
+def _asks(dask: Dask) -> list[str]:
+    """A command that ends well once the scheduler has a worker."""
+    code = f"import distributed as d; d.Client('{dask.address}', timeout=20).wait_for_workers(1, timeout=20)"
+    return [sys.executable, "-c", code]
+
+
+def test_an_interrupt_ends_at_once_and_tells_what_is_there(dask: Dask) -> None:
+    Path("mine.py").write_text(POLICY.replace("sleep(0.3", "sleep(2"), encoding="utf-8")
+    dask.scheduler()
+    dask.worker()
+    running = dask.study("--quiet")
+    wait_for("part", lambda: parts() > 0)
+    running.send_signal(signal.SIGINT)
+    said = running.communicate(timeout=60)[1]
+    assert running.returncode == 130, said
+    assert said.strip() == f"interrupted; {parts()} of 6 runs are there; run again to go on"
 
 
 def test_a_job_that_kills_its_workers_is_a_failed_run(dask: Dask) -> None:
