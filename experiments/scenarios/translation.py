@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
@@ -21,6 +21,8 @@ from tiersim.sim.queued import SECOND
 from tiersim.sim.translation import Books, translate
 
 WINDOWS = 100
+WALKS = ("walk", "background", "host", "background_host")  # who reads for walks
+OTHERS = ("pom", "prefetch")  # and who is not the program either
 BLOCK = 8  # translations of a TLB block
 SMALL = 4096  # bytes of a page
 
@@ -45,6 +47,10 @@ METRICS = {
     "blocks.hit_ratio": ("ratio", "of the references that no TLB could translate", "more"),
     "blocks.inserted": ("blocks", "TLB blocks that entered the cache", ""),
     "blocks.refused": ("blocks", "not made, because the predictor did not expect a costly walk", ""),
+    "pom.hits": ("references", "that the POM-TLB translated", "more"),
+    "pom.hit_ratio": ("ratio", "of the references that no TLB could translate", "more"),
+    "pom.latency": ("cycles", "mean of the lookups in the POM-TLB", "less"),
+    "probes": ("reads", "of a walk in hashed page tables: mean", "less"),
     "translation_reach": ("bytes", "that the TLB blocks in the cache translate: mean over the run", "more"),
     "memory.reads": ("lines", "read from memory", "less"),
     "memory.writes": ("lines", "written to memory", "less"),
@@ -276,6 +282,14 @@ class Translation:
         if own["block_lookups"]:
             metrics["blocks.hits"] = own["block_hits"]
             metrics["blocks.hit_ratio"] = own["block_hits"] / own["block_lookups"]
+        for part in self._wired().loop.mechanism.parts:
+            looked = books.structures[part.name]
+            if asked := looked["lookups"]:
+                metrics["pom.hits"] = asked - looked["misses"]
+                metrics["pom.hit_ratio"] = (asked - looked["misses"]) / asked
+                metrics["pom.latency"] = own["pom_time"] / asked / cycle
+        if "probes" in own and own["walks"]:
+            metrics["probes"] = own["probes"] / own["walks"]
         if self._blocks():
             metrics["blocks.inserted"] = own["inserted"]
             metrics["blocks.refused"] = own["refused"]
@@ -302,7 +316,7 @@ class Translation:
             metrics[f"caches.{list(self.system.caches)[reused]}.zero_reuse"] = int(books.reuse[:, 0].sum()) / evicted
         metrics["memory.reads"] = books.memory["reads"]
         metrics["memory.writes"] = books.memory["writes"]
-        metrics["memory.walk_reads"] = books.memory["walk_reads"] + books.memory["background_reads"]
+        metrics["memory.walk_reads"] = _of(books.memory, "reads", WALKS)
         return Measured(metrics, self._windows(simulated), notes)
 
     def _blocks(self) -> bool:
@@ -358,15 +372,20 @@ class Translation:
         return [*METRICS, *tlbs, *(f"caches.{name}.{key}" for name in self.system.caches for key in CACHE_METRICS)]
 
 
+def _of(own: dict[str, int], what: str, sources: Sequence[str]) -> int:
+    """What these have read, or missed, together."""
+    return sum(own.get(f"{who}_{what}", 0) for who in sources)
+
+
 def _cache(books: Books, name: str, level: Any, kilo: float) -> dict[str, int | float]:
-    """The metrics of one cache. An entry settles the program's references itself, and walks come as reads."""
+    """The metrics of one cache. An entry settles the program's references itself; those of others are told apart."""
     own = books.caches[name]
-    walks = own["walk_reads"] + own["background_reads"]
-    missed = own["walk_misses"] + own["background_misses"]
+    walks, missed = _of(own, "reads", WALKS), _of(own, "misses", WALKS)
     reads, misses = own["program_reads"], own["program_misses"]
     if level.serves:
-        reads = own["reads"] + own["writes"] - walks
-        misses = own["read_misses"] + own["write_misses"] - missed
+        reads = own["reads"] + own["writes"] - walks - _of(own, "reads", OTHERS) - own["pom_writes"]
+        misses = own["read_misses"] + own["write_misses"]
+        misses -= missed + _of(own, "misses", OTHERS) + own["pom_write_misses"]
     out: dict[str, int | float] = {"data_reads": reads, "data_misses": misses, "mpki": misses / kilo}
     if reads:
         out["data_miss_ratio"] = misses / reads
