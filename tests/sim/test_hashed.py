@@ -131,6 +131,14 @@ def test_tables_are_those_of_naive_buckets(touched: list[tuple[int, int, int]], 
         assert made.rows[row].tolist() == [first, number & 0x7FFFFFFF, line, size]
 
 
+@pytest.mark.parametrize("load", [25, 50, 75])
+def test_searches_take_what_linear_probing_takes(load: int) -> None:
+    # Knuth: (1 + 1 / (1 - load)) / 2 buckets on average until one that is there
+    pages = np.arange(1 << 15) * 8
+    reads = hashed_tables_of(pages, none_of, load * 10**7).parents[:, 1]
+    assert np.mean(reads) == pytest.approx((1 + 1 / (1 - load / 100)) / 2, rel=0.03)
+
+
 def test_a_walk_by_hand() -> None:
     # one group of eight pages in one of two buckets, then a page of another group in four buckets
     made = run(HASHED, references([0, 7 * PAGE, 3 * PAGE]))
