@@ -48,7 +48,7 @@ SPECIFIED = {  # scenario -> the page that specifies it, and its title
 NAMES_IN_METRICS = {
     "memory-hierarchy": "NAME is a cache of the study. Metrics over instructions are absent where the trace has none.",
     "object-cache": "NAME is a tenant, by its number. Tenants are absent where the trace has none.",
-    "translation": "NAME is a TLB or a cache of the study. Where the trace counts no instructions each reference is one.",
+    "translation": "NAME is a TLB or a cache of the study. Without counted instructions each reference is one.",
 }
 RECORDS = {  # schema -> what its records are
     "access": "memory accesses",

@@ -1,5 +1,6 @@
 """Every knob of address translation changes something: each key of a study is turned, and a metric must move."""
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ from tiersim._base.errors import StudyError
 from tiersim.experiments.catalogue import keys_of
 from tiersim.experiments.plan import make_plan
 from tiersim.experiments.scenarios.translation import Translation
+from tiersim.sim.translation import translate
 from tiersim.traces.store import Writer
 
 RECORDS = 3000
 VICTIMA = {"policy": {"use": "victima", "predictor": "at-least-once"}}
 
+GUEST = {"system.nested": {"entries": 4, "ways": 2, "latency": "3 cycles", "policy": "plain.py:Plain"}}
 TURNS: dict[str, dict[str, Any]] = {
     "trace.use": {"trace.use": "other.parquet"},
     "trace.skip": {"trace.skip": "100"},
@@ -45,11 +48,43 @@ TURNS: dict[str, dict[str, Any]] = {
     "system.tlbs.NAME.serves": {"system.tlbs.itlb.serves": "data", "system.tlbs.dtlb.serves": "instructions"},
     "system.tlbs.NAME.pages": {"system.tlbs.l2tlb.pages": "2 MiB"},
     "system.tlbs.NAME.fill": {"system.tlbs.l2tlb.fill": "walks"},
+    "system.tlbs.NAME.reach": {"system.tlbs.l2tlb.reach": 8},
+    "system.nested": GUEST,
+    "system.caches.NAME.prefetch": {"system.caches.l2.prefetch": {}},
     "system.walker.miss": {"system.walker.miss": "1 cycle"},
     "system.walker.caches.NAME.entries": {"system.walker.caches.pd.entries": 2},
     "system.walker.caches.NAME.ways": {"system.walker.caches.pd.ways": "full"},
     "system.walker.caches.NAME.latency": {"system.walker.caches.pd.latency": "5 cycles"},
     "system.walker.caches.NAME.policy": {"system.walker.caches.pd.policy": "plain.py:Newest"},
+}
+# what is turned, and what is there before
+OF_PARTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "host_large_pages": ({"host_large_pages": "50 %"}, GUEST),
+    "system.nested.entries": ({"system.nested.entries": 8}, GUEST),
+    "system.nested.ways": ({"system.nested.ways": "full"}, GUEST),
+    "system.nested.latency": ({"system.nested.latency": "4 cycles"}, GUEST),
+    "system.nested.policy": ({"system.nested.policy": "plain.py:Newest"}, GUEST),
+    "contiguity": ({"contiguity": "30 %"}, {"system.tlbs.l2tlb.reach": 8}),
+    "system.caches.NAME.prefetch.steps": (
+        {"system.caches.l2.prefetch.steps": "one"},
+        {"system.caches.l2.prefetch": {"degree": 2}, "trace.use": "strides.parquet"},
+    ),
+    "system.caches.NAME.prefetch.streams": (
+        {"system.caches.l2.prefetch.streams": 8},
+        {"system.caches.l2.prefetch": {"streams": 4}, "trace.use": "strides.parquet"},
+    ),
+    "system.caches.NAME.prefetch.degree": (
+        {"system.caches.l2.prefetch.degree": 3},
+        {"system.caches.l2.prefetch": {"degree": 2}, "trace.use": "strides.parquet"},
+    ),
+}
+POM = {"use": "pom-tlb", "entries": 64}
+POLICIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "pom-tlb entries": ({**POM, "entries": 16}, POM),
+    "pom-tlb ways": ({**POM, "ways": 1}, POM),
+    "pom-tlb read": ({**POM, "read": "set"}, POM),
+    "pom-tlb store": ({**POM, "store": False}, POM),
+    "hashed load": ({"use": "hashed", "load": "90 %"}, {"use": "hashed"}),
 }
 VICTIMA_TURNS: dict[str, dict[str, Any]] = {
     "cache": {"policy": {"use": "victima", "cache": "l3"}},
@@ -83,12 +118,23 @@ def write_trace(path: Path, seed: int) -> None:
         out.append({"address": address.astype(np.uint64), "kind": kind, **columns})
 
 
+def write_strides(path: Path) -> None:
+    """Eight pages in turn, each at its own step of one to three lines."""
+    step, page = np.meshgrid(np.arange(20), np.arange(8), indexing="ij")
+    address = ((page % 3 + 1) * step * 64 + page * 4096).ravel()
+    shape = np.ones(len(address))
+    columns = {"size": shape.astype(np.uint16), "gap": shape.astype(np.uint32), "kind": np.zeros(len(shape), np.uint8)}
+    with Writer(path) as out:
+        out.append({"address": address.astype(np.uint64), **columns})
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("translation")
     (folder / "plain.py").write_text(POLICY, encoding="utf-8")
     write_trace(folder / "one.parquet", 1)
     write_trace(folder / "other.parquet", 2)
+    write_strides(folder / "strides.parquet")
     return folder
 
 
@@ -121,7 +167,7 @@ def study(**changes: Any) -> tuple[dict[str, Any], list[str]]:
         },
         "report": {"metrics": ["cycles"]},
     }
-    for key, value in changes.items():
+    for key, value in deepcopy(changes).items():
         *path, last = key.split(".")
         at = made
         for step in path:
@@ -143,6 +189,29 @@ def test_every_knob_changes_something(knob: str, folder: Path, monkeypatch: pyte
     assert metrics(folder, monkeypatch, TURNS[knob]) != metrics(folder, monkeypatch, {})
 
 
+@pytest.mark.parametrize("knob", OF_PARTS)
+def test_every_knob_of_a_part_changes_something(knob: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    turned, there = OF_PARTS[knob]
+    assert metrics(folder, monkeypatch, there | turned) != metrics(folder, monkeypatch, there)
+
+
+@pytest.mark.parametrize("knob", POLICIES)
+def test_every_knob_of_a_policy_changes_something(knob: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    turned, there = POLICIES[knob]
+    made = [run_engine(folder, monkeypatch, policy) for policy in (turned, there)]
+    assert made[0] != made[1]
+
+
+def run_engine(folder: Path, monkeypatch: pytest.MonkeyPatch, policy: dict[str, Any]) -> Any:
+    """Books of a run as plain Python, though its policy could be compiled: that takes long."""
+    monkeypatch.chdir(folder)
+    (run,) = make_plan(study(policy=policy)[0]).runs
+    scenario = run.scenario
+    wired, events = scenario._wired(), scenario._events()
+    books = translate(wired.loop, wired.sets, events, scenario._tables(events, 0), wired.timing, compiled=False)
+    return books.caches, books.own, books.structures
+
+
 @pytest.mark.parametrize("knob", VICTIMA_TURNS)
 def test_every_knob_of_victima_changes_something(knob: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # a policy that spares blocks, so that the pressure of translation means something
@@ -161,7 +230,7 @@ def test_what_would_change_nothing_is_refused(knob: str, folder: Path, monkeypat
 def test_all_knobs_are_turned() -> None:
     there = {key.key for key in keys_of(Translation)} - GROUPS - ELSEWHERE
     there -= {key for key in there if key.startswith("system.memory.dram.")}
-    assert there == {*TURNS, *REFUSED, *QUEUED}
+    assert there == {*TURNS, *OF_PARTS, *REFUSED, *QUEUED}
 
 
 @pytest.mark.parametrize(
@@ -176,6 +245,10 @@ def test_all_knobs_are_turned() -> None:
         ({"system.caches.l2.policy": "belady"}, "belady cannot know"),
         ({"system.walker.caches": {}}, "not 0"),
         ({"system.tlbs.l2": {"entries": 4, "ways": 1, "latency": "1 cycle"}}, "two parts are called 'l2'"),
+        ({"system.caches.l2.prefetch": {"streams": 12}}, "12 streams are not 4, 8, 16"),
+        ({"system.tlbs.dtlb.reach": 2, "system.tlbs.l2tlb.reach": 4}, "have one reach, and another has 2"),
+        ({**GUEST, "policy": "hashed"}, "hashed page tables of guests are not modelled"),
+        ({"policy": {"use": "pom-tlb", "entries": 100}}, "100 entries are no multiple of 16 ways"),
         ({"policy": {"use": "victima", "cache": "l4"}}, "there is no cache 'l4'"),
         ({"policy": {"use": "victima", "cache": "l1d"}}, "takes no TLB blocks"),
         ({"policy": {"use": "victima", "cache": "l1i"}}, "does not stand below"),
