@@ -354,13 +354,17 @@ class Writer:
         """Takes the line that leaves an inclusive cache out of cache k above it."""
         return f"dirty_old |= drop_{self.names[k]}({self.state}, old)"
 
+    def handed_down(self, k: int, put: str) -> str:
+        """How the line that leaves cache k is put into an exclusive one below."""
+        return put
+
     def insert(self, k: int) -> str:
         level = self.levels[k]
         drops = []
         if level.inclusion == "inclusive":
             drops = [self.drop_above(j) for j in self.above(k)]
         if self.over_exclusive(k):
-            give = self.below(k, "put", "old", "dirty_old")
+            give = self.handed_down(k, self.below(k, "put", "old", "dirty_old"))
         elif not level.write_back and not drops:
             give = ""  # a write-through cache holds no dirty line
         else:
@@ -580,6 +584,10 @@ class Writer:
         """What is done with an event that is no reference."""
         return ""
 
+    def apart(self, data: int | None, fetch: int) -> bool:
+        """Whether references to data and fetches, by the caches that serve them, take different ways."""
+        return fetch != data
+
     def translated(self, *, data: bool) -> str:
         """What is done before a line is looked up that is not just the last one again."""
         return ""
@@ -590,7 +598,7 @@ class Writer:
         data = next((k for k in entries if "data" in self.levels[k].serves), None)
         fetch = next((k for k in entries if "instructions" in self.levels[k].serves), None)
         apart = ""
-        if fetch is not None and fetch != data:
+        if fetch is not None and self.apart(data, fetch):
             apart = when(f"kind == {FETCH}", join(self.entry(fetch, data=False), "continue"))
         begin, end, missed = [], [], []
         for k in entries:
@@ -663,11 +671,19 @@ class Writer:
             remember = f"last_{name} = x\nspot_{name} = base + way"
             if level.classify and not level.allocates:  # a store does not enter the shadow, a load would
                 remember = if_store(f"last_{name} = -1", remember)
+        trained = self.trained(k, first=True)
         goes_by = ""
         if data and not level.allocates:
             goes_by = when(
                 f"way < 0 and kind == {STORE}",
-                join(self.count(k, "write_misses"), self.count_kind(k), self.below(k, "store"), *forget, "continue"),
+                join(
+                    self.count(k, "write_misses"),
+                    self.count_kind(k),
+                    self.below(k, "store"),
+                    trained,
+                    *forget,
+                    "continue",
+                ),
             )
         count = f"reads_{name} += 1"
         if data:
@@ -715,7 +731,7 @@ class Writer:
             bring=self.bring(k),
             forget=join(*forget),
             stored=if_store(self.stored(k)),
-            trained=when(trained, join(*forget)) if (trained := self.trained(k, first=True)) else "",
+            trained=when(trained, join(*forget)) if trained else "",
         )
 
 

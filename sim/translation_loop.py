@@ -53,6 +53,7 @@ __all__ = [
     "word_of",
 ]
 
+KINDS = ("data", "instructions")  # of references
 SHOOTDOWN = 3  # the kind of an event that takes the translation of its page away
 LATENCY = 30  # word of a header: what a lookup takes, in picoseconds
 SOURCES = ("program", "walk", "background", "pom")  # who reads; a header counts reads and misses by each
@@ -324,6 +325,17 @@ class TranslationWriter(Writer):
             parts.append(self.resident())
         return join(*parts)
 
+    def handed_down(self, k: int, put: str) -> str:
+        return when(f"old < {self.own('blocks')}", put) if k == self.loop.mechanism.cache else put
+
+    def given_up(self, k: int, leaf: str, counter: str) -> str:
+        """The leaf line is dropped from cache k, and from those above where that is inclusive; counted by `counter`."""
+        now = self.counter(k, "invalidations")
+        above = self.above(k) if self.levels[k].inclusion == "inclusive" else []
+        drops = join(*(f"drop_{self.names[j]}({self.state}, {leaf})" for j in above))
+        drop = f"drop_{self.names[k]}({self.state}, {leaf})"
+        return join(f"before = {now}", drop, when(f"{now} > before", join(f"{counter} += 1", drops)))
+
     def resident(self) -> str:
         """Counts a TLB block that left its cache."""
         return f"{self.own('resident')} -= old >= {self.own('blocks')}"
@@ -436,17 +448,17 @@ class TranslationWriter(Writer):
 
     def fills(self, t: int) -> str:
         """``fill_T``: what is missing in first TLB t enters it, and what it pushes out goes down the row."""
-        lines = [f"v = enter_{t}({self.state}, u)"]
-        behind = self.behind(t)
-        for k in behind:
-            if not self.loop.tlbs[k].direct:
-                lines.append(
-                    when("v >= 0", self.at_size(self.loop.tlbs[k].sizes, f"v = put_{k}({self.state}, v)", "v"))
-                )
-        if not (behind and self.loop.tlbs[behind[-1]].direct):
-            lines.append(self.gone())
+        lines = [f"v = enter_{t}({self.state}, u)", *self.down(self.behind(t))]
         body = join(*lines)
         return fill("@inline\ndef fill_$t($state, u):\n    $body\n    return 0", t=str(t), state=self.state, body=body)
+
+    def down(self, row: list[int]) -> list[str]:
+        """Puts unit v, if there is one, into the first of these TLBs that holds its size, and so on."""
+        lines = []
+        for k in row:
+            taken = "v = -1" if self.loop.tlbs[k].direct else f"v = put_{k}({self.state}, v)"
+            lines.append(when("v >= 0", self.at_size(self.loop.tlbs[k].sizes, taken, "v")))
+        return [*lines, self.gone()]
 
     def gone(self) -> str:
         """What follows when unit v, if there is one, has left the TLBs."""
@@ -456,10 +468,10 @@ class TranslationWriter(Writer):
     def missed(self, t: int) -> str:
         """``missed_T``: all that follows a miss in first TLB t."""
         search = join(f"{self.own('missing')} += 1", f"time = missing({self.state}, u, time)")
-        for k in self.behind(t):
+        for place, k in enumerate(self.behind(t), 1):
             if self.loop.tlbs[k].direct:
                 taken = self.at_size(self.loop.tlbs[k].sizes, f"v = put_{k}({self.state}, u)")
-                search = join(search, "v = -1", taken, self.gone() if k == self.behind(t)[-1] else "")
+                search = join(search, "v = -1", taken, *self.down(self.behind(t)[place:]))
         for k in reversed(self.behind(t)):
             latency = self.word(self.tlb(k), LATENCY)
             here = join(f"time += {latency}", f"way = look_{k}({self.state}, u)")
@@ -611,19 +623,28 @@ class TranslationWriter(Writer):
 
     def first_tlb(self, what: str) -> str:
         """A lookup in the TLB that serves this kind of reference, and all that a miss brings."""
-        own = [t for t, tlb in enumerate(self.loop.tlbs) if what in tlb.serves]
+        own, last = self.first(what), f"page_{what}"
+        # only after a hit, as the first hit after a fill may mean something; another kind may use the same TLB between
+        missed = [*self.unsure(what), f"{last} = -1"]
+        shared = [f"page_{kind} = -1" for kind in KINDS if kind != what and set(self.first(kind)) & set(own)]
         lines = [
             self.at_size(
                 self.loop.tlbs[t].sizes,
-                when(f"look_{t}({self.state}, u) < 0", join(f"missed_{t}({self.state}, u)", *self.unsure(what))),
+                when(f"look_{t}({self.state}, u) < 0", join(f"missed_{t}({self.state}, u)", *missed)),
             )
             for t in own
         ]
-        last = f"page_{what}"
         idempotent = all(getattr(self.loop.tlbs[t].policy, "hit_is_idempotent", False) for t in own)
         page = f"{self.own('page')} = x >> 6" if "page" in self.loop.mechanism.words else ""
-        asked = join("u = D[4 * (x >> 6)]", page, *lines, f"{last} = x >> 6")
+        asked = join("u = D[4 * (x >> 6)]", page, f"{last} = x >> 6", *shared, *lines)
         return when(f"x >> 6 != {last}", asked) if idempotent else asked
+
+    def first(self, what: str) -> list[int]:
+        """The TLBs that serve this kind of reference."""
+        return [t for t, tlb in enumerate(self.loop.tlbs) if what in tlb.serves]
+
+    def apart(self, data: int | None, fetch: int) -> bool:
+        return super().apart(data, fetch) or self.first("data") != self.first("instructions")
 
     def unsure(self, what: str) -> list[str]:
         """Walks may take lines away from first caches other than the one that is asked next."""

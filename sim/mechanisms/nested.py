@@ -110,7 +110,7 @@ class NestedWriter(TranslationWriter):
         """What happens where the nested TLB misses, and to what has left it, with nested TLB blocks."""
         k = victima.cache
         named = ("delay", "answer", "nested_offset", "nested_block_lookups", "nested_block_hits", "nested_inserted")
-        named = (*named, "nested_resident", "nested_converted", "nested_saved", "nested_saved_time")
+        named = (*named, "nested_resident", "nested_saved", "nested_saved_time")
         parts = {
             "state": self.state,
             "name": self.names[k],
@@ -121,7 +121,7 @@ class NestedWriter(TranslationWriter):
             "costly": victima.costly(self, "nested_refused"),
             "asked": f"ask = host_costly({self.state}, u)" if victima.on_miss else "",
             "convert": when("ask", f"host_convert({self.state}, u)") if victima.on_miss else "",
-            "invalidations": self.counter(k, "invalidations"),
+            "given_up": self.given_up(k, "D[4 * u + 2]", self.own("nested_converted")),
             "count": COUNT,
         } | {name: self.own(name) for name in named}
         return join(fill(BLOCKS, **parts) + "\n\n", fill(HOST_GONE, **parts) if victima.watches else "")
@@ -208,9 +208,7 @@ def host_convert($state, u):
     $look
     if way >= 0:
         return 0
-    before = $invalidations
-    drop_$name($state, D[4 * u + 2])
-    $nested_converted += $invalidations - before
+    $given_up
     insert_$name($state, b, base, at, 0)
     $nested_resident += 1
     $nested_inserted += 1

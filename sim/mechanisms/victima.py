@@ -39,7 +39,7 @@ class VictimaLoop:
         look = f"way = find_{writer.levels[k].ways}(I, base, b)"
         hit = writer.call("hit", k, kind="2")
         state = writer.state
-        named = ("delay", "offset", "answer", "block_lookups", "block_hits", "inserted", "resident", "converted")
+        named = ("delay", "offset", "answer", "block_lookups", "block_hits", "inserted", "resident")
         parts = {
             "state": state,
             "name": writer.names[k],
@@ -50,7 +50,7 @@ class VictimaLoop:
             "costly": self.costly(writer, "refused"),
             "asked": f"ask = costly({state}, u)" if self.on_miss else "",
             "convert": when("ask", f"convert({state}, u)") if self.on_miss else "",
-            "invalidations": writer.counter(k, "invalidations"),
+            "given_up": writer.given_up(k, "D[4 * u + 2]", writer.own("converted")),
             "count": COUNT,
         } | {name: writer.own(name) for name in named}
         return join(fill(SHARED, **parts) + "\n\n", fill(GONE, **parts) if self.on_eviction else "")
@@ -93,9 +93,7 @@ def convert($state, u):
     $look
     if way >= 0:
         return 0
-    before = $invalidations
-    drop_$name($state, D[4 * u + 2])
-    $converted += $invalidations - before
+    $given_up
     insert_$name($state, b, base, at, 0)
     $resident += 1
     $inserted += 1

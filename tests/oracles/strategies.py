@@ -7,15 +7,29 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 from hypothesis import strategies as st
 
 from tests.oracles import translation
 from tests.oracles.hierarchy import CacheSpec, Reference, read_graph
-from tests.oracles.translation import PAGE, REGION, Config, PwcSpec, TlbSpec, VictimaSpec, always, at_least_once
+from tests.oracles.translation import (
+    PAGE,
+    REGION,
+    Config,
+    HashedSpec,
+    NestedSpec,
+    PomTlbSpec,
+    PrefetcherSpec,
+    PwcSpec,
+    TlbSpec,
+    VictimaSpec,
+    always,
+    at_least_once,
+)
 
-__all__ = ["Graph", "graphs", "machines", "pages", "reuse", "streams", "translated"]
+__all__ = ["Graph", "graphs", "machines", "pages", "reuse", "streams", "translated", "variants"]
 
 Graph = dict[str, dict[str, Any]]
 
@@ -161,6 +175,53 @@ def machines(draw: st.DrawFn) -> Config:
         ),
         aware=draw(st.sampled_from([True, True, False])),
         spared=draw(st.sampled_from([0, 1, 1, 1, 2])),
+    )
+
+
+@st.composite
+def mechanisms(draw: st.DrawFn, caches: dict[str, CacheSpec]) -> VictimaSpec | PomTlbSpec | HashedSpec | None:
+    """What stands behind the TLBs: TLB blocks are in no first cache, and in none that is exclusive."""
+    may = [name for name in path_of_data(caches)[1:] if caches[name].inclusion != "exclusive"]
+    name = draw(st.sampled_from(["radix", "hashed", "pom", *["victima"] * 3 * bool(may)]))
+    if name == "victima":
+        return VictimaSpec(draw(st.sampled_from(may)), draw(st.sampled_from([at_least_once, at_least_once, always])))
+    if name == "pom":
+        sets, ways = st.sampled_from([1, 2, 3, 4]), st.sampled_from([1, 2, 4, 6, 16])
+        return PomTlbSpec(draw(sets), draw(ways), draw(st.booleans()), draw(st.booleans()))
+    loads = st.sampled_from([Fraction(1, 10), Fraction(1, 2), Fraction(9, 10), Fraction(1)])
+    return HashedSpec(draw(loads)) if name == "hashed" else None
+
+
+@st.composite
+def variants(draw: st.DrawFn) -> Config:
+    """A machine with any mechanism, a host or none, TLBs that coalesce or do not, and some prefetchers."""
+    machine = draw(machines())
+    mechanism = draw(mechanisms(dict(machine.caches)))
+    first, miss = draw(st.sampled_from([4, 4, 5])), draw(st.integers(0, 2))
+    pwcs = {level: replace(machine.pwcs[min(level, 3)], miss=miss) for level in range(2, first + 1)}
+    nested = None
+    if not isinstance(mechanism, HashedSpec) and draw(st.sampled_from([False, False, True])):
+        nested = NestedSpec(draw(st.integers(1, 3)), draw(st.integers(1, 4)), draw(st.integers(0, 5)))
+    tlbs, reach = dict(machine.tlbs), draw(st.sampled_from([1, 1, 2, 4, 8]))
+    for name in tlbs:
+        if draw(st.booleans()):
+            tlbs[name] = replace(tlbs[name], reach=reach)
+    prefetchers = {}
+    for name, cache in machine.caches.items():
+        if cache.inclusion != "exclusive" and draw(st.sampled_from([False, False, False, True])):
+            spec = st.builds(PrefetcherSpec, st.sampled_from([1, 2, 4]), st.integers(1, 3), st.booleans())
+            prefetchers[name] = draw(spec)
+    which = st.sampled_from([no_large, all_large, some_large])
+    return replace(
+        machine,
+        tlbs=tlbs,
+        pwcs=pwcs,
+        levels=first,
+        mechanism=mechanism,
+        nested=nested,
+        host_large=draw(which),
+        contiguous=draw(st.sampled_from([no_large, all_large, some_large])),
+        prefetchers=prefetchers,
     )
 
 

@@ -1,13 +1,17 @@
 """Brute-force model of docs/explanation/translation.md, written from that page alone.
 
-Caches are those of the hierarchy's model; its methods and these carry the names of the pages' operations and follow
+Caches are those of the hierarchy's model; its methods and these carry the names of the page's operations and follow
 them step by step. It knows nothing of the engine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+import math
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, NamedTuple, cast
 
 from tests.oracles.hierarchy import Cache, CacheSpec, Memory, Shadow
@@ -15,13 +19,19 @@ from tests.oracles.way_policies import TlbAwareSrrip, make
 
 __all__ = [
     "DATA",
+    "NESTED_BLOCK",
     "PAGE",
     "PAGE_TABLE",
     "REGION",
     "TLB_BLOCK",
     "Config",
+    "HashedSpec",
+    "HashedTable",
     "Line",
+    "NestedSpec",
     "Outcome",
+    "PomTlbSpec",
+    "PrefetcherSpec",
     "PwcSpec",
     "Reference",
     "TlbSpec",
@@ -33,22 +43,50 @@ __all__ = [
     "simulate",
 ]
 
-DATA, PAGE_TABLE, TLB_BLOCK = "data", "page table", "TLB block"
+DATA, PAGE_TABLE, TLB_BLOCK, NESTED_BLOCK = "data", "page table", "TLB block", "nested TLB block"
 PAGE, REGION = 1 << 12, 1 << 21  # sizes of units, bytes
+PARTS = ("reads", "read_misses", "writes", "write_misses")  # counts that are kept apart by who asks
 
 Reference = tuple[int, int, str, int]
 """(address space, address, "load" | "store" | "fetch" | "shootdown", instructions since the one before)"""
 
+Which = Callable[[int, int], bool]
+"""Whether a number in an address space is so."""
+
+
+def low(number: int) -> int:
+    """What of a number decides the set of a TLB."""
+    return number % 2**31
+
 
 class Unit(NamedTuple):
-    """What one translation covers."""
+    """What one translation covers: a unit, a guest's page, or a host's."""
 
     space: int
     size: int
     number: int
 
     def __mod__(self, sets: int) -> int:
-        return self.number % sets
+        return low(self.number) % sets
+
+    @property
+    def address(self) -> int:
+        return self.number * self.size
+
+
+class Entry(NamedTuple):
+    """An entry of a TLB: the unit that stands for all that share it, and the number by which its set is found."""
+
+    unit: Unit
+    place: int
+
+    def __mod__(self, sets: int) -> int:
+        return self.place % sets
+
+
+def whole(unit: Unit) -> Entry:
+    """An entry of the TLB in memory, whose sets go by all of a unit's number."""
+    return Entry(unit, unit.number)
 
 
 class Line(NamedTuple):
@@ -75,9 +113,20 @@ def never(freq: int, cost: int) -> bool:
     return False
 
 
+def none(space: int, number: int) -> bool:
+    return False
+
+
+def each(space: int, number: int) -> bool:
+    return True
+
+
 @dataclass(frozen=True)
 class TlbSpec:
-    """One TLB. Those that serve something are the first row; the others stand behind them in the order given."""
+    """One TLB. Those that serve something are the first row; the others stand behind them in the order given.
+
+    With a `reach` above 1 it coalesces.
+    """
 
     sets: int
     ways: int
@@ -88,6 +137,7 @@ class TlbSpec:
     """"data" | "instructions" | "all" """
     fill: str = "evictions"
     """"evictions" | "walk" """
+    reach: int = 1
 
 
 @dataclass(frozen=True)
@@ -101,6 +151,25 @@ class PwcSpec:
 
 
 @dataclass(frozen=True)
+class NestedSpec:
+    """The nested TLB, with which address spaces are guests."""
+
+    sets: int
+    ways: int
+    latency: int = 1
+    policy: str = "lru"
+
+
+@dataclass(frozen=True)
+class PrefetcherSpec:
+    """Streams in so many sets of four; `unit` is `steps: one`."""
+
+    sets: int
+    degree: int = 2
+    unit: bool = False
+
+
+@dataclass(frozen=True)
 class VictimaSpec:
     """`predictor` says of freq and cost whether a walk is costly; `window` is in instructions."""
 
@@ -111,11 +180,29 @@ class VictimaSpec:
 
 
 @dataclass(frozen=True)
-class Config:
-    """A machine; `latencies` are those of the caches and of "memory", `pwcs` go by level, `large` says of an address
-    space and the number of a region whether one large page maps it, and `mechanism` None is radix.
+class PomTlbSpec:
+    """A TLB in memory; `whole` is `read: set`."""
 
-    `aware` and `spared` are parameters of TLB-aware SRRIP, in all caches that have it.
+    sets: int
+    ways: int = 16
+    whole: bool = False
+    store: bool = True
+
+
+@dataclass(frozen=True)
+class HashedSpec:
+    """Hashed page tables in place of radix tables."""
+
+    load: Fraction = Fraction(1, 2)
+
+
+@dataclass(frozen=True)
+class Config:
+    """A machine; `latencies` are those of the caches and of "memory", `pwcs` go by level; `mechanism` None is radix.
+
+    `large` says of an address space and the number of a region whether one large page maps it, `host_large` the same
+    of guest-physical memory, `contiguous` of the number of a group whether its frames are so. `prefetchers` go by
+    cache. `aware` and `spared` are parameters of TLB-aware SRRIP, in all caches that have it.
     """
 
     tlbs: Mapping[str, TlbSpec]
@@ -123,8 +210,12 @@ class Config:
     latencies: Mapping[str, int]
     pwcs: Mapping[int, PwcSpec] = field(default_factory=dict)
     levels: int = 4
-    large: Callable[[int, int], bool] = lambda space, region: False
-    mechanism: VictimaSpec | None = None
+    large: Which = none
+    mechanism: VictimaSpec | PomTlbSpec | HashedSpec | None = None
+    nested: NestedSpec | None = None
+    host_large: Which = none
+    contiguous: Which = each
+    prefetchers: Mapping[str, PrefetcherSpec] = field(default_factory=dict)
     aware: bool = True
     spared: int = 1
 
@@ -135,27 +226,32 @@ class Outcome:
 
     tlb_hits: dict[str, int]
     tlb_misses: dict[str, int]
-    walks: int
-    background_walks: int
-    walk_time: int
-    """of walks that something waits for"""
-    longest_walk: int
-    block_hits: int
-    blocks_inserted: int
+    pwc_misses: dict[int, int]
+    counts: Counter[str]
+    """of translation as a whole; walks without another word are those that something waits for"""
+    walk_times: list[int]
+    """of each of these, in order"""
     times: list[int]
     """of each translation, in order"""
-    walk_reads: dict[str, int]
-    """by cache and "memory", of walks of both sorts"""
-    walk_read_misses: dict[str, int]
+    by: dict[str, dict[str, Counter[str]]]
+    """reads, stores and their misses in each cache and "memory", by who asked for them other than the program"""
     counters: dict[str, dict[str, int]]
-    """by cache: those of the hierarchy without what walks read, and without kinds of misses"""
+    """by cache: those of the hierarchy without what `by` tells, and without kinds of misses"""
     memory: dict[str, int]
-    """reads, without those of walks, and writes"""
+    """the program's reads, and writes"""
+    prefetched: dict[str, int]
+    """lines that were brought in, by cache"""
+    left_alone: dict[str, int]
+    """lines that were asked for and there, by cache"""
     tlb_contents: dict[str, set[Unit]]
+    pwc_contents: dict[int, set[int]]
+    pom_tlb: set[Unit]
+    nested_tlb: set[Unit]
     contents: dict[str, set[tuple[Line, bool]]]
     blocks: set[Line]
     predictor: dict[Unit, tuple[int, int]]
     """(freq, cost)"""
+    host_predictor: dict[Unit, tuple[int, int]]
     pressures: tuple[int, int]
     """translation and data pressure at the end, in units of 2^-16"""
 
@@ -164,28 +260,73 @@ class Outcome:
         return sum(self.times)
 
     @property
+    def walks(self) -> int:
+        return self.counts["walks"]
+
+    @property
+    def background_walks(self) -> int:
+        return self.counts["background_walks"]
+
+    @property
+    def block_hits(self) -> int:
+        return self.counts["block_hits"]
+
+    @property
+    def blocks_inserted(self) -> int:
+        return self.counts["inserted"]
+
+    @property
+    def walk_time(self) -> int:
+        return sum(self.walk_times)
+
+    @property
+    def longest_walk(self) -> int:
+        return max(self.walk_times, default=0)
+
+    @property
+    def walk_reads(self) -> dict[str, int]:
+        """By cache and "memory", of walks of both sorts."""
+        return {part: self.by["walk"][part]["reads"] + self.by["background"][part]["reads"] for part in self.by["walk"]}
+
+    @property
+    def walk_read_misses(self) -> dict[str, int]:
+        both = self.by["walk"], self.by["background"]
+        return {cache: sum(by[cache]["read_misses"] for by in both) for cache in self.counters}
+
+    @property
     def data_misses(self) -> dict[str, int]:
         return {name: count["read_misses"] + count["write_misses"] for name, count in self.counters.items()}
 
 
 class Buffer:
-    """Sets and ways of keys that know their remainder: a TLB holds units, a page-walk cache numbers of entries."""
+    """Sets and ways of keys that know their remainder, such as the entries of a TLB, and counts of lookups."""
 
-    def __init__(self, spec: TlbSpec | PwcSpec, policy: str = "lru") -> None:
-        self.spec = spec
-        self.places: list[list[Any]] = [[None] * spec.ways for _ in range(spec.sets)]
-        self.policies = [make(policy, spec.ways) for _ in range(spec.sets)]
+    def __init__(self, sets: int, ways: int, policy: str = "lru") -> None:
+        self.sets = sets
+        self.places: list[list[Any]] = [[None] * ways for _ in range(sets)]
+        self.policies = [make(policy, ways) for _ in range(sets)]
+        self.hits = self.misses = 0
+
+    def look_up(self, key: Any) -> bool:
+        if self.has(key):
+            self.hits += 1
+            self.tell_hit(key)
+            return True
+        self.misses += 1
+        return False
 
     def has(self, key: Any) -> bool:
-        return key in self.places[key % self.spec.sets]
+        return key in self.places[key % self.sets]
+
+    def way(self, key: Any) -> int:
+        return self.places[key % self.sets].index(key)
 
     def tell_hit(self, key: Any) -> None:
-        place = key % self.spec.sets
-        self.policies[place].hit(self.places[place].index(key))
+        self.policies[key % self.sets].hit(self.way(key))
 
     def enter(self, key: Any) -> Any:
         """Put the key into the first empty way or that of the victim, which is returned."""
-        places, policy = self.places[key % self.spec.sets], self.policies[key % self.spec.sets]
+        places, policy = self.places[key % self.sets], self.policies[key % self.sets]
         assert key not in places
         way = places.index(None) if None in places else policy.victim(places, ())
         victim, places[way] = places[way], key
@@ -193,29 +334,42 @@ class Buffer:
         return victim
 
     def remove(self, key: Any) -> None:
-        places = self.places[key % self.spec.sets]
-        if key in places:
-            places[places.index(key)] = None
+        if self.has(key):
+            self.places[key % self.sets][self.way(key)] = None
 
     def content(self) -> set[Any]:
         return {key for places in self.places for key in places if key is not None}
 
 
-class Tlb(Buffer):
-    """A buffer of units that counts its lookups."""
+class Tlb:
+    """A TLB, which is asked for units and holds entries; `entry` says which one a unit has."""
 
-    def __init__(self, spec: TlbSpec) -> None:
-        super().__init__(spec, spec.policy)
+    def __init__(self, spec: TlbSpec, entry: Callable[[Unit, int], Entry]) -> None:
+        self.spec, self.entry = spec, entry
         self.latency, self.sizes, self.serves, self.fill = spec.latency, spec.sizes, spec.serves, spec.fill
-        self.hits = self.misses = 0
+        self.held = Buffer(spec.sets, spec.ways, spec.policy)
+
+    def entry_of(self, unit: Unit) -> Entry:
+        return self.entry(unit, self.spec.reach)
 
     def look_up(self, unit: Unit) -> bool:
-        if self.has(unit):
-            self.hits += 1
-            self.tell_hit(unit)
-            return True
-        self.misses += 1
-        return False
+        return self.held.look_up(self.entry_of(unit))
+
+    def has(self, unit: Unit) -> bool:
+        return self.held.has(self.entry_of(unit))
+
+    def tell_hit(self, unit: Unit) -> None:
+        self.held.tell_hit(self.entry_of(unit))
+
+    def enter(self, unit: Unit) -> Unit | None:
+        victim: Entry | None = self.held.enter(self.entry_of(unit))
+        return victim.unit if victim is not None else None
+
+    def remove(self, unit: Unit) -> None:
+        self.held.remove(self.entry_of(unit))
+
+    def content(self) -> set[Unit]:
+        return {entry.unit for entry in self.held.content()}
 
 
 class NoShadow(Shadow):
@@ -229,12 +383,19 @@ class NoShadow(Shadow):
 
 
 class TranslatingCache(Cache):
-    """A cache whose lines are of several kinds."""
+    """A cache whose lines are of several kinds, and which tells `told` of the lines that it has read."""
 
-    def __init__(self, spec: CacheSpec, config: Config, pressed: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        spec: CacheSpec,
+        config: Config,
+        pressed: Callable[[], bool],
+        told: Callable[[TranslatingCache, Any], None],
+    ) -> None:
         aware = spec.policy == "tlb-aware-srrip"
         super().__init__(spec, ())
         self.shadow = NoShadow()
+        self.told = told
         if aware:
             self.policies = [self.aware_policy(places, config, pressed) for places in self.places]
 
@@ -244,27 +405,60 @@ class TranslatingCache(Cache):
             len(places), lambda way: is_block(places[way]), lambda: config.aware and pressed(), config.spared
         )
 
+    def read(self, line: int) -> bool:
+        comes_dirty = super().read(line)
+        self.told(self, line)
+        return comes_dirty
+
     def put(self, line: int, dirty: bool) -> None:
         """An exclusive cache takes no TLB blocks: they are lost when they are evicted."""
         if not is_block(line):
             super().put(line, dirty)
 
-    def convert(self, leaf: int, block: int) -> None:
-        """The place of the leaf line is given up, and the block comes in; it need not be the same place."""
-        if self.has(leaf):
-            assert not self.remove(leaf), "nobody writes to tables"
-            if self.spec.inclusion == "inclusive":
-                self.invalidate_above(leaf)
-        self.insert(block, dirty=False)
+    def drop(self, line: int) -> bool:
+        """Take a line out that nobody writes to; says whether it was there."""
+        if not self.has(line):
+            return False
+        self.count["invalidations"] += 1
+        assert not self.remove(line)
+        if self.spec.inclusion == "inclusive":
+            self.invalidate_above(line)
+        return True
 
 
 def is_block(line: Any) -> bool:
-    return line is not None and line.kind == TLB_BLOCK
+    return line is not None and line.kind in (TLB_BLOCK, NESTED_BLOCK)
 
 
 def line_of(kind: str, space: int, size: int, number: int) -> int:
     """A line, as caches take it: they ask for no more of a number than its remainder, and whether two are equal."""
     return cast("int", Line(kind, space, size, number))
+
+
+class Prefetcher:
+    """The streams of one cache: for each page the line that was used last and the step to it."""
+
+    def __init__(self, spec: PrefetcherSpec) -> None:
+        self.spec = spec
+        self.sets: list[dict[int, tuple[int, int | None]]] = [{} for _ in range(spec.sets)]  # the oldest first
+        self.brought = self.left_alone = 0
+
+    def follow(self, page: int, line: int) -> list[int]:
+        """The lines of the page that are asked for now."""
+        streams = self.sets[page % self.spec.sets]
+        if page not in streams:
+            if len(streams) == 4:
+                del streams[next(iter(streams))]
+            streams[page] = line, None
+            return []
+        last, before = streams[page]
+        step = line - last
+        if step == 0:
+            return []
+        streams[page] = line, step
+        if step != before or (self.spec.unit and step not in (1, -1)):
+            return []
+        return [line + step * count for count in range(1, self.spec.degree + 1) if 0 <= line + step * count < 64]
 
 
 class Tables:
@@ -274,57 +468,106 @@ class Tables:
         self.levels = levels
         self.frames: dict[Hashable, int] = {}
 
-    def leaf_level(self, unit: Unit) -> int:
-        return 1 if unit.size == PAGE else 2
+    def indices(self, page: Unit) -> list[int]:
+        """Of the entries on the way to the page in the pages of the table, the root's first."""
+        number = page.address // PAGE
+        return [number >> 9 * (level - 1) & 511 for level in self.levels_of(page)]
 
-    def indices(self, unit: Unit) -> list[int]:
-        """Of the unit's entries in the pages of the table, the root's first."""
-        page = unit.number * unit.size // PAGE
-        return [page >> 9 * (level - 1) & 511 for level in self.levels_of(unit)]
+    def levels_of(self, page: Unit) -> range:
+        leaf = 1 if page.size == PAGE else 2
+        return range(self.levels, leaf - 1, -1)
 
-    def levels_of(self, unit: Unit) -> range:
-        return range(self.levels, self.leaf_level(unit) - 1, -1)
-
-    def touch(self, unit: Unit) -> None:
-        """Place the pages of the table that the unit is the first to need."""
-        indices = self.indices(unit)
+    def touch(self, page: Unit) -> list[int]:
+        """Place the pages of the table that the page is the first to need; gives their frames."""
+        before, indices = len(self.frames), self.indices(page)
         for depth in range(len(indices)):
-            self.frames.setdefault((unit.space, *indices[:depth]), len(self.frames))
+            self.frames.setdefault((page.space, *indices[:depth]), len(self.frames))
+        return list(range(before, len(self.frames)))
 
-    def entries(self, unit: Unit) -> list[int]:
-        """The numbers, address / 8, of the entries on the way to the unit's translation."""
-        indices = self.indices(unit)
-        return [self.frames[(unit.space, *indices[:depth])] * 512 + index for depth, index in enumerate(indices)]
+    def entries(self, page: Unit) -> list[int]:
+        """The numbers, address / 8, of the entries on the way to the page's translation."""
+        indices = self.indices(page)
+        return [self.frames[(page.space, *indices[:depth])] * 512 + index for depth, index in enumerate(indices)]
+
+
+def mix(z: int) -> int:
+    """The last steps of splitmix64."""
+    bits = (1 << 64) - 1
+    z ^= z >> 30
+    z = z * 0xBF58476D1CE4E5B9 & bits
+    z ^= z >> 27
+    z = z * 0x94D049BB133111EB & bits
+    return z ^ z >> 31
+
+
+class HashedTable:
+    """The buckets of one table; groups are (number of the address space, unit number / 8)."""
+
+    def __init__(self, groups: Sequence[tuple[int, int]], load: Fraction) -> None:
+        self.buckets: list[tuple[int, int] | None] = [None] * math.ceil(len(groups) / load)
+        for group in groups:
+            free = next(bucket for bucket in self.path(group) if self.buckets[bucket] is None)
+            self.buckets[free] = group
+
+    def path(self, group: tuple[int, int]) -> list[int]:
+        """All buckets in the order in which the group is sought."""
+        space, number = group
+        whole = len(self.buckets)
+        return [(mix(space * 2**45 + number) + step) % whole for step in range(whole)]
+
+    def search(self, group: tuple[int, int]) -> Iterator[int]:
+        """The buckets that are read, up to that of the group or an empty one."""
+        for bucket in self.path(group):
+            yield bucket
+            if self.buckets[bucket] in (group, None):
+                return
 
 
 class Run:
-    """A machine in the midst of a run."""
+    """A machine in the midst of a run; the pages of `references` are known before it begins.
 
-    def __init__(self, config: Config) -> None:
+    They must be told for all but radix and Victima without a nested TLB, which place tables as they come.
+    """
+
+    def __init__(self, config: Config, references: Sequence[Reference] = ()) -> None:
         self.config = config
-        self.victima = config.mechanism
-        self.tables = Tables(config.levels)
-        self.tlbs = {name: Tlb(spec) for name, spec in config.tlbs.items()}
+        mechanism = config.mechanism
+        self.victima = mechanism if isinstance(mechanism, VictimaSpec) else None
+        self.pom = mechanism if isinstance(mechanism, PomTlbSpec) else None
+        self.counts = Counter[str]()
+        self.touched: dict[tuple[int, int], int] = {}
+        self.spaces: dict[int, int] = {}
+        self.groups: dict[tuple[int, int, int], Unit] = {}
+        self.tables, self.host_tables = Tables(config.levels), Tables(config.levels)
+        self.tlbs = {name: Tlb(spec, self.entry_of) for name, spec in config.tlbs.items()}
         self.shared = [tlb for tlb in self.tlbs.values() if tlb.serves is None]
-        self.pwcs = {level: Buffer(spec) for level, spec in config.pwcs.items()}
+        self.pwcs = {level: Buffer(spec.sets, spec.ways) for level, spec in config.pwcs.items()}
+        nested = config.nested or NestedSpec(1, 1)
+        self.nested_tlb = Buffer(nested.sets, nested.ways, nested.policy)
+        self.pom_tlb = Buffer(self.pom.sets, self.pom.ways) if self.pom else Buffer(1, 1)
         self.memory = Memory()
+        self.prefetchers = {name: Prefetcher(spec) for name, spec in config.prefetchers.items()}
         self.caches = self.build_caches()
-        self.cache = self.caches[config.mechanism.cache] if config.mechanism else None
+        self.cache = self.caches[self.victima.cache] if self.victima else None
         self.predictor: dict[Unit, tuple[int, int]] = {}
-        self.walks = self.background_walks = self.block_hits = self.blocks_inserted = 0
+        self.host_predictor: dict[Unit, tuple[int, int]] = {}
         self.walk_times: list[int] = []
         self.times: list[int] = []
-        self.walk_reads = dict.fromkeys([*config.caches, "memory"], 0)
-        self.walk_read_misses = dict.fromkeys(config.caches, 0)
+        self.who = "program"
+        whos = ("walk", "background", "host", "background host", "pom", "prefetch")
+        self.by = {who: {part: Counter[str]() for part in [*config.caches, "memory"]} for who in whos}
         self.now = 0
-        self.window = config.mechanism.window if config.mechanism else 1000
+        self.window = self.victima.window if self.victima else 1000
         self.window_end = self.window
         self.translation_pressure = self.data_pressure = 0
         self.missing_in_window = self.data_misses_before = 0
+        for space, address, *_ in references:
+            self.touch(space, address)
+        self.hashed = self.build_hashed(mechanism) if isinstance(mechanism, HashedSpec) else {}
 
     def build_caches(self) -> dict[str, TranslatingCache]:
         caches = {
-            name: TranslatingCache(spec, self.config, lambda: self.is_high(self.translation_pressure))
+            name: TranslatingCache(spec, self.config, lambda: self.is_high(self.translation_pressure), self.has_read)
             for name, spec in self.config.caches.items()
         }
         for cache in caches.values():
@@ -335,36 +578,89 @@ class Run:
                 caches[cache.spec.below].above.append(cache)
         return caches
 
+    def build_hashed(self, spec: HashedSpec) -> dict[int, HashedTable]:
+        """The table of each page size that occurs, by size."""
+        tables = {}
+        for size in (PAGE, REGION):
+            units = [self.unit_of(space, page * PAGE) for space, page in self.touched]
+            groups = dict.fromkeys(self.bucket_group(unit) for unit in units if unit.size == size)
+            if groups:
+                tables[size] = HashedTable(list(groups), spec.load)
+        return tables
+
+    def bucket_group(self, unit: Unit) -> tuple[int, int]:
+        return self.spaces[unit.space], unit.number // 8
+
     def entry_cache(self, what: str) -> TranslatingCache | None:
         return next((cache for cache in self.caches.values() if cache.spec.serves in (what, "all")), None)
+
+    # pages
+
+    def touch(self, space: int, address: int) -> None:
+        """What the first reference to a page brings about."""
+        if (space, address // PAGE) in self.touched:
+            return
+        self.touched[space, address // PAGE] = len(self.touched)
+        self.spaces.setdefault(space, len(self.spaces))
+        new = self.tables.touch(self.page_of(space, address))
+        if self.config.nested is not None:
+            for frame in new:
+                self.host_tables.touch(self.host_unit(space, self.table_address(frame)))
+            self.host_tables.touch(self.host_unit(space, address))
+        unit = self.unit_of(space, address)
+        if unit.size == PAGE:
+            for reach in (2, 4, 8):
+                self.groups.setdefault((space, reach, unit.number // reach), unit)
+
+    def page_of(self, space: int, address: int) -> Unit:
+        """The page, where there is a host the guest's."""
+        return sized(space, address, self.config.large)
+
+    def host_unit(self, space: int, address: int) -> Unit:
+        return sized(space, address, self.config.host_large)
+
+    def unit_of(self, space: int, address: int) -> Unit:
+        page = self.page_of(space, address)
+        return (
+            page if self.config.nested is None else min(page, self.host_unit(space, address), key=lambda one: one.size)
+        )
+
+    def table_address(self, frame: int) -> int:
+        """Where the frame of a guest's table is in guest-physical memory."""
+        return (2 ** (9 * self.config.levels - 1) + frame) * PAGE
+
+    def entry_of(self, unit: Unit, reach: int) -> Entry:
+        """The entry of the unit in a TLB of this reach."""
+        if reach == 1 or unit.size != PAGE:
+            return Entry(unit, low(unit.number))
+        group = unit.number // reach
+        shares = self.config.contiguous(unit.space, group)
+        return Entry(self.groups[unit.space, reach, group] if shares else unit, low(group))
 
     # references
 
     def reference(self, space: int, address: int, kind: str, instructions: int) -> None:
         self.pass_windows(instructions)
+        self.touch(space, address)
         unit = self.unit_of(space, address)
         if kind == "shootdown":
             self.shoot_down(unit)
             return
         what = "instructions" if kind == "fetch" else "data"
         if row := self.first_row(what):
-            self.translate(unit, [tlb for tlb in row + self.shared if unit.size in tlb.sizes])
+            self.translate(unit, address, [tlb for tlb in row + self.shared if unit.size in tlb.sizes])
         cache = self.entry_cache(what)
         line = line_of(DATA, space, 0, address // 64)
         if cache is not None and kind == "store":
             cache.store(line)
+            self.has_read(cache, line)
         elif cache is not None:
             cache.read(line)
-
-    def unit_of(self, space: int, address: int) -> Unit:
-        size = REGION if self.config.large(space, address // REGION) else PAGE
-        return Unit(space, size, address // size)
 
     def first_row(self, what: str) -> list[Tlb]:
         return [tlb for tlb in self.tlbs.values() if tlb.serves in (what, "all")]
 
-    def translate(self, unit: Unit, path: list[Tlb]) -> None:
-        self.tables.touch(unit)
+    def translate(self, unit: Unit, address: int, path: list[Tlb]) -> None:
         first, *further = path
         time = first.latency
         if first.look_up(unit):
@@ -375,8 +671,9 @@ class Run:
             if tlb.look_up(unit):
                 break
         else:
+            self.counts["missing"] += 1
             self.missing_in_window += 1
-            time = self.missing(unit, first, further)
+            time = self.missing(unit, address, first, further)
             for tlb in further:
                 if tlb.fill == "walk":
                     self.enter(tlb, unit)
@@ -404,103 +701,283 @@ class Run:
     def shoot_down(self, unit: Unit) -> None:
         for tlb in self.tlbs.values():
             tlb.remove(unit)
-        if self.cache is not None and self.cache.has(self.block(unit)):
-            self.cache.remove(self.block(unit))
+        if self.cache is not None:
+            self.cache.drop(self.block(unit))
+        if self.pom is not None:
+            self.pom_tlb.remove(whole(unit))
+
+    # who reads what
+
+    @contextmanager
+    def asking(self, who: str) -> Iterator[None]:
+        """What is counted meanwhile goes to the counts of `who`."""
+        counted = {name: cache.count for name, cache in self.caches.items()} | {"memory": self.memory.count}
+        before = {name: dict(count) for name, count in counted.items()}
+        outer, self.who = self.who, who
+        yield
+        self.who = outer
+        for name, count in counted.items():
+            for part in PARTS if name != "memory" else ("reads",):
+                more = count[part] - before[name][part]
+                self.by[who][name][part] += more
+                count[part] -= more
+
+    def read(self, line: int, who: str) -> tuple[int, bool]:
+        """Read a line as a load would be; gives what it took, and whether memory was read."""
+        before = {name: self.by[who][name]["reads"] for name in self.by[who]}
+        cache = self.entry_cache("data")
+        assert cache is not None
+        with self.asking(who):
+            cache.read(line)
+        looked_up = {name: self.by[who][name]["reads"] - before[name] for name in before}
+        time = sum(count * self.config.latencies[name] for name, count in looked_up.items())
+        return time, looked_up["memory"] > 0
+
+    def has_read(self, cache: TranslatingCache, line: Any) -> None:
+        """A reference of the program has been settled in a cache: its prefetcher is told."""
+        name = next(name for name, held in self.caches.items() if held is cache)
+        prefetcher = self.prefetchers.get(name)
+        if prefetcher is None or self.who != "program":
+            return
+        page, place = divmod(line.number, 64)
+        for ahead in prefetcher.follow(self.touched[line.space, page], place):
+            wanted = line_of(DATA, line.space, 0, page * 64 + ahead)
+            if cache.has(wanted):
+                prefetcher.left_alone += 1
+                continue
+            prefetcher.brought += 1
+            with self.asking("prefetch"):
+                cache.bring(wanted)
 
     # walks
 
-    def walk(self, unit: Unit) -> tuple[int, bool]:
-        """What it takes, and whether it touched memory."""
+    def walk(self, unit: Unit, who: str) -> tuple[int, bool]:
+        """What it takes, and whether it touched memory; `who` is "walk", or "background"."""
+        page = self.page_of(unit.space, unit.address)
         time, touched = 0, False
-        for level, entry in zip(self.tables.levels_of(unit), self.tables.entries(unit), strict=True):
+        for level, entry in zip(self.tables.levels_of(page), self.tables.entries(page), strict=True):
             pwc = self.pwcs.get(level)
-            if pwc is not None and pwc.has(entry):
-                pwc.tell_hit(entry)
+            if pwc is not None and pwc.look_up(entry):
                 time += self.config.pwcs[level].latency
                 continue
-            spent, from_memory = self.read_table(entry)
-            time += spent
-            touched |= from_memory
             if pwc is not None:
                 time += self.config.pwcs[level].miss
+            located = self.locate(unit.space, self.table_address(entry // 512), who)
+            read = self.read(self.table_line(entry), who)
+            time += located[0] + read[0]
+            touched |= located[1] or read[1]
+            if pwc is not None:
                 pwc.enter(entry)
-        return time, touched
+        located = self.locate(unit.space, unit.address, who)
+        return time + located[0], touched or located[1]
 
-    def demand_walk(self, unit: Unit) -> tuple[int, bool]:
-        self.walks += 1
-        time, touched = self.walk(unit)
+    def demand_walk(self, unit: Unit, address: int) -> tuple[int, bool]:
+        time, touched = self.hashed_walk(unit, address) if self.hashed else self.walk(unit, "walk")
+        self.counts["walks"] += 1
+        self.counts["walks_touched"] += touched
         self.walk_times.append(time)
         return time, touched
 
-    def read_table(self, entry: int) -> tuple[int, bool]:
-        """Read an entry's line as a load would be, and move what that counted to the counts of walks."""
-        before = {name: dict(cache.count) for name, cache in self.caches.items()}
-        memory_before = self.memory.count["reads"]
-        cache = self.entry_cache("data")
-        assert cache is not None
-        cache.read(self.table_line(entry))
-        time = 0
-        for name, cache in self.caches.items():
-            looked_up = cache.count["reads"] - before[name]["reads"]
-            missed = cache.count["read_misses"] - before[name]["read_misses"]
-            time += looked_up * self.config.latencies[name]
-            self.walk_reads[name] += looked_up
-            self.walk_read_misses[name] += missed
-            cache.count["reads"] -= looked_up
-            cache.count["read_misses"] -= missed
-        from_memory = self.memory.count["reads"] - memory_before
-        self.walk_reads["memory"] += from_memory
-        self.memory.count["reads"] -= from_memory
-        return time + from_memory * self.config.latencies["memory"], from_memory > 0
+    def background_walk(self, unit: Unit) -> bool:
+        """Whether it touched memory."""
+        time, touched = self.walk(unit, "background")
+        self.counts["background_walks"] += 1
+        self.counts["background_time"] += time
+        return touched
 
     def table_line(self, entry: int) -> int:
         return line_of(PAGE_TABLE, 0, 0, entry // 8)
 
-    def block(self, unit: Unit) -> int:
-        return line_of(TLB_BLOCK, unit.space, unit.size, unit.number // 8)
+    def block(self, unit: Unit, kind: str = TLB_BLOCK) -> int:
+        return line_of(kind, unit.space, unit.size, unit.number // 8)
+
+    def hashed_walk(self, unit: Unit, address: int) -> tuple[int, bool]:
+        """All tables are searched at once, that of 4 KiB pages first, until the unit's group is found."""
+        time, touched, first_line = 0, False, {}
+        lines = 0
+        for size, table in self.hashed.items():
+            first_line[size] = lines
+            lines += -(-len(table.buckets) // 64) * 64  # whole frames
+        searches = {
+            size: table.search(self.bucket_group(Unit(unit.space, size, address // size)))
+            for size, table in self.hashed.items()
+        }
+        steps = len(list(self.hashed[unit.size].search(self.bucket_group(unit))))
+        for _ in range(steps):
+            for size, search in searches.items():
+                bucket = next(search, None)
+                if bucket is None:
+                    continue
+                spent, from_memory = self.read(line_of(PAGE_TABLE, 0, 0, first_line[size] + bucket), "walk")
+                touched |= from_memory
+                time += spent if size == unit.size else 0
+                self.counts["probes" if size == unit.size else "side_probes"] += 1
+        return time, touched
+
+    # guests
+
+    def locate(self, space: int, address: int, who: str) -> tuple[int, bool]:
+        """What it takes to locate a guest-physical page, and whether a walk for it touched memory."""
+        if self.config.nested is None:
+            return 0, False
+        page = self.host_unit(space, address)
+        time = self.config.nested.latency
+        if self.nested_tlb.look_up(page):
+            return time, False
+        spent, touched = self.nested_missing(page, who)
+        victim = self.nested_tlb.enter(page)
+        if victim is not None:
+            self.nested_left(victim)
+        return time + spent, touched
+
+    def nested_missing(self, page: Unit, who: str) -> tuple[int, bool]:
+        if self.cache is None:
+            return self.host_walk(page, who)
+        block = self.block(page, NESTED_BLOCK)
+        self.counts["nested_block_lookups"] += 1
+        if self.cache.has(block):
+            self.counts["nested_block_hits"] += 1
+            self.cache.tell_hit(block)
+            return self.answer(), False
+        ask = self.costly(self.host_predictor, page, "nested_refused")
+        time, touched = self.host_walk(page, who)
+        self.count(self.host_predictor, page, touched)
+        if ask:
+            self.nested_convert(page)
+        return time, touched
+
+    def nested_left(self, page: Unit) -> None:
+        self.counts["nested_left"] += 1
+        if self.cache is None or self.cache.has(self.block(page, NESTED_BLOCK)):
+            return
+        if self.costly(self.host_predictor, page, "nested_refused"):
+            time, touched = self.host_walk(page, "background")
+            self.counts["nested_saved"] += 1
+            self.counts["nested_saved_time"] += time
+            self.count(self.host_predictor, page, touched)
+            self.nested_convert(page)
+
+    def host_walk(self, page: Unit, who: str) -> tuple[int, bool]:
+        time, touched = 0, False
+        for entry in self.host_entries(page):
+            spent, from_memory = self.read(self.table_line(entry), "host" if who == "walk" else "background host")
+            time += spent
+            touched |= from_memory
+        prefix = "" if who == "walk" else "background_"
+        self.counts[f"{prefix}host_walks"] += 1
+        self.counts[f"{prefix}host_time"] += time
+        return time, touched
+
+    def host_entries(self, page: Unit) -> list[int]:
+        """As those of a table, in frames behind all of the guests'."""
+        return [len(self.tables.frames) * 512 + entry for entry in self.host_tables.entries(page)]
 
     # mechanisms
 
-    def missing(self, unit: Unit, first: Tlb, further: Sequence[Tlb]) -> int:
+    def missing(self, unit: Unit, address: int, first: Tlb, further: Sequence[Tlb]) -> int:
         """What the translation takes in all."""
         behind = sum(tlb.latency for tlb in further)
-        if self.victima is None:
-            return first.latency + behind + self.demand_walk(unit)[0]
-        assert self.cache is not None
+        if self.pom is not None:
+            return first.latency + behind + self.missing_before_pom_tlb(self.pom, unit, address)
+        if self.cache is None:
+            return first.latency + behind + self.demand_walk(unit, address)[0]
         block = self.block(unit)
+        self.counts["block_lookups"] += 1
         if self.cache.has(block):
-            self.block_hits += 1
+            self.counts["block_hits"] += 1
             self.cache.tell_hit(block)
-            return first.latency + max(behind, self.config.latencies[self.victima.cache])
-        ask = self.costly(unit)
-        time, touched = self.demand_walk(unit)
-        self.count(unit, touched)
+            return first.latency + max(behind, self.answer())
+        ask = self.costly(self.predictor, unit, "refused")
+        time, touched = self.demand_walk(unit, address)
+        self.count(self.predictor, unit, touched)
         if ask:
             self.convert(unit)
         return first.latency + behind + time
 
+    def answer(self) -> int:
+        """What the cache with TLB blocks takes from the first lookup of a load on."""
+        at, time = self.entry_cache("data"), 0
+        while at is not self.cache:
+            assert at is not None
+            time += self.latency(at)
+            assert isinstance(at.below, TranslatingCache)
+            at = at.below
+        assert at is not None
+        return time + self.latency(at)
+
+    def latency(self, cache: TranslatingCache) -> int:
+        return next(self.config.latencies[name] for name, held in self.caches.items() if held is cache)
+
     def left(self, unit: Unit) -> None:
         """The last TLB has evicted the unit."""
-        if self.cache is None or self.cache.has(self.block(unit)) or not self.costly(unit):
+        self.counts["left"] += 1
+        if self.pom is not None:
+            self.enter_pom_tlb(self.pom, unit)
+        if self.cache is None or self.cache.has(self.block(unit)):
             return
-        self.background_walks += 1
-        _, touched = self.walk(unit)
-        self.count(unit, touched)
-        self.convert(unit)
+        if self.costly(self.predictor, unit, "refused"):
+            touched = self.background_walk(unit)
+            self.count(self.predictor, unit, touched)
+            self.convert(unit)
 
-    def count(self, unit: Unit, touched: bool) -> None:
-        freq, cost = self.predictor.get(unit, (0, 0))
-        self.predictor[unit] = min(freq + 1, 7), min(cost + touched, 15)
+    def count(self, counters: dict[Unit, tuple[int, int]], unit: Unit, touched: bool) -> None:
+        freq, cost = counters.get(unit, (0, 0))
+        counters[unit] = min(freq + 1, 7), min(cost + touched, 15)
 
-    def costly(self, unit: Unit) -> bool:
+    def costly(self, counters: dict[Unit, tuple[int, int]], unit: Unit, refused: str) -> bool:
         assert self.victima is not None
-        return self.is_high(self.data_pressure) or self.victima.predictor(*self.predictor.get(unit, (0, 0)))
+        yes = self.is_high(self.data_pressure) or self.victima.predictor(*counters.get(unit, (0, 0)))
+        self.counts[refused] += not yes
+        return yes
 
     def convert(self, unit: Unit) -> None:
+        page = self.page_of(unit.space, unit.address)
+        leaf = self.tables.entries(page)[-1] if unit == page else self.host_entries(unit)[-1]
+        self.convert_line(leaf, self.block(unit), "")
+
+    def nested_convert(self, page: Unit) -> None:
+        self.convert_line(self.host_entries(page)[-1], self.block(page, NESTED_BLOCK), "nested_")
+
+    def convert_line(self, entry: int, block: int, counted: str) -> None:
+        """The place of the leaf line is given up, and the block comes in; it need not be the same place."""
         assert self.cache is not None
-        if not self.cache.has(self.block(unit)):
-            self.blocks_inserted += 1
-            self.cache.convert(self.table_line(self.tables.entries(unit)[-1]), self.block(unit))
+        if self.cache.has(block):
+            return
+        self.counts[f"{counted}converted"] += self.cache.drop(self.table_line(entry))
+        self.counts[f"{counted}inserted"] += 1
+        self.cache.insert(block, dirty=False)
+
+    # the TLB in memory
+
+    def missing_before_pom_tlb(self, pom: PomTlbSpec, unit: Unit, address: int) -> int:
+        paid = {size: self.look_up_set(pom, address // size) for size in (PAGE, REGION)}
+        if self.pom_tlb.look_up(whole(unit)):
+            self.counts["pom_time"] += paid[unit.size]
+            return paid[unit.size]
+        longer = max(paid.values())
+        self.counts["pom_time"] += longer
+        return longer + self.demand_walk(unit, address)[0]
+
+    def look_up_set(self, pom: PomTlbSpec, number: int) -> int:
+        lines = range(-(-pom.ways // 4) if pom.whole else 1)
+        return max(self.read(self.pom_line(pom, number, 4 * line), "pom")[0] for line in lines)
+
+    def pom_line(self, pom: PomTlbSpec, number: int, way: int) -> int:
+        frames = len(self.tables.frames) + len(self.host_tables.frames)
+        lines = -(-pom.ways * 16 // 64)
+        return line_of(PAGE_TABLE, 0, 0, frames * 64 + number % pom.sets * lines + way * 16 // 64)
+
+    def enter_pom_tlb(self, pom: PomTlbSpec, unit: Unit) -> None:
+        if self.pom_tlb.has(whole(unit)):
+            self.pom_tlb.tell_hit(whole(unit))
+            return
+        self.pom_tlb.enter(whole(unit))
+        if pom.store:
+            self.counts["pom_stores"] += 1
+            cache = self.entry_cache("data")
+            assert cache is not None
+            with self.asking("pom"):
+                cache.store(self.pom_line(pom, unit.number, self.pom_tlb.way(whole(unit))))
 
     # pressure
 
@@ -527,33 +1004,41 @@ class Run:
         contents = {name: cast("set[tuple[Line, bool]]", cache.content()) for name, cache in self.caches.items()}
         kinds_of_misses = ("cold", "capacity", "conflict")
         return Outcome(
-            tlb_hits={name: tlb.hits for name, tlb in self.tlbs.items()},
-            tlb_misses={name: tlb.misses for name, tlb in self.tlbs.items()},
-            walks=self.walks,
-            background_walks=self.background_walks,
-            walk_time=sum(self.walk_times),
-            longest_walk=max(self.walk_times, default=0),
-            block_hits=self.block_hits,
-            blocks_inserted=self.blocks_inserted,
+            tlb_hits={name: tlb.held.hits for name, tlb in self.tlbs.items()},
+            tlb_misses={name: tlb.held.misses for name, tlb in self.tlbs.items()},
+            pwc_misses={level: pwc.misses for level, pwc in self.pwcs.items()},
+            counts=self.counts,
+            walk_times=self.walk_times,
             times=self.times,
-            walk_reads=self.walk_reads,
-            walk_read_misses=self.walk_read_misses,
+            by=self.by,
             counters={
                 name: {what: count for what, count in cache.count.items() if what not in kinds_of_misses}
                 for name, cache in self.caches.items()
             },
             memory=self.memory.count,
+            prefetched={name: held.brought for name, held in self.prefetchers.items()},
+            left_alone={name: held.left_alone for name, held in self.prefetchers.items()},
             tlb_contents={name: tlb.content() for name, tlb in self.tlbs.items()},
+            pwc_contents={level: pwc.content() for level, pwc in self.pwcs.items()},
+            pom_tlb={entry.unit for entry in self.pom_tlb.content()},
+            nested_tlb=self.nested_tlb.content(),
             contents=contents,
-            blocks={line for lines in contents.values() for line, _ in lines if line.kind == TLB_BLOCK},
+            blocks={line for lines in contents.values() for line, _ in lines if is_block(line)},
             predictor=self.predictor,
+            host_predictor=self.host_predictor,
             pressures=(self.translation_pressure, self.data_pressure),
         )
 
 
+def sized(space: int, address: int, large: Which) -> Unit:
+    """The page of an address where `large` says which regions are one."""
+    size = REGION if large(space, address // REGION) else PAGE
+    return Unit(space, size, address // size)
+
+
 def simulate(config: Config, references: Sequence[Reference]) -> Outcome:
     """Run the references, one line each, through the machine."""
-    run = Run(config)
+    run = Run(config, references)
     for reference in references:
         run.reference(*reference)
     return run.outcome()
