@@ -109,8 +109,8 @@ class NestedWriter(TranslationWriter):
     def blocks(self, victima: VictimaLoop) -> str:
         """What happens where the nested TLB misses, and to what has left it, with nested TLB blocks."""
         k = victima.cache
-        named = ("delay", "answer", "nested_offset", "nested_block_lookups", "nested_block_hits", "nested_inserted")
-        named = (*named, "nested_resident", "nested_saved", "nested_saved_time")
+        blocks = ("nested_block_lookups", "nested_block_hits", "nested_inserted", "nested_resident")
+        named = ("delay", "answer", "nested_offset", *blocks, "nested_saved", "nested_saved_time")
         parts = {
             "state": self.state,
             "name": self.names[k],
