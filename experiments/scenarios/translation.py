@@ -15,6 +15,7 @@ from tiersim.experiments.trace_use import TraceParam, TraceUse
 from tiersim.models.caches import levels_of, picoseconds
 from tiersim.models.translation import PagedSystem, Paging, Wired, wire
 from tiersim.policies.translation.radix import Radix
+from tiersim.sim.cache_loop import Level
 from tiersim.sim.events import Counts, prefix
 from tiersim.sim.pages import LINE, PagedEvents, Tables, prepare_pages
 from tiersim.sim.queued import SECOND
@@ -51,7 +52,15 @@ METRICS = {
     "pom.hit_ratio": ("ratio", "of the references that no TLB could translate", "more"),
     "pom.latency": ("cycles", "mean of the lookups in the POM-TLB", "less"),
     "probes": ("reads", "of a walk in hashed page tables: mean", "less"),
-    "translation_reach": ("bytes", "that the TLB blocks in the cache translate: mean over the run", "more"),
+    "translation_reach": ("bytes", "8 x 4 KiB for each TLB block in the cache: mean over the run", "more"),
+    "blocks.nested_hit_ratio": ("ratio", "of the lookups of nested TLB blocks", "more"),
+    "host_walks": ("walks", "of host tables that a reference waited for", "less"),
+    "host_walks_per_kiloinstruction": (
+        "1/1000 instructions",
+        "walks of host tables that a reference waited for",
+        "less",
+    ),
+    "host_walk_latency": ("cycles", "mean of those", "less"),
     "memory.reads": ("lines", "read from memory", "less"),
     "memory.writes": ("lines", "written to memory", "less"),
     "memory.walk_reads": ("lines", "read from memory by walks", "less"),
@@ -293,22 +302,30 @@ class Translation:
         if self._blocks():
             metrics["blocks.inserted"] = own["inserted"]
             metrics["blocks.refused"] = own["refused"]
-            spans = np.diff([0, *simulated.ends])
-            metrics["translation_reach"] = float(np.average(self._reach(simulated), weights=spans))
+            metrics["translation_reach"] = float(np.average(self._reach(simulated), weights=self._spans(simulated)))
+        if self.system.nested is not None:
+            metrics["host_walks"] = own["host_walks"]
+            metrics["host_walks_per_kiloinstruction"] = own["host_walks"] / kilo
+            if own["host_walks"]:
+                metrics["host_walk_latency"] = own["host_time"] / own["host_walks"] / cycle
+            if asked := own["nested_block_lookups"]:
+                metrics["blocks.nested_hit_ratio"] = own["nested_block_hits"] / asked
+        levels, _ = levels_of(self.system, classify=False)
         first_misses = 0
         for name, tlb in self.system.tlbs.items():
             held = books.structures[name]
             if tlb.serves is not None:
                 first_misses += held["misses"]
-            asked = held["lookups"]
-            metrics[f"tlbs.{name}.lookups"] = asked
             metrics[f"tlbs.{name}.misses"] = held["misses"]
-            if asked:
-                metrics[f"tlbs.{name}.miss_ratio"] = held["misses"] / asked
             metrics[f"tlbs.{name}.mpki"] = held["misses"] / kilo
+            # the engine does not look a page up again that was just the last one
+            asked = held["lookups"] if tlb.serves is None else self._references(tlb.serves, books, levels)
+            if tlb.pages == "all" or tlb.serves is None:
+                metrics[f"tlbs.{name}.lookups"] = asked
+                if asked:
+                    metrics[f"tlbs.{name}.miss_ratio"] = held["misses"] / asked
         if first_misses:
             metrics["translation.latency"] = own["beyond"] / first_misses / cycle
-        levels, _ = levels_of(self.system, classify=False)
         for name, level in zip(self.system.caches, levels, strict=True):
             metrics |= {f"caches.{name}.{key}": value for key, value in _cache(books, name, level, kilo).items()}
         reused = self._wired().loop.reuse
@@ -325,10 +342,24 @@ class Translation:
     def _reach(self, simulated: Simulated) -> Any:
         return np.array(simulated.resident, float) * BLOCK * SMALL
 
+    def _references(self, serves: str, books: Books, levels: Sequence[Level]) -> int:
+        """References that a first TLB translates, as the first caches count them."""
+        total = 0
+        for name, level in zip(self.system.caches, levels, strict=True):
+            if level.serves:
+                own = books.caches[name]
+                data = int(_cache(books, name, level, 1)["data_reads"]) - own["fetches"]
+                total += {"data": data, "instructions": own["fetches"], "all": data + own["fetches"]}[serves]
+        return total
+
+    def _spans(self, simulated: Simulated) -> Any:
+        """References of each window, none of those that are not measured."""
+        ends = np.array(simulated.ends, float)
+        return np.where(ends > ends[-1] - simulated.counts.events, np.diff(ends, prepend=0), 0)
+
     def _windows(self, simulated: Simulated) -> dict[str, Any]:
         ends = np.array(simulated.ends, float)
-        spans = np.diff(ends, prepend=0)
-        measured = np.where(ends > ends[-1] - simulated.counts.events, spans, 0)
+        spans, measured = np.diff(ends, prepend=0), self._spans(simulated)
         windows = {
             "end": ends / ends[-1],
             "translation.miss_ratio": np.array(simulated.missing) / spans,
