@@ -56,6 +56,7 @@ ALL = [
         ("tiersim run many-factors.yaml > table.txt", "tail -3 table.txt"),
         keep="results/many-factors/figures/*latency*.svg",
     ),
+    Output("random-updates", ("tiersim run random-updates.yaml",)),
     Output("long-list", ("tiersim run long-list.yaml",)),
     Output("old-truths", ("tiersim verify old-truths.yaml",)),
     Output("explain-claim", ("tiersim explain M14",), "quick"),
