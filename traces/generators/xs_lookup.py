@@ -9,8 +9,6 @@ from tiersim.traces.generators.cross_sections import CrossSections
 from tiersim.traces.generators.exact import compiled
 from tiersim.traces.generators.kernels import Ints, Made, Memory, Program, Reals, Room, Vertices, load
 
-BIN = 4  # points of a nuclide's grid, about, among which one is searched
-
 
 @register("xs-lookup", family="generator", paper="Tramm et al., PHYSOR 2014, https://github.com/ANL-CESAR/XSBench")
 class XsLookup(CrossSections):
@@ -25,21 +23,36 @@ class XsLookup(CrossSections):
 
     def program(self) -> Program:
         """The look-ups before their first reference."""
-        index = Room(4, self.nuclides**2 * self.points)
-        arrays = np.sort(self.grid, axis=None), self.members, self.densities, index, self.table
-        given = self.bounds(-(-self.points // BIN)), self.grid, *self.asked
-        return Program(look_up, *arrays, given=given, cursor=(0, -1, 0), unit=64)
+        held, material, energy = self.asked
+        count = self.nuclides * self.points
+        rows = np.searchsorted(np.sort(self.grid, axis=None), energy, side="right") - 1
+        arrays = Room(8, count), self.members, self.densities, Room(4, self.nuclides * count), self.table
+        starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(held[material])])
+        given = count, self.nuclides, self.points, held, material, rows, self._found(material, energy, starts), starts
+        return Program(look_up, *arrays, given=given, cursor=(0, -1), unit=64)
+
+    def _found(self, material: Ints, energy: Reals, starts: Ints) -> Vertices:
+        """The point of each nuclide of each look-up; those of a look-up stand where it starts."""
+        made, members = np.zeros(starts[-1], np.int32), self.members
+        for at, count in enumerate(self.held):
+            asked = np.flatnonzero(material == at)
+            for j, nuclide in enumerate(members[at, :count]):
+                below = np.searchsorted(self.grid[nuclide], energy[asked], side="right") - 1
+                made[starts[asked] + j] = np.clip(below, 0, self.points - 2)
+        return made
 
 
 @compiled
 def look_up(
-    energies: Reals,
     members: Vertices,
-    bounds: Vertices,
-    grid: Reals,
+    count: int,
+    nuclides: int,
+    points: int,
     held: Ints,
     material: Ints,
-    energy: Reals,
+    rows: Ints,
+    found: Vertices,
+    starts: Ints,
     memory: Memory,
     cursor: Ints,
     made: Made,
@@ -47,38 +60,33 @@ def look_up(
 ) -> int:
     """The search of a look-up, then a nuclide at a time.
 
-    The index may need gigabytes; what it would hold is found instead, without a reference, in the nuclide's grid.
+    Energies and index may need gigabytes, and are not kept. What a look-up finds in them is known beforehand, and with
+    it where its search comes by.
     """
     energy_at, member_at, density_at, index_at, point_at = memory
-    lookup, j, row = cursor
-    nuclides, points = grid.shape
-    bins = len(bounds) - 1
+    lookup, j = cursor
     k = 0
     while k < most:
-        at, sought = material[lookup], energy[lookup]
+        at, row = material[lookup], rows[lookup]
         if j < 0:
-            row, high = 0, len(energies)
-            while high - row > 1:
-                middle = (row + high) // 2
+            low, high = 0, count
+            while high - low > 1:
+                middle = (low + high) // 2
                 k = load(made, k, energy_at, middle)
-                if energies[middle] > sought:
+                if middle > row:
                     high = middle
                 else:
-                    row = middle
+                    low = middle
             j = 0
             continue
-        nuclide = members[at, j]
-        slot = min(int(sought * bins), bins - 1)
-        low = bounds[slot, nuclide]
-        for middle in range(low + 1, bounds[slot + 1, nuclide] + 1):
-            low += grid[nuclide, middle] <= sought
+        nuclide, point = members[at, j], found[starts[lookup] + j]
         k = load(made, k, member_at, at * members.shape[1] + j)
         k = load(made, k, density_at, at * members.shape[1] + j)
-        k = load(made, k, index_at, row * nuclides + nuclide)
-        k = load(made, k, point_at, nuclide * points + low)
-        k = load(made, k, point_at, nuclide * points + low + 1)
+        k = load(made, k, index_at, max(row, 0) * nuclides + nuclide)
+        k = load(made, k, point_at, nuclide * points + point)
+        k = load(made, k, point_at, nuclide * points + point + 1)
         j += 1
         if j == held[at]:
             lookup, j = (lookup + 1) % len(material), -1
-    cursor[0], cursor[1], cursor[2] = lookup, j, row
+    cursor[0], cursor[1] = lookup, j
     return k
