@@ -30,6 +30,7 @@ __all__ = ["Borrowed", "borrow", "load_module"]
 _importing = Lock()  # threads may want the same loop at once
 
 JIT = "@njit(_nrt=False, error_model='numpy')\n"
+JIT_APART = "@njit(_nrt=False, error_model='numpy', forceinline=False)\n"  # else it is as its first caller is
 JIT_CACHED = "@njit(_nrt=False, error_model='numpy', cache=True, nogil=True)\n"
 HEADER = "from numba import njit\nfrom tiersim.sim.pointers import find, inline, pointer, prefetch\n"
 PLAIN_HEADER = """
@@ -184,21 +185,28 @@ def _parts() -> str:
 def load_module(text: str, *, compiled: bool, about: str = "") -> ModuleType:
     """Import generated source, through a file in the user's cache folder when it is to be compiled.
 
-    ``@jit`` and ``@jit_cached`` in the text stand for the decorators of inner functions and of the one called from
-    Python.
+    ``@jit``, ``@jit_apart`` and ``@jit_cached`` in the text stand for the decorators of inner functions, of those that
+    are never copied into what calls them, and of the one called from Python.
     """
+    decorators = {"@jit\n": JIT, "@jit_apart\n": JIT_APART, "@jit_cached\n": JIT_CACHED}
     if not compiled:
-        plain = PLAIN_HEADER + text.replace("@jit_cached\n", "").replace("@jit\n", "")
+        plain = PLAIN_HEADER + _replaced(text, dict.fromkeys(decorators, ""))
         module = ModuleType("tiersim_plain_loop")
         module.__file__ = f"<plain loop {hashlib.sha256(plain.encode()).hexdigest()[:20]}>"
         # for debuggers and messages, which ask here for the lines of a file
         linecache.cache[module.__file__] = (len(plain), None, plain.splitlines(keepends=True), module.__file__)
         exec(compile(plain, module.__file__, "exec"), module.__dict__)
         return module
-    body = f'"""{about}"""\n' + HEADER + text.replace("@jit_cached\n", JIT_CACHED).replace("@jit\n", JIT)
+    body = f'"""{about}"""\n' + HEADER + _replaced(text, decorators)
     digest = hashlib.sha256((body + _parts()).encode()).hexdigest()[:20]
     with _importing:
         return _imported(f"tiersim_loop_{digest}", body)
+
+
+def _replaced(text: str, parts: dict[str, str]) -> str:
+    for part, by in parts.items():
+        text = text.replace(part, by)
+    return text
 
 
 def _imported(name: str, body: str) -> ModuleType:

@@ -37,9 +37,10 @@ class NestedWriter(TranslationWriter):
         if self.nested.blocks:
             assert isinstance(self.loop.mechanism, VictimaLoop), "only it has TLB blocks"
             parts.append(self.blocks(self.loop.mechanism))
-        read = f"touched = read_guest({self.state}, {self.own('tables')} + (e >> 3), background)"
-        steps = self.steps(passed=", background", read=read, found="False", given="touched")
-        return "\n\n\n".join([self.read_walk(), *parts, self.locate(), self.read_guest(), steps, self.guest_walk()])
+        return "\n\n\n".join([self.read_walk(), *parts, self.locate(), *self.walk_cache_functions(), self.guest_walk()])
+
+    def read_walk(self) -> str:
+        return super().read_walk().replace("@jit\n", "@jit_apart\n")
 
     def host_walk(self) -> str:
         """``host_walk``: reads the line of each level from the root to that of a host unit."""
@@ -84,26 +85,46 @@ class NestedWriter(TranslationWriter):
             gone=when("old >= 0", join(f"{self.own('nested_left')} += 1", gone)),
         )
 
-    def read_guest(self) -> str:
-        return fill(
-            READ_GUEST,
-            state=self.state,
-            reads=f"S[{self.memory}]",
-            **{name: self.own(name) for name in ("tables", "table_hosts")},
-        )
+    def walk_cache_functions(self) -> list[str]:
+        """``has_DEPTH`` and ``keep_DEPTH`` for each page-walk cache."""
+        first = len(self.levels) + 1 + len(self.loop.tlbs)
+        return [
+            fill(
+                WALK_CACHE,
+                depth=str(k - first),
+                state=self.state,
+                seat=self.seat(k, "e"),
+                find=f"way = find_{part.ways}(I, base, e)",
+                hit=self.call("hit", k),
+                lookups=self.tally(k, "lookups"),
+                misses=self.tally(k, "misses"),
+                latency=self.word(k, LATENCY),
+                delay=self.own("delay"),
+                penalty=self.own("pwc_miss"),
+                enter=self.enter(k, "e"),
+            )
+            for k, part in enumerate(self.loop.walk_caches, first)
+        ]
 
     def guest_walk(self) -> str:
         """``walk``: the guest's, from its root; each table that is read is located, and at last the page."""
         last = len(self.loop.walk_caches) - 1
-        down = [f"touched |= step_{place}({self.state}, e{place}, background)" for place in range(1, last + 1)]
+        words = {name: self.own(name) for name in ("source", "delay", "tables", "table_hosts", "guests", "hosts")}
+        read = fill(READ, state=self.state, reads=f"S[{self.memory}]", **words)
+        steps = []
+        for place in range(last + 1):
+            known = f"has_{place}({self.state}, e{place})"
+            line = f"x = {words['tables']} + (e{place} >> 3)"
+            steps.append(when(f"not {known}", join(line, read, f"keep_{place}({self.state}, e{place})")))
         return fill(
             GUEST_WALK,
             state=self.state,
             bottom=str(last),
             up=join(*(f"e{place} = A[e{place + 1} >> 9]" for place in reversed(range(last)))),
-            down=join(*down),
+            steps=join(*steps),
+            read=read,
             settled=self.settled(""),
-            **{name: self.own(name) for name in ("source", "delay", "tables", "guests", "hosts")},
+            **words,
         )
 
     def blocks(self, victima: VictimaLoop) -> str:
@@ -128,7 +149,7 @@ class NestedWriter(TranslationWriter):
 
 
 HOST_WALK = """
-@jit
+@inline
 def host_walk($state, u, background):
     was = $source
     $source = $BACKGROUND_HOST if background else $HOST
@@ -151,7 +172,7 @@ def host_walk($state, u, background):
     return $reads > before
 """
 LOCATE = """
-@jit
+@jit_apart
 def locate($state, u, background):
     $seat
     $lookups += 1
@@ -166,20 +187,41 @@ def locate($state, u, background):
     $gone
     return touched
 """
-READ_GUEST = """
-@jit
-def read_guest($state, x, background):
-    touched = locate($state, D[4 * ($table_hosts + (x - $tables >> 6))], background)
-    before = $reads
-    read_walk($state, x)
-    return touched | ($reads > before)
+# Functions that read lines are few, for each is compiled with all that it reaches.
+WALK_CACHE = """
+@inline
+def has_$depth($state, e):
+    $seat
+    $lookups += 1
+    $find
+    if way >= 0:
+        $hit
+        $delay += $latency
+        return True
+    $misses += 1
+    $delay += $penalty
+    return False
+
+
+@inline
+def keep_$depth($state, e):
+    $seat
+    $enter
+    return 0
+"""
+READ = """
+touched |= locate($state, D[4 * ($table_hosts + (x - $tables >> 6))], background)
+before = $reads
+read_walk($state, x)
+touched |= $reads > before
 """
 GUEST_WALK = """
-@jit
+@jit_apart
 def walk($state, u, source):
     $source = source
     $delay = 0
     background = source == 2
+    touched = False
     row = 4 * ($guests + u)
     leaf = D[row + 2]
     table = (leaf - $tables) >> 6
@@ -188,10 +230,10 @@ def walk($state, u, source):
     else:
         e$bottom = A[table]
     $up
-    touched = step_0($state, e0, background)
-    $down
+    $steps
     if D[row + 3] == 0:
-        touched |= read_guest($state, leaf, background)
+        x = leaf
+        $read
     touched |= locate($state, D[4 * ($hosts + u)], background)
     $settled
 """
