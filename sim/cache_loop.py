@@ -588,6 +588,14 @@ class Writer:
         """Whether references to data and fetches, by the caches that serve them, take different ways."""
         return fetch != data
 
+    def filtered(self, k: int) -> bool:
+        """Whether a reference to the line that cache k was just asked for may be skipped."""
+        return self.levels[k].filtered
+
+    def remembered(self, *, data: bool) -> str:
+        """The line that is noted as the last one, after a hit."""
+        return "x"
+
     def translated(self, *, data: bool) -> str:
         """What is done before a line is looked up that is not just the last one again."""
         return ""
@@ -665,10 +673,10 @@ class Writer:
         forget = [f"last_{name} = -1", *(forget if inclusive else [])]
 
         mark = f"I[spot_{name}] = x << 1 | 1" if level.write_back else self.below(k, "store")
-        again = when(f"x == last_{name}", join(if_store(mark), "continue")) if level.filtered else ""
+        again = when(f"x == last_{name}", join(if_store(mark), "continue")) if self.filtered(k) else ""
         remember = ""
-        if level.filtered:  # only after a hit: the first hit after a fill may mean something to the policy
-            remember = f"last_{name} = x\nspot_{name} = base + way"
+        if self.filtered(k):  # only after a hit: the first hit after a fill may mean something to the policy
+            remember = f"last_{name} = {self.remembered(data=data)}\nspot_{name} = base + way"
             if level.classify and not level.allocates:  # a store does not enter the shadow, a load would
                 remember = if_store(f"last_{name} = -1", remember)
         trained = self.trained(k, first=True)

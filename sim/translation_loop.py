@@ -448,16 +448,17 @@ class TranslationWriter(Writer):
 
     def fills(self, t: int) -> str:
         """``fill_T``: what is missing in first TLB t enters it, and what it pushes out goes down the row."""
-        lines = [f"v = enter_{t}({self.state}, u)", *self.down(self.behind(t))]
+        lines = [f"v = enter_{t}({self.state}, u)", *self.down()]
         body = join(*lines)
         return fill("@inline\ndef fill_$t($state, u):\n    $body\n    return 0", t=str(t), state=self.state, body=body)
 
-    def down(self, row: list[int]) -> list[str]:
-        """Puts unit v, if there is one, into the first of these TLBs that holds its size, and so on."""
+    def down(self, after: int = -1) -> list[str]:
+        """Puts unit v, if there is one, into the first shared TLB after this one that holds its size, and so on."""
         lines = []
-        for k in row:
-            taken = "v = -1" if self.loop.tlbs[k].direct else f"v = put_{k}({self.state}, v)"
-            lines.append(when("v >= 0", self.at_size(self.loop.tlbs[k].sizes, taken, "v")))
+        for k, tlb in enumerate(self.loop.tlbs):
+            if k > after and not tlb.serves:
+                taken = "v = -1" if tlb.direct else f"v = put_{k}({self.state}, v)"
+                lines.append(when("v >= 0", self.at_size(tlb.sizes, taken, "v")))
         return [*lines, self.gone()]
 
     def gone(self) -> str:
@@ -468,10 +469,10 @@ class TranslationWriter(Writer):
     def missed(self, t: int) -> str:
         """``missed_T``: all that follows a miss in first TLB t."""
         search = join(f"{self.own('missing')} += 1", f"time = missing({self.state}, u, time)")
-        for place, k in enumerate(self.behind(t), 1):
+        for k in self.behind(t):
             if self.loop.tlbs[k].direct:
                 taken = self.at_size(self.loop.tlbs[k].sizes, f"v = put_{k}({self.state}, u)")
-                search = join(search, "v = -1", taken, *self.down(self.behind(t)[place:]))
+                search = join(search, "v = -1", taken, *self.down(after=k))
         for k in reversed(self.behind(t)):
             latency = self.word(self.tlb(k), LATENCY)
             here = join(f"time += {latency}", f"way = look_{k}({self.state}, u)")
@@ -634,10 +635,9 @@ class TranslationWriter(Writer):
             )
             for t in own
         ]
-        idempotent = all(getattr(self.loop.tlbs[t].policy, "hit_is_idempotent", False) for t in own)
         page = f"{self.own('page')} = x >> 6" if "page" in self.loop.mechanism.words else ""
         asked = join("u = D[4 * (x >> 6)]", page, f"{last} = x >> 6", *shared, *lines)
-        return when(f"x >> 6 != {last}", asked) if idempotent else asked
+        return when(f"x >> 6 != {last}", asked) if self.idempotent(own) else asked
 
     def first(self, what: str) -> list[int]:
         """The TLBs that serve this kind of reference."""
@@ -645,6 +645,21 @@ class TranslationWriter(Writer):
 
     def apart(self, data: int | None, fetch: int) -> bool:
         return super().apart(data, fetch) or self.first("data") != self.first("instructions")
+
+    def filtered(self, k: int) -> bool:
+        # a line that was just fetched may be new to the TLB that serves data
+        served = [self.first(what) for what in KINDS if what in self.levels[k].serves]
+        alike = all(row == served[0] for row in served)
+        return super().filtered(k) and alike and all(self.idempotent(row) for row in served)
+
+    def idempotent(self, row: list[int]) -> bool:
+        """Whether a second hit in these TLBs means nothing."""
+        return all(getattr(self.loop.tlbs[t].policy, "hit_is_idempotent", False) for t in row)
+
+    def remembered(self, *, data: bool) -> str:
+        # the first hit after a fill may mean something to a TLB as well
+        what = KINDS[not data]
+        return f"x if page_{what} == x >> 6 else -1" if self.first(what) else "x"
 
     def unsure(self, what: str) -> list[str]:
         """Walks may take lines away from first caches other than the one that is asked next."""

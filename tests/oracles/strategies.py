@@ -114,7 +114,7 @@ def some_large(space: int, region: int) -> bool:
 
 @st.composite
 def tlb_specs(draw: st.DrawFn, /, **rest: Any) -> TlbSpec:
-    policy = draw(st.sampled_from(["lru", "lru", "fifo", "clock", "srrip", "tree-plru"]))
+    policy = draw(st.sampled_from(["lru", "lru", "fifo", "clock", "srrip", "tree-plru", "tlb-aware-srrip"]))
     ways = draw(st.sampled_from([1, 2, 4] if policy == "tree-plru" else [1, 2, 3, 4]))
     return TlbSpec(draw(st.sampled_from([1, 1, 2, 3, 4])), ways, draw(st.integers(0, 40)), policy, **rest)
 
@@ -230,8 +230,12 @@ KINDS_OF_PAGES = (*KINDS * 10, "shootdown")
 
 
 def address_of(place: int, line: int) -> int:
-    """Of the pages that are drawn, 20 lie side by side at the end of a region or the begin of the next, and so on."""
-    return ((place // 20 * 3 + 1) * 512 - 10 + place % 20) * PAGE + line * 64
+    """Of the pages that are drawn, 20 lie side by side at the end of a region or the begin of the next, and so on.
+
+    From the 100th on they lie where programs have their stacks.
+    """
+    high = 0x7F00_0000_0000 if place >= 100 else 0
+    return high + ((place // 20 * 3 + 1) * 512 - 10 + place % 20) * PAGE + line * 64
 
 
 def pages(rng: random.Random, length: int, most: int, spaces: int) -> list[translation.Reference]:

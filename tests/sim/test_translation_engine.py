@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.oracles.hierarchy import CacheSpec
-from tests.oracles.strategies import translated, variants
+from tests.oracles.strategies import pages, translated, variants
 from tests.oracles.translation import (
     DATA,
     NESTED_BLOCK,
@@ -22,9 +27,13 @@ from tests.oracles.translation import (
     Config,
     HashedSpec,
     Line,
+    NestedSpec,
     PomTlbSpec,
+    PrefetcherSpec,
+    PwcSpec,
     Reference,
     Run,
+    TlbSpec,
     Unit,
     VictimaSpec,
     always,
@@ -373,8 +382,79 @@ def compare(
     return made
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=300)
 @given(config=variants(), references=translated(200), cuts=st.lists(st.integers(1, 200), max_size=3))
 def test_any_machine(config: Config, references: list[Reference], cuts: list[int]) -> None:
     assume(references)
     compare(config, references, cuts)
+
+
+CACHES = {
+    "l1i": CacheSpec(2, 2, policy="tree-plru", below="l2", serves="instructions"),
+    "l1d": CacheSpec(4, 2, below="l2", serves="data"),
+    "l2": CacheSpec(4, 8, policy="tlb-aware-srrip", below="l3", inclusion="inclusive"),
+    "l3": CacheSpec(8, 4, policy="srrip", inclusion="exclusive"),
+}
+SPLIT = Config(
+    {
+        "small": TlbSpec(1, 2, 1, sizes=(PAGE,), serves="data"),
+        "large": TlbSpec(1, 2, 2, "fifo", sizes=(REGION,), serves="data"),
+        "itlb": TlbSpec(2, 1, 3, "clock", serves="instructions"),
+        "stlb": TlbSpec(3, 4, 12, "srrip"),
+    },
+    CACHES,
+    {"l1i": 3, "l1d": 4, "l2": 12, "l3": 30, "memory": 101},
+    {level: PwcSpec(1, 2, 4, 1) for level in (2, 3, 4, 5)},
+    levels=5,
+    large=lambda space, number: number % 3 == 1,
+)
+ONE = {
+    "tlb": TlbSpec(2, 2, 1, serves="all"),
+    "second": TlbSpec(2, 2, 7, reach=4, fill="walk"),
+    "third": TlbSpec(1, 4, 9, reach=4),
+}
+GO_BY = replace(CACHES["l1d"], serves="all", write_allocate=False)
+FIXED = {
+    "victima in guests": replace(
+        SPLIT,
+        mechanism=VictimaSpec("l2"),
+        nested=NestedSpec(3, 2, 2),
+        host_large=lambda space, number: number % 2 == 0,
+    ),
+    "a TLB in memory": replace(
+        SPLIT,
+        tlbs=ONE,
+        levels=4,
+        pwcs={level: PwcSpec(2, 1, 4) for level in (2, 3, 4)},
+        caches={"l1d": GO_BY} | {name: CACHES[name] for name in ("l2", "l3")},
+        mechanism=PomTlbSpec(4, 6, whole=True),
+        contiguous=lambda space, number: number % 4 != 1,
+        prefetchers={"l1d": PrefetcherSpec(2, 2), "l2": PrefetcherSpec(1, 3, unit=True)},
+    ),
+    "hashed tables": replace(SPLIT, mechanism=HashedSpec(Fraction(9, 10))),
+}
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_compiled(name: str) -> None:
+    """Each is compiled once; together they reach every section of the page."""
+    rng, total = random.Random(name), Counter[str]()
+    for _ in range(12):
+        references = pages(rng, rng.randrange(100, 600), rng.choice([12, 60, 200]), rng.choice([1, 2]))
+        made = compare(FIXED[name], references, [rng.randrange(600) for _ in range(2)], compiled=True)
+        total.update(made.own)
+    assert all(total[what] for what in HAPPENS[name]), total
+
+
+HAPPENS = {
+    "victima in guests": (
+        "block_hits",
+        "converted",
+        "background_walks",
+        "nested_block_hits",
+        "nested_saved",
+        "refused",
+    ),
+    "a TLB in memory": ("pom_stores", "left", "walks_touched", "shootdowns"),
+    "hashed tables": ("probes", "side_probes", "walks_touched"),
+}
