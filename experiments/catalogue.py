@@ -386,8 +386,7 @@ def schema(scenario: str = "memory-hierarchy") -> dict[str, Any]:
     whole = made.pop("$defs", {})
     parts = {f"{key}Part": _partial(held) for key, held in whole.items()}
     for name, hint in get_type_hints(load("scenario", scenario), include_extras=False).items():
-        if name in own and presets.names(name) and is_dataclass(hint):
-            known = presets.names(name)
+        if name in own and is_dataclass(hint) and (known := presets.names(getattr(hint, "__name__", "").lower())):
             file = {"type": "string", "pattern": r"\.ya?ml$"}
             own[name] = {"anyOf": [{"enum": known}, file, _use(known, _partial(own[name])), own[name]]}
     plain, own = parts, _with_presets(own, parts)

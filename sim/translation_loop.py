@@ -512,7 +512,7 @@ class TranslationWriter(Writer):
             self.steps(passed="", read=read, found="0", given="0") + "\n\n",
             fill(
                 """
-                @jit
+                @jit_apart
                 def walk($state, u, source):
                     $source = source
                     $delay = 0
@@ -544,7 +544,7 @@ class TranslationWriter(Writer):
 
     def read_walk(self) -> str:
         """``read_walk``: a line of a table is read through the caches."""
-        text = "@jit\ndef read_walk($state, x):\n    return read_$data($state, x)"
+        text = "@jit_apart\ndef read_walk($state, x):\n    return read_$data($state, x)"
         return fill(text, state=self.state, data=self.data)
 
     def steps(self, **parts: str) -> str:

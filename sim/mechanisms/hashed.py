@@ -52,7 +52,7 @@ def probe($state, line, buckets, at):
     return $delay
 
 
-@jit
+@jit_apart
 def walk($state, u, source):
     $source = source
     before = $reads

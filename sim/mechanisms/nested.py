@@ -39,9 +39,6 @@ class NestedWriter(TranslationWriter):
             parts.append(self.blocks(self.loop.mechanism))
         return "\n\n\n".join([self.read_walk(), *parts, self.locate(), *self.walk_cache_functions(), self.guest_walk()])
 
-    def read_walk(self) -> str:
-        return super().read_walk().replace("@jit\n", "@jit_apart\n")
-
     def host_walk(self) -> str:
         """``host_walk``: reads the line of each level from the root to that of a host unit."""
         levels = len(self.loop.walk_caches) + 1

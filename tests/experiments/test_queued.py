@@ -39,6 +39,7 @@ def counted(held: dict[str, int | float]) -> dict[str, int | float]:
 
 # every policy once, and each pair is compiled once
 PAIRS = [("lru", "srrip"), ("tree-plru", "clock"), ("fifo", "random"), ("belady", "belady")]
+PAIRS += [("lru", "tlb-aware-srrip")]
 
 
 def test_every_policy_is_among_the_pairs() -> None:
