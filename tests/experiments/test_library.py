@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import tiersim
+from tests.models.test_knobs import POLICY
 from tiersim.experiments.catalogue import keys_of, schema
 from tiersim.experiments.plan import make_plan
 from tiersim.experiments.scenarios.memory_hierarchy import MemoryHierarchy
@@ -180,6 +181,23 @@ def test_object_policies_runs() -> None:
     ratio = {(row.factors["what_if"], row.factors["cache.capacity"]): row.metrics["miss_ratio"] for row in result.rows}
     for (variant, size), found in ratio.items():
         assert ratio["Belady, who knows the future", size] <= found, (variant, size)
+
+
+def test_victima_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small, and as plain Python: a policy of a file is not compiled."""
+    monkeypatch.chdir(tmp_path)
+    Path("plain.py").write_text(POLICY, encoding="utf-8")
+    small = ["trace.references=3k", "trace.warm_up=500", "trace.footprint=64 MiB"]
+    result = tiersim.run(
+        LIBRARY / "victima.yaml", ["sweep=null", *small, "system.caches.l1d.policy=plain.py:Plain"], keep=False
+    )
+    assert {row.status for row in result.rows} == {"done"}
+    assert result.skipped == []
+    found = {row.factors["what_if"]: row.metrics for row in result.rows}
+    assert found["Victima"]["tlbs.l2tlb.misses"] == found["base"]["tlbs.l2tlb.misses"]
+    assert found["Victima"]["walks"] < found["base"]["walks"]
+    assert found["nested paging"]["cycles"] > found["base"]["cycles"]
+    assert found["nested paging"]["walks"] > found["base"]["walks"]  # host pages of 4 KiB cut guests' large ones
 
 
 @pytest.mark.slow
