@@ -225,6 +225,8 @@ def _wired(system: PagedSystem, policy: Any) -> Wired:
     prefetchers = []
     for k, (name, held) in enumerate(system.caches.items()):
         if held.prefetch is not None:
+            if levels[k].exclusive:
+                raise _wrong(("caches", name, "prefetch"), f"{name} is exclusive: it takes only what is evicted above")
             streams = held.prefetch.streams
             if streams % WAYS or not _power(streams // WAYS):
                 raise _wrong(("caches", name, "prefetch", "streams"), f"{streams} streams are not 4, 8, 16 and so on")

@@ -249,6 +249,7 @@ def test_all_knobs_are_turned() -> None:
         ({"system.tlbs.dtlb.reach": 2, "system.tlbs.l2tlb.reach": 4}, "have one reach, and another has 2"),
         ({**GUEST, "policy": "hashed"}, "hashed page tables of guests are not modelled"),
         ({"policy": {"use": "pom-tlb", "entries": 100}}, "100 entries are no multiple of 16 ways"),
+        ({"system.caches.l3.inclusion": "exclusive", "system.caches.l3.prefetch": {}}, "l3 is exclusive"),
         ({"policy": {"use": "victima", "cache": "l4"}}, "there is no cache 'l4'"),
         ({"policy": {"use": "victima", "cache": "l1d"}}, "takes no TLB blocks"),
         ({"policy": {"use": "victima", "cache": "l1i"}}, "does not stand below"),
