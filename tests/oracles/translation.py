@@ -554,7 +554,7 @@ class Run:
         self.walk_times: list[int] = []
         self.times: list[int] = []
         self.who = "program"
-        whos = ("walk", "background", "host", "background host", "pom", "prefetch")
+        whos = ("walk", "background", "host", "background_host", "pom", "prefetch")
         self.by = {who: {part: Counter[str]() for part in [*config.caches, "memory"]} for who in whos}
         self.now = 0
         self.window = self.victima.window if self.victima else 1000
@@ -793,11 +793,7 @@ class Run:
 
     def hashed_walk(self, unit: Unit, address: int) -> tuple[int, bool]:
         """All tables are searched at once, that of 4 KiB pages first, until the unit's group is found."""
-        time, touched, first_line = 0, False, {}
-        lines = 0
-        for size, table in self.hashed.items():
-            first_line[size] = lines
-            lines += -(-len(table.buckets) // 64) * 64  # whole frames
+        time, touched = 0, False
         searches = {
             size: table.search(self.bucket_group(Unit(unit.space, size, address // size)))
             for size, table in self.hashed.items()
@@ -808,11 +804,16 @@ class Run:
                 bucket = next(search, None)
                 if bucket is None:
                     continue
-                spent, from_memory = self.read(line_of(PAGE_TABLE, 0, 0, first_line[size] + bucket), "walk")
+                spent, from_memory = self.read(self.bucket_line(size, bucket), "walk")
                 touched |= from_memory
                 time += spent if size == unit.size else 0
                 self.counts["probes" if size == unit.size else "side_probes"] += 1
         return time, touched
+
+    def bucket_line(self, size: int, bucket: int) -> int:
+        small = self.hashed.get(PAGE)
+        frames = math.ceil(len(small.buckets) / 64) if small and size == REGION else 0
+        return line_of(PAGE_TABLE, 0, 0, frames * 64 + bucket)
 
     # guests
 
@@ -860,7 +861,7 @@ class Run:
     def host_walk(self, page: Unit, who: str) -> tuple[int, bool]:
         time, touched = 0, False
         for entry in self.host_entries(page):
-            spent, from_memory = self.read(self.table_line(entry), "host" if who == "walk" else "background host")
+            spent, from_memory = self.read(self.table_line(entry), "host" if who == "walk" else "background_host")
             time += spent
             touched |= from_memory
         prefix = "" if who == "walk" else "background_"

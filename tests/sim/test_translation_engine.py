@@ -54,14 +54,7 @@ from tiersim.sim.translation_loop import BIN, BINS, SHOOTDOWN, Loop, Mechanism, 
 UNIT = 997  # picoseconds in a unit of the model's time
 LOW = (1 << NUMBER) - 1
 KINDS = {"load": 0, "store": 1, "fetch": 3, "shootdown": 0}
-WHO = {
-    "walk": "walk",
-    "background": "background",
-    "host": "host",
-    "background host": "background_host",
-    "pom": "pom",
-    "prefetch": "prefetch",
-}
+WHO = ("walk", "background", "host", "background_host", "pom", "prefetch")
 PREDICTORS = {at_least_once: AtLeastOnce, always: Always}
 POM_TLB, NESTED = "pom-tlb", "nested"
 
@@ -303,16 +296,16 @@ def equals(machine: Machine, made: Translated, run: Run, cuts: Sequence[int] = (
     for name in config.caches:
         assert machine.lines(made.held.caches[name]) == out.contents[name], name
         assert cache_counters(made, name) == out.counters[name], name
-    for who, theirs in WHO.items():
+    for who in WHO:
         for name in [*config.caches, "memory"]:
             counted = made.memory if name == "memory" else made.caches[name]
             ours = out.by[who][name]
-            if f"{theirs}_reads" not in counted:
+            if f"{who}_reads" not in counted:
                 assert not +ours, (who, name)
                 continue
-            assert counted[f"{theirs}_reads"] == ours["reads"], (who, name)
+            assert counted[f"{who}_reads"] == ours["reads"], (who, name)
             if name != "memory":
-                assert counted[f"{theirs}_misses"] == ours["read_misses"], (who, name)
+                assert counted[f"{who}_misses"] == ours["read_misses"], (who, name)
             if who == "pom" and name != "memory":
                 assert counted["pom_writes"] == ours["writes"], name
                 assert counted["pom_write_misses"] == ours["write_misses"], name
@@ -351,7 +344,7 @@ def cache_counters(made: Translated, name: str) -> dict[str, int]:
     """Those of a cache that are not of walks and the like."""
     counted = made.caches[name]
     found = {what: counted[what] for what in COUNTERS}
-    for who in WHO.values():
+    for who in WHO:
         found["reads"] -= counted.get(f"{who}_reads", 0)
         found["read_misses"] -= counted.get(f"{who}_misses", 0)
     found["writes"] -= counted["pom_writes"]
