@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -126,11 +128,18 @@ def counts_of(chunk: dict[str, NDArray[Any]], shift: int, fetches: bool) -> Coun
 
 
 def prefix(trace: Source, records: int, shift: int, fetches: bool, skip: int) -> Counts:
-    """The counts of the first `records` records after `skip`: where a warm-up ends."""
+    """The counts of the first `records` records after `skip`: where a warm-up ends. Kept in the cache folder."""
+    if not records:
+        return Counts()
+    file = _folder(trace, 1 << shift, fetches, skip, records).with_suffix(".json")
+    with suppress(OSError, ValueError, TypeError):
+        return Counts(**json.loads(file.read_text()))
     total = Counts()
-    if records:
-        for chunk in trace.chunks(1 << 20, skip, records):
-            add(total, counts_of(chunk, shift, fetches))
+    for chunk in trace.chunks(1 << 20, skip, records):
+        add(total, counts_of(chunk, shift, fetches))
+    draft = file.with_suffix(f".{os.getpid()}.tmp")
+    draft.write_text(json.dumps(asdict(total)))
+    draft.replace(file)
     return total
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from typing import Protocol
+from dataclasses import is_dataclass, replace
+from typing import ClassVar, Protocol
 
 from tiersim._base.params import dump
 from tiersim.traces.chunks import rechunk
@@ -36,7 +37,12 @@ class Maker(Protocol):
 
 
 class GeneratedTrace(Trace):
-    """The records of a generator. Its fingerprint is of the specification and of the generator's source."""
+    """The records of a generator. Its fingerprint is of the specification and of the generator's source.
+
+    A generator may keep what it works on, such as a graph of gigabytes: only that of the trace read last does.
+    """
+
+    _last: ClassVar[GeneratedTrace | None] = None
 
     def __init__(self, name: str, generator: Maker) -> None:
         self.name = name
@@ -63,6 +69,10 @@ class GeneratedTrace(Trace):
 
     def chunks(self, records: int = CHUNK, skip: int = 0, limit: int | None = None) -> Iterator[Chunk]:
         """Columns, ``records`` rows at a time, from row ``skip`` on and at most ``limit`` of them."""
+        if (last := GeneratedTrace._last) is not None and last is not self and is_dataclass(last.generator):
+            last.generator = replace(last.generator)  # who still reads it has the one before
+        GeneratedTrace._last = self
+        made = self.generator
         end = self.records if limit is None else min(self.records, skip + limit)
-        blocks = (self.generator.block(at, min(BLOCK, end - at)) for at in range(skip, end, BLOCK))
+        blocks = (made.block(at, min(BLOCK, end - at)) for at in range(skip, end, BLOCK))
         return rechunk(blocks, records)

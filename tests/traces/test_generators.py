@@ -194,3 +194,17 @@ def test_several_draws_at_once_are_those_of_one_by_one(skew: float) -> None:
 def test_wrong_options(options: dict[str, int], message: str) -> None:
     with pytest.raises(StudyError, match=message):
         load_trace("generated/zipf", **options)  # type: ignore[arg-type]
+
+
+def test_only_the_trace_read_last_keeps_what_it_works_on() -> None:
+    one, other = (load_trace("generated/bfs", scale=6, references=400, seed=seed) for seed in (1, 2))
+    first = one.chunks(100)
+    before = [next(first)]
+    assert "rows" in vars(one.generator)
+    list(other.chunks())
+    assert "rows" not in vars(one.generator)
+    before += first  # who reads goes on
+    again = list(one.chunks(100))
+    assert "rows" not in vars(other.generator)
+    for name in again[0]:
+        assert all((a[name] == b[name]).all() for a, b in zip(before, again, strict=True))
