@@ -14,6 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from sysconfig import get_path
 
+from tiersim._base.syntax import parse
+
 __all__ = ["code_hash", "counts"]
 
 SHOWN = frozenset({"tiersim.experiments.progress"})  # tells how far a run is, and decides nothing
@@ -45,7 +47,7 @@ def _statements(within: ast.AST) -> Iterator[ast.stmt]:
 def _imports(module: str) -> frozenset[str]:
     source = _source(module)
     found: set[str] = set()
-    for node in _statements(ast.parse(source)) if source else ():
+    for node in _statements(parse(source)) if source else ():
         if isinstance(node, ast.Import):
             found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:

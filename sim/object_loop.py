@@ -12,6 +12,7 @@ from inspect import getattr_static, signature
 from types import ModuleType
 from typing import Any
 
+from tiersim._base.syntax import parse
 from tiersim.sim.source import borrow, load_module
 
 __all__ = ["COLUMNS", "HEADER", "HIT", "LOG", "MISS", "OTHER", "Loop", "Shape", "asked_by", "make_loop"]
@@ -95,7 +96,7 @@ def _of_one_size(text: str) -> str:
                 return ast.Constant(1)
             return self.generic_visit(node)
 
-    return ast.unparse(One().visit(ast.parse(text)))
+    return ast.unparse(One().visit(parse(text)))
 
 
 def make_loop(policy: Any, shape: Shape, admission: Any = None, *, compiled: bool = True) -> Loop:

@@ -24,6 +24,7 @@ from typing import Any
 
 from tiersim._base.errors import PolicyError
 from tiersim._base.paths import cache_folder
+from tiersim._base.syntax import parse
 
 __all__ = ["Borrowed", "borrow", "load_module"]
 
@@ -94,7 +95,7 @@ def borrow(cls: type, verbs: tuple[str, ...], prefix: str) -> Borrowed:
             continue
         origins[new] = function
         renamer = _Renamer(cls, function, prefix)
-        tree = ast.parse(textwrap.dedent(_source(function))).body[0]
+        tree = parse(textwrap.dedent(_source(function))).body[0]
         assert isinstance(tree, ast.FunctionDef)
         tree.name = new
         tree.decorator_list = []

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, cast,
 
 from tiersim._base.errors import StudyError
 from tiersim._base.params import config, forms
+from tiersim._base.syntax import parse
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -104,7 +105,7 @@ def _add(found: dict[str, dict[str, Entry]], item: Entry) -> None:
 
 
 def _decorated(source: str, module: str, file: str) -> Iterable[Entry]:
-    for node in (node for head in HEAD.findall(source) for node in ast.parse(f"{head}\n    pass\n").body):
+    for node in (node for head in HEAD.findall(source) for node in parse(f"{head}\n    pass\n").body):
         assert isinstance(node, ast.ClassDef)
         for mark in node.decorator_list:
             if isinstance(mark, ast.Call) and isinstance(mark.func, ast.Name) and mark.func.id == "register":
