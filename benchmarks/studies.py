@@ -17,7 +17,7 @@ from typing import Any
 
 RUNS = 1000
 POLICIES = ("lru", "fifo", "srrip", "clock")
-SHORT, LONGER = 5_000, 1_000_000  # accesses: a few milliseconds, and about 50
+SHORT, LONGER = 5_000, 3_000_000  # accesses: a few milliseconds, and about 50
 CHILD = """
 import json, sys, time
 import psutil
