@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from tiersim.experiments.trace_use import TraceUse
+
 if TYPE_CHECKING:
     from tiersim.sim.queued.timeline import Timeline
 
-__all__ = ["Measured", "Metric", "Scenario", "Sessioned", "Timed"]
+__all__ = ["Measured", "Metric", "OfTrace", "Scenario", "Sessioned", "Timed", "by_record", "of_totals"]
 
 Progress = Callable[[int], None]
 
@@ -137,3 +139,45 @@ class Sessioned(Protocol):
 
     def has_sessions(self) -> bool:
         """Whether this one has, be they few."""
+
+
+class OfTrace:
+    """What scenarios that replay a trace say of it."""
+
+    trace: TraceUse
+
+    def trace_fingerprint(self) -> str:
+        return self.trace.open().fingerprint
+
+    def provenance(self) -> Mapping[str, Any]:
+        trace = self.trace.open()
+        return {"trace": trace.name, "records": trace.records, "sha256": trace.fingerprint, **trace.provenance}
+
+    def size(self) -> int:
+        return self.trace.length()
+
+
+def of_totals(progress: Progress) -> Callable[[int, int], None]:
+    """What is told how much is done of all, for a progress that counts what is new."""
+    before = 0
+
+    def step(done: int, _: int) -> None:
+        nonlocal before
+        progress(done - before)
+        before = done
+
+    return step
+
+
+def by_record(records: int, references: int, progress: Progress) -> Progress:
+    """Progress in records, of references: a record that crosses lines, or reads and writes, makes several."""
+    done = told = 0
+
+    def step(more: int) -> None:
+        nonlocal done, told
+        done += more
+        now = done * records // max(references, 1)
+        progress(now - told)
+        told = now
+
+    return step

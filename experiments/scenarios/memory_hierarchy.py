@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tiersim._base.errors import StudyError, TiersimError
 from tiersim._base.params import Param, dump
 from tiersim._base.registry import register
-from tiersim.experiments.scenario import Measured, Metric, Progress
+from tiersim.experiments.scenario import Measured, Metric, OfTrace, Progress, by_record, of_totals
 from tiersim.experiments.trace_use import TraceParam, TraceUse
 from tiersim.models.caches import System, additive, levels_of, picoseconds, shared_of
 from tiersim.sim.events import Counts, Events, begin_events, prefix, prepare
@@ -94,7 +94,7 @@ class Booked:
 
 
 @register("memory-hierarchy", family="scenario")
-class MemoryHierarchy:
+class MemoryHierarchy(OfTrace):
     """How a program's memory accesses fare in a hierarchy of caches: misses, write-backs, access time."""
 
     trace: Annotated[TraceUse, TraceParam("the accesses to replay", reads_all=True)]
@@ -163,13 +163,6 @@ class MemoryHierarchy:
     def trace_fingerprint(self) -> str:
         return " ".join(use.open().fingerprint for use in (self.trace, *self.beside.values()))
 
-    def provenance(self) -> Mapping[str, Any]:
-        trace = self.trace.open()
-        return {"trace": trace.name, "records": trace.records, "sha256": trace.fingerprint, **trace.provenance}
-
-    def size(self) -> int:
-        return self.trace.length()
-
     def _fetches(self, use: TraceUse | None = None) -> bool:
         levels, _ = levels_of(self.system)
         trace = (use or self.trace).open()
@@ -200,14 +193,7 @@ class MemoryHierarchy:
         return f"{self.trace_fingerprint()} {self.system.line} {' '.join(parts)}"
 
     def prepare(self, progress: Progress) -> None:
-        before = 0
-
-        def step(done: int, _: int) -> None:
-            nonlocal before
-            progress(done - before)
-            before = done
-
-        self._events(step)
+        self._events(of_totals(progress))
         self.trace.warm_up_records()
         for use in self.beside.values():
             self._events(use=use)
@@ -244,7 +230,7 @@ class MemoryHierarchy:
         start = prefix(self.trace.open(), warm_up, self.system.line.bit_length() - 1, self._fetches(), self.trace.skip)
         whole = events.counts.events
         cuts = sorted({start.events, *(whole * step // WINDOWS for step in range(1, WINDOWS))})
-        step = self._by_record(events, progress)
+        step = by_record(self.size(), events.counts.events, progress)
         result = replay(levels, sets, events, seed=seed, cuts=cuts, progress=step)
         counters = dict(zip(self.system.caches, result.counters(start.events), strict=True))
         return Simulated(
@@ -279,7 +265,7 @@ class MemoryHierarchy:
             cuts=cuts,
             futures=futures(levels, sets, events, seed),
             journal=journal,
-            progress=self._by_record(events, progress),
+            progress=by_record(self.size(), events.counts.events, progress),
         )
 
     def _stream(self, events: Events, use: TraceUse) -> Stream:
@@ -287,20 +273,6 @@ class MemoryHierarchy:
 
         counted = events.counts.instructions > 0
         return Stream(events, use.open(), self.system.line, self._fetches(use), use.skip, use.limit, counted)
-
-    def _by_record(self, events: Events, progress: Progress) -> Progress:
-        """Progress in records, of references: a record that crosses lines, or reads and writes, makes several."""
-        done = told = 0
-        size, whole = self.size(), max(events.counts.events, 1)
-
-        def step(more: int) -> None:
-            nonlocal done, told
-            done += more
-            now = done * size // whole
-            progress(now - told)
-            told = now
-
-        return step
 
     def _simulate_queued(self, seed: int, progress: Progress) -> Booked:
         trace, fetches = self.trace.open(), self._fetches()

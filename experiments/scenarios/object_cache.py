@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tiersim._base.errors import StudyError
 from tiersim._base.params import Param, dump
 from tiersim._base.registry import build, register
-from tiersim.experiments.scenario import Measured, Metric, Progress
+from tiersim.experiments.scenario import Measured, Metric, OfTrace, Progress
 from tiersim.experiments.trace_use import TraceParam, TraceUse
 from tiersim.models.object_cache import ObjectCache, simulate_objects, unit_sizes
 from tiersim.sim.object_replay import Outcome, Totals
@@ -44,7 +44,7 @@ COUNTED = ("inserted", "evicted", "expired", "rejected", "too_large")  # over th
 
 
 @register("object-cache", family="scenario")
-class ObjectCacheScenario:
+class ObjectCacheScenario(OfTrace):
     """How requests for objects fare in one cache: misses and bytes missed, by policy, size, admission and quota."""
 
     trace: Annotated[TraceUse, TraceParam("the requests to replay", reads_all=True)]
@@ -79,16 +79,6 @@ class ObjectCacheScenario:
 
     def has_sessions(self) -> bool:
         return _has(self.trace.open(), "tenant")
-
-    def trace_fingerprint(self) -> str:
-        return self.trace.open().fingerprint
-
-    def provenance(self) -> Mapping[str, Any]:
-        trace = self.trace.open()
-        return {"trace": trace.name, "records": trace.records, "sha256": trace.fingerprint, **trace.provenance}
-
-    def size(self) -> int:
-        return self.trace.length()
 
     def structure(self) -> Mapping[str, Any]:
         return {"trace": dump(self.trace), "cache": dump(self.cache), "regret": self.regret}
