@@ -66,15 +66,21 @@ class PagedCache(Cache):
 
 
 @config
-class TlbSpec:
-    """One translation lookaside buffer."""
+class Entries:
+    """A set-associative table of translations, or of entries of a page table."""
 
-    entries: Annotated[int, Param("translations that it holds", unit="count", ge=1)]
+    entries: Annotated[int, Param("how many it holds", unit="count", ge=1)]
     ways: Annotated[int | Literal["full"], Param("entries in a set; `full` makes one set of all", ge=1)]
     latency: Annotated[Quantity, Param("of a lookup, after those of the TLBs before it", unit="time|cycles", ge=0)]
-    policy: Annotated[Any, Param("which translation of a set makes room", family="way-replacement")] = field(
+    policy: Annotated[Any, Param("which entry of a set makes room", family="way-replacement")] = field(
         default_factory=Lru
     )
+
+
+@config
+class TlbSpec(Entries):
+    """One translation lookaside buffer."""
+
     serves: Annotated[
         Literal["data", "instructions", "all"] | None,
         Param("what the program translates here; the others stand behind those, in the order of the list"),
@@ -92,27 +98,15 @@ class TlbSpec:
 
 
 @config
-class NestedTlb:
+class NestedTlb(Entries):
     """Translates what is physical to a guest, which its tables and their walks use."""
-
-    entries: Annotated[int, Param("translations that it holds", unit="count", ge=1)]
-    ways: Annotated[int | Literal["full"], Param("entries in a set; `full` makes one set of all", ge=1)]
-    latency: Annotated[Quantity, Param("of a lookup", unit="time|cycles", ge=0)]
-    policy: Annotated[Any, Param("which translation of a set makes room", family="way-replacement")] = field(
-        default_factory=Lru
-    )
 
 
 @config
-class WalkCache:
+class WalkCache(Entries):
     """A cache of the entries of one level of the page table."""
 
-    entries: Annotated[int, Param("entries that it holds", unit="count", ge=1)]
-    ways: Annotated[int | Literal["full"], Param("entries in a set; `full` makes one set of all", ge=1)]
     latency: Annotated[Quantity, Param("of a lookup that finds its entry", unit="time|cycles", ge=0)]
-    policy: Annotated[Any, Param("which entry of a set makes room", family="way-replacement")] = field(
-        default_factory=Lru
-    )
 
 
 @config
@@ -138,6 +132,7 @@ class PagedCore(Core):
 class PagedSystem(System):
     """Caches, a memory and a core, with TLBs in front and page tables in memory."""
 
+    # nothing is put into a config, so that a dict of more special caches may stand for one of caches
     caches: Annotated[dict[str, PagedCache], Param("from the core to the memory")]  # type: ignore[assignment]
     core: Annotated[PagedCore, Param("what waits")]
     tlbs: Annotated[dict[str, TlbSpec], Param("from the core to the walker")]
@@ -310,7 +305,7 @@ def _check_rows(system: PagedSystem, tlbs: list[Tlb]) -> None:
             raise _wrong(("tlbs", name, "fill"), "a first TLB takes what is missing in any case")
 
 
-def _sets(part: TlbSpec | WalkCache | NestedTlb | PomTlb, path: tuple[str, ...]) -> tuple[int, int]:
+def _sets(part: Entries | PomTlb, path: tuple[str, ...]) -> tuple[int, int]:
     ways = part.entries if part.ways == "full" else part.ways
     if part.entries % ways:
         raise _wrong((*path, "entries"), f"{part.entries} entries are no multiple of {ways} ways")

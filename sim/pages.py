@@ -54,7 +54,7 @@ class PagedEvents(Events):
     `marks` are the events before which windows of `WINDOW` instructions end.
     """
 
-    marks: NDArray[np.int64] = None  # type: ignore[assignment]  # always given; fields before it have defaults
+    marks: NDArray[np.int64] = field(kw_only=True)
 
 
 class _Paging:
@@ -126,7 +126,7 @@ def prepare_pages(
         _make(trace, fetches, skip, limit, folder, progress)
     counts = Counts(**json.loads((folder / "counts.json").read_text()))
     pages, marks = np.fromfile(folder / "pages.i64", np.int64), np.fromfile(folder / "marks.i64", np.int64)
-    return PagedEvents(counts, pages, folder / "events.i32", None, marks)
+    return PagedEvents(counts, pages, folder / "events.i32", marks=marks)
 
 
 def _version() -> str:
@@ -172,7 +172,7 @@ def paged_from(chunk: dict[str, NDArray[Any]], fetches: bool = True) -> PagedEve
     paging = _Paging(fetches)
     held = paging.turn(chunk, "this stream")
     pages, marks = paging.whole()
-    return PagedEvents(paging.counts, pages.copy(), None, held, marks)
+    return PagedEvents(paging.counts, pages.copy(), None, held, marks=marks)
 
 
 @dataclass(frozen=True)

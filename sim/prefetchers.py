@@ -63,22 +63,15 @@ class Prefetcher:
         return fill(
             TEXT,
             name=writer.names[k],
-            state=writer.state,
             place=writer.place(k),
             look_up=writer.look_up(k),
             bring=writer.bring(k),
             source=writer.own("source"),
             PREFETCH=str(PREFETCH),
-            seat=writer.seat(header, "p"),
-            find=f"way = find_{WAYS}(I, base, p)",
-            lookups=writer.tally(header, "lookups"),
-            misses=writer.tally(header, "misses"),
-            enter=writer.enter(header, "p"),
             NONE=str(NONE),
             other=when("step != 1 and step != -1", "return 0") if self.unit else "",
             degree=str(self.degree),
-            puts=writer.tally(header, "puts"),
-            found=writer.tally(header, "found"),
+            **writer.lookup(header, "p", "p"),
         )
 
 

@@ -35,9 +35,11 @@ __all__ = [
     "BINS",
     "HOST",
     "LATENCY",
+    "LOOK",
     "MEANS",
     "MISSES_BY",
     "READS_BY",
+    "REMOVE",
     "SHOOTDOWN",
     "SOURCES",
     "STORES",
@@ -248,7 +250,6 @@ class TranslationWriter(Writer):
             self.arrays.append("groups")
         self.state = ", ".join(self.pointers)
         self.top = self.places[""] * HEADER
-        self.memory_header = len(loop.levels) * HEADER
         self.prefixes = prefixes([*self.parts])
         self.verbs = {cls: _borrow(cls, ("hit", "fill", "victim"), prefix) for cls, prefix in self.prefixes.items()}
         data = next(k for k, level in enumerate(self.levels) if "data" in level.serves)
@@ -420,26 +421,25 @@ class TranslationWriter(Writer):
             told=self.call("fill", k),
         )
 
+    def lookup(self, k: int, number: str, tag: str) -> dict[str, str]:
+        """The parts of functions that look a tag up in the set of a number, in a TLB or a page-walk cache."""
+        counters = ("lookups", "misses", "puts", "found", "removed")
+        return {
+            "state": self.state,
+            "seat": self.seat(k, number),
+            "find": f"way = find_{self.parts[k].ways}(I, base, {tag})",
+            "hit": self.call("hit", k),
+            "enter": self.enter(k, tag),
+            "latency": self.word(k, LATENCY),
+        } | {counter: self.tally(k, counter) for counter in counters}
+
     def tlb_functions(self) -> list[str]:
         ways = {part.ways for part in self.parts[len(self.levels) + 1 :]} - {level.ways for level in self.levels}
         made = [self.find(count) for count in sorted(ways)]
         for t, tlb in enumerate(self.loop.tlbs):
-            k = self.tlb(t)
-            parts = {
-                "t": str(t),
-                "state": self.state,
-                "lead": "u = G[2 * u]" if tlb.coalesces else "",
-                "seat": self.seat(k, "G[2 * u + 1]" if tlb.coalesces else "D[4 * u + 1]"),
-                "find": f"way = find_{tlb.ways}(I, base, u)",
-                "hit": self.call("hit", k),
-                "lookups": self.tally(k, "lookups"),
-                "misses": self.tally(k, "misses"),
-                "puts": self.tally(k, "puts"),
-                "found": self.tally(k, "found"),
-                "removed": self.tally(k, "removed"),
-                "enter": self.enter(k, "u"),
-            }
-            made.append(fill(TLB, **parts))
+            number, lead = ("G[2 * u + 1]", "u = G[2 * u]") if tlb.coalesces else ("D[4 * u + 1]", "")
+            parts = self.lookup(self.tlb(t), number, "u")
+            made += [fill(text, t=str(t), lead=lead, **parts) for text in (LOOK, ENTER, PUT, REMOVE)]
         return made
 
     def at_size(self, sizes: frozenset[int], then: str, unit: str = "u") -> str:
@@ -506,10 +506,9 @@ class TranslationWriter(Writer):
         down = [f"step_{place}({self.state}, e{place})" for place in range(last - 1)]
         large = f"e{last - 1} = table << 9 | D[4 * u + 1] & 511"
         small = f"e{last - 1} = A[table]"
-        read = f"read_walk({self.state}, {self.own('tables')} + (e >> 3))"
         return join(
             self.read_walk() + "\n\n",
-            self.steps(passed="", read=read, found="0", given="0") + "\n\n",
+            self.steps() + "\n\n",
             fill(
                 """
                 @jit_apart
@@ -547,26 +546,19 @@ class TranslationWriter(Writer):
         text = "@jit_apart\ndef read_walk($state, x):\n    return read_$data($state, x)"
         return fill(text, state=self.state, data=self.data)
 
-    def steps(self, **parts: str) -> str:
+    def steps(self) -> str:
         """``step_DEPTH``: an entry is looked up in its page-walk cache, or its line is read."""
         first = len(self.levels) + 1 + len(self.loop.tlbs)
         return "\n\n\n".join(
             fill(
                 STEP,
                 depth=str(k - first),
-                state=self.state,
-                seat=self.seat(k, "e"),
-                find=f"way = find_{part.ways}(I, base, e)",
-                hit=self.call("hit", k),
-                lookups=self.tally(k, "lookups"),
-                misses=self.tally(k, "misses"),
                 delay=self.own("delay"),
-                latency=self.word(k, LATENCY),
                 penalty=self.own("pwc_miss"),
-                enter=self.enter(k, "e"),
-                **parts,
+                tables=self.own("tables"),
+                **self.lookup(k, "e", "e"),
             )
-            for k, part in enumerate(self.loop.walk_caches, first)
+            for k, _ in enumerate(self.loop.walk_caches, first)
         )
 
     def settled(self, touched: str | None = None) -> str:
@@ -702,7 +694,7 @@ class TranslationWriter(Writer):
         return when(f"kind == {SHOOTDOWN}", join(shot, *forget, "continue"))
 
 
-TLB = """
+LOOK = """
 @inline
 def look_$t($state, u):
     $lead
@@ -714,16 +706,16 @@ def look_$t($state, u):
         return way
     $misses += 1
     return -1
-
-
+"""
+ENTER = """
 @inline
 def enter_$t($state, u):
     $lead
     $seat
     $enter
     return old
-
-
+"""
+PUT = """
 @inline
 def put_$t($state, u):
     $lead
@@ -736,8 +728,8 @@ def put_$t($state, u):
         return -1
     $enter
     return old
-
-
+"""
+REMOVE = """
 @inline
 def remove_$t($state, u):
     $lead
@@ -765,19 +757,19 @@ return touched
 """
 STEP = """
 @inline
-def step_$depth($state, e$passed):
+def step_$depth($state, e):
     $seat
     $lookups += 1
     $find
     if way >= 0:
         $hit
         $delay += $latency
-        return $found
+        return 0
     $misses += 1
     $delay += $penalty
-    $read
+    read_walk($state, $tables + (e >> 3))
     $enter
-    return $given
+    return 0
 """
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from tiersim._base.params import Param, dump
 from tiersim._base.registry import register
-from tiersim.experiments.scenario import Measured, Metric, Progress
+from tiersim.experiments.scenario import Measured, Metric, OfTrace, Progress, by_record, of_totals
 from tiersim.experiments.trace_use import TraceParam, TraceUse
 from tiersim.models.caches import levels_of, picoseconds
 from tiersim.models.translation import PagedSystem, Paging, Wired, wire
@@ -100,7 +101,7 @@ class Simulated:
 
 
 @register("translation", family="scenario")
-class Translation:
+class Translation(OfTrace):
     """How a program's addresses are translated: misses of TLBs, walks through the caches, and what stands between."""
 
     trace: Annotated[TraceUse, TraceParam("the accesses to replay", reads_all=True)]
@@ -131,31 +132,23 @@ class Translation:
 
     def check(self) -> None:
         self.trace.demand(self.records)
-        self._wired()
+        _ = self.wired  # which says what does not fit
 
-    def _wired(self) -> Wired:
+    @cached_property
+    def wired(self) -> Wired:
+        """The system in the terms of the engine."""
         return wire(self.system, self.policy)
 
     def refuses(self) -> str:
         return ""
 
     def is_random(self) -> bool:
-        parts = self._wired().loop.structures
+        parts = self.wired.loop.structures
         shares = [self.large_pages]
         shares += [self.host_large_pages] if self.system.nested else []
         shares += [self.contiguity] if any(tlb.reach > 1 for tlb in self.system.tlbs.values()) else []
         drawn = any(0 < share < 10**9 for share in shares)
         return drawn or any(getattr(part.policy, "random", False) for part in parts)
-
-    def trace_fingerprint(self) -> str:
-        return self.trace.open().fingerprint
-
-    def provenance(self) -> Mapping[str, Any]:
-        trace = self.trace.open()
-        return {"trace": trace.name, "records": trace.records, "sha256": trace.fingerprint, **trace.provenance}
-
-    def size(self) -> int:
-        return self.trace.length()
 
     def structure(self) -> Mapping[str, Any]:
         system = dump(self.system)
@@ -169,7 +162,7 @@ class Translation:
         }
 
     def modules(self) -> list[str]:
-        parts = [part.policy for part in self._wired().loop.structures]
+        parts = [part.policy for part in self.wired.loop.structures]
         return [type(self).__module__, *dict.fromkeys(type(part).__module__ for part in (self.policy, *parts))]
 
     def _fetches(self) -> bool:
@@ -184,26 +177,19 @@ class Translation:
         return f"pages {self.trace_fingerprint()} {self._fetches()} {self.trace.skip} {self.trace.limit}"
 
     def prepare(self, progress: Progress) -> None:
-        before = 0
-
-        def step(done: int, _: int) -> None:
-            nonlocal before
-            progress(done - before)
-            before = done
-
-        self._events(step)
+        self._events(of_totals(progress))
         self.trace.warm_up_records()
 
     def streams(self) -> bool:
         return False
 
     def loop(self) -> str:
-        return str(self._wired().loop)
+        return str(self.wired.loop)
 
     def warm(self, note: Callable[[str], None]) -> None:
-        wired = self._wired()
+        wired = self.wired
         note("compiling")
-        nothing = PagedEvents(Counts(), np.zeros(0, np.int64), None, np.zeros(0, np.int32), np.zeros(0, np.int64))
+        nothing = PagedEvents(Counts(), np.zeros(0, np.int64), None, np.zeros(0, np.int32), marks=np.zeros(0, np.int64))
         translate(wired.loop, dict.fromkeys(wired.sets, 1), nothing, self._tables(nothing, 0), wired.timing)
         note("")
 
@@ -211,10 +197,10 @@ class Translation:
         return Paging(self.large_pages, self.host_large_pages, self.contiguity)
 
     def _tables(self, events: PagedEvents, seed: int) -> Tables:
-        return self._wired().tables(events.lines, self._paging(), seed)
+        return self.wired.tables(events.lines, self._paging(), seed)
 
     def simulate(self, seed: int, progress: Progress) -> Simulated:
-        wired, events = self._wired(), self._events()
+        wired, events = self.wired, self._events()
         tables = self._tables(events, seed)
         fetches = self._fetches()
         start = prefix(self.trace.open(), self.trace.warm_up_records(), LINE, fetches, self.trace.skip)
@@ -228,7 +214,7 @@ class Translation:
             wired.timing,
             seed=seed,
             cuts=cuts,
-            progress=self._by_record(whole, progress),
+            progress=by_record(self.size(), whole, progress),
         )
         ends = result.ends
         measured = result - result.cuts[ends.index(start.events)] if start.events else result
@@ -236,20 +222,6 @@ class Translation:
         missing, walks = (np.diff([0, *(held[name] for held in own)]).tolist() for name in ("missing", "walks"))
         resident = [held["resident"] for held in own]
         return Simulated(measured, events.counts - start, ends, missing, walks, resident, tables.pages, tables.tables)
-
-    def _by_record(self, whole: int, progress: Progress) -> Progress:
-        """Progress in records, of references: a record that crosses lines, or reads and writes, makes several."""
-        done = told = 0
-        size = self.size()
-
-        def step(more: int) -> None:
-            nonlocal done, told
-            done += more
-            now = done * size // max(whole, 1)
-            progress(now - told)
-            told = now
-
-        return step
 
     def measure(self, simulated: Simulated) -> Measured:
         counts, books = simulated.counts, simulated.books
@@ -291,7 +263,7 @@ class Translation:
         if own["block_lookups"]:
             metrics["blocks.hits"] = own["block_hits"]
             metrics["blocks.hit_ratio"] = own["block_hits"] / own["block_lookups"]
-        for part in self._wired().loop.mechanism.parts:
+        for part in self.wired.loop.mechanism.parts:
             looked = books.structures[part.name]
             if asked := looked["lookups"]:
                 metrics["pom.hits"] = asked - looked["misses"]
@@ -328,7 +300,7 @@ class Translation:
             metrics["translation.latency"] = own["beyond"] / first_misses / cycle
         for name, level in zip(self.system.caches, levels, strict=True):
             metrics |= {f"caches.{name}.{key}": value for key, value in _cache(books, name, level, kilo).items()}
-        reused = self._wired().loop.reuse
+        reused = self.wired.loop.reuse
         if reused is not None and (evicted := int(books.reuse.sum())):
             metrics[f"caches.{list(self.system.caches)[reused]}.zero_reuse"] = int(books.reuse[:, 0].sum()) / evicted
         metrics["memory.reads"] = books.memory["reads"]
@@ -337,7 +309,7 @@ class Translation:
         return Measured(metrics, self._windows(simulated), notes)
 
     def _blocks(self) -> bool:
-        return self._wired().loop.mechanism.cache is not None
+        return self.wired.loop.mechanism.cache is not None
 
     def _reach(self, simulated: Simulated) -> Any:
         return np.array(simulated.resident, float) * BLOCK * SMALL
@@ -372,7 +344,7 @@ class Translation:
         return windows
 
     def memory(self) -> int:
-        wired = self._wired()
+        wired = self.wired
         state = sum(wired.sets.get(part.name, 0) * part.ways * 16 for part in wired.loop.structures)
         # nobody knows the number of pages beforehand: one for each eight accesses is assumed
         return 150_000_000 + state + 40 * (self.size() // 8)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tiersim.sim.cache_loop import fill, join, when
-from tiersim.sim.mechanisms.victima import COUNT, VictimaLoop
-from tiersim.sim.translation_loop import BACKGROUND_HOST, HOST, LATENCY, Loop, TranslationWriter
+from tiersim.sim.mechanisms.victima import BLOCKS, VictimaLoop
+from tiersim.sim.translation_loop import BACKGROUND_HOST, HOST, Loop, TranslationWriter
 
 __all__ = ["NestedWriter"]
 
@@ -69,17 +69,10 @@ class NestedWriter(TranslationWriter):
         gone = f"host_gone({self.state}, old)" if watches else ""
         return fill(
             LOCATE,
-            state=self.state,
-            seat=self.seat(k, "D[4 * u + 1]"),
-            find=f"way = find_{self.nested.tlb.ways}(I, base, u)",
-            hit=self.call("hit", k),
-            lookups=self.tally(k, "lookups"),
-            misses=self.tally(k, "misses"),
-            latency=self.word(k, LATENCY),
             delay=self.own("delay"),
             missing=f"touched = {missing}({self.state}, u, background)",
-            enter=self.enter(k, "u"),
             gone=when("old >= 0", join(f"{self.own('nested_left')} += 1", gone)),
+            **self.lookup(k, "D[4 * u + 1]", "u"),
         )
 
     def walk_cache_functions(self) -> list[str]:
@@ -89,18 +82,11 @@ class NestedWriter(TranslationWriter):
             fill(
                 WALK_CACHE,
                 depth=str(k - first),
-                state=self.state,
-                seat=self.seat(k, "e"),
-                find=f"way = find_{part.ways}(I, base, e)",
-                hit=self.call("hit", k),
-                lookups=self.tally(k, "lookups"),
-                misses=self.tally(k, "misses"),
-                latency=self.word(k, LATENCY),
                 delay=self.own("delay"),
                 penalty=self.own("pwc_miss"),
-                enter=self.enter(k, "e"),
+                **self.lookup(k, "e", "e"),
             )
-            for k, part in enumerate(self.loop.walk_caches, first)
+            for k, _ in enumerate(self.loop.walk_caches, first)
         ]
 
     def guest_walk(self) -> str:
@@ -126,23 +112,10 @@ class NestedWriter(TranslationWriter):
 
     def blocks(self, victima: VictimaLoop) -> str:
         """What happens where the nested TLB misses, and to what has left it, with nested TLB blocks."""
-        k = victima.cache
-        blocks = ("nested_block_lookups", "nested_block_hits", "nested_inserted", "nested_resident")
-        named = ("delay", "answer", "nested_offset", *blocks, "nested_saved", "nested_saved_time")
-        parts = {
-            "state": self.state,
-            "name": self.names[k],
-            "place": self.place(k, "b"),
-            "look": f"way = find_{self.levels[k].ways}(I, base, b)",
-            "hit": self.call("hit", k, kind="3"),
-            "used": self.used(k),
-            "costly": victima.costly(self, "nested_refused"),
-            "asked": f"ask = host_costly({self.state}, u)" if victima.on_miss else "",
-            "convert": when("ask", f"host_convert({self.state}, u)") if victima.on_miss else "",
-            "given_up": self.given_up(k, "D[4 * u + 2]", self.own("nested_converted")),
-            "count": COUNT,
-        } | {name: self.own(name) for name in named}
-        return join(fill(BLOCKS, **parts) + "\n\n", fill(HOST_GONE, **parts) if victima.watches else "")
+        named = ("delay", "answer", "nested_block_lookups", "nested_block_hits", "nested_saved", "nested_saved_time")
+        parts = victima.blocks(self, "nested_", "nested_offset", kind=3) | {name: self.own(name) for name in named}
+        gone = fill(HOST_GONE, **parts) if victima.watches else ""
+        return join(fill(BLOCKS, **parts) + "\n\n", fill(HOST_MISSING, **parts) + "\n\n", gone)
 
 
 HOST_WALK = """
@@ -234,30 +207,10 @@ def walk($state, u, source):
     touched |= locate($state, D[4 * ($hosts + u)], background)
     $settled
 """
-BLOCKS = """
-@inline
-def host_costly($state, u):
-    $costly
-
-
-@inline
-def host_convert($state, u):
-    b = D[4 * u + 2] + $nested_offset
-    $place
-    $look
-    if way >= 0:
-        return 0
-    $given_up
-    insert_$name($state, b, base, at, 0)
-    $nested_resident += 1
-    $nested_inserted += 1
-    return 0
-
-
+HOST_MISSING = """
 @inline
 def host_missing($state, u, background):
-    b = D[4 * u + 2] + $nested_offset
-    $place
+    $locate
     $look
     $nested_block_lookups += 1
     if way >= 0:
@@ -275,12 +228,11 @@ def host_missing($state, u, background):
 HOST_GONE = """
 @inline
 def host_gone($state, u):
-    b = D[4 * u + 2] + $nested_offset
-    $place
+    $locate
     $look
     if way >= 0:
         return 0
-    if not host_costly($state, u):
+    if not $is_costly($state, u):
         return 0
     paid = $delay
     touched = host_walk($state, u, True)
@@ -288,6 +240,6 @@ def host_gone($state, u):
     $nested_saved_time += $delay - paid
     $delay = paid
     $count
-    host_convert($state, u)
+    $make($state, u)
     return 0
 """

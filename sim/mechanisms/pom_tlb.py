@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tiersim.sim.cache_loop import fill, identifier
-from tiersim.sim.translation_loop import SOURCES, Tlb, TranslationWriter
+from tiersim.sim.translation_loop import LOOK, REMOVE, SOURCES, Tlb, TranslationWriter
 
 __all__ = ["PomTlbLoop"]
 
@@ -44,7 +44,6 @@ class PomTlbLoop:
         (part,) = self.parts
         k = writer.places[NAME]
         number = "L[u] >> 9 * D[4 * u + 3]"
-        named = ("page", "pom_tlb_line", "pom_time", "pom_stores", "source", "delay")
         stored = fill(
             """
             $source = $pom
@@ -61,24 +60,22 @@ class PomTlbLoop:
             pom=str(SOURCES.index("pom")),
             stores=writer.own("pom_stores"),
         )
-        return fill(
+        parts = writer.lookup(k, f"({number})", "u")
+        named = ("page", "pom_tlb_line", "pom_time", "pom_stores", "source", "delay")
+        words = {name: writer.own(name) for name in named}
+        common = {"t": identifier(part.level), "lead": "", "data": writer.data, "pom": str(SOURCES.index("pom"))}
+        text = fill(
             TEXT,
-            state=writer.state,
-            name=identifier(part.level),
-            data=writer.data,
-            pom=str(SOURCES.index("pom")),
             lines=str(part.lines),
             read=str(part.lines if self.whole else 1),
             small=writer.set_of(k, "number"),
             large=writer.set_of(k, "(number >> 9)"),
-            seat=writer.seat(k, f"({number})"),
-            find=f"way = find_{self.ways}(I, base, u)",
-            hit=writer.call("hit", k),
-            enter=writer.enter(k, "u"),
             stored=stored if self.stores else "",
-            **{counter: writer.tally(k, counter) for counter in ("lookups", "misses", "puts", "found", "removed")},
-            **{name: writer.own(name) for name in named},
+            **common,
+            **parts,
+            **words,
         )
+        return "\n\n\n".join([*(fill(own, **common, **parts) for own in (LOOK, REMOVE)), text])
 
 
 TEXT = """
@@ -94,35 +91,13 @@ def read_set($state, set):
 
 
 @inline
-def look_$name($state, u):
-    $seat
-    $lookups += 1
-    $find
-    if way >= 0:
-        $hit
-        return way
-    $misses += 1
-    return -1
-
-
-@inline
-def remove_$name($state, u):
-    $seat
-    $find
-    if way >= 0:
-        I[base + way] = -1
-        $removed += 1
-    return 0
-
-
-@inline
 def missing($state, u, time):
     number = L[$page]
     $source = $pom
     small = read_set($state, $small)
     large = read_set($state, $large)
     $source = 0
-    if look_$name($state, u) >= 0:
+    if look_$t($state, u) >= 0:
         spent = large if D[4 * u + 3] else small
         $pom_time += spent
         return time + spent

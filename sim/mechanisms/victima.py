@@ -8,7 +8,7 @@ from typing import ClassVar
 from tiersim.sim.cache_loop import fill, join, when
 from tiersim.sim.translation_loop import Tlb, TranslationWriter
 
-__all__ = ["VictimaLoop"]
+__all__ = ["BLOCKS", "VictimaLoop"]
 
 
 @dataclass(frozen=True)
@@ -34,37 +34,36 @@ class VictimaLoop:
         return self.predictor, ("costly",)
 
     def functions(self, writer: TranslationWriter) -> str:
-        k = self.cache
-        place = writer.place(k, "b")
-        look = f"way = find_{writer.levels[k].ways}(I, base, b)"
-        hit = writer.call("hit", k, kind="2")
-        state = writer.state
-        named = ("delay", "offset", "answer", "block_lookups", "block_hits", "inserted", "resident")
-        parts = {
-            "state": state,
-            "name": writer.names[k],
-            "place": place,
-            "look": look,
-            "hit": hit,
-            "used": writer.used(k),
-            "costly": self.costly(writer, "refused"),
-            "asked": f"ask = costly({state}, u)" if self.on_miss else "",
-            "convert": when("ask", f"convert({state}, u)") if self.on_miss else "",
-            "given_up": writer.given_up(k, "D[4 * u + 2]", writer.own("converted")),
-            "count": COUNT,
-        } | {name: writer.own(name) for name in named}
-        return join(fill(SHARED, **parts) + "\n\n", fill(GONE, **parts) if self.on_eviction else "")
+        named = {name: writer.own(name) for name in ("delay", "offset", "answer", "block_lookups", "block_hits")}
+        parts = self.blocks(writer, "", "offset", kind=2) | named
+        gone = fill(GONE, **parts) if self.on_eviction else ""
+        return join(fill(BLOCKS, **parts) + "\n\n", fill(MISSING, **parts) + "\n\n", gone)
 
-    def costly(self, writer: TranslationWriter, counter: str) -> str:
-        """Whether unit u is costly; where not, that is counted."""
-        own, refused = writer.own("data_pressure"), writer.own(counter)
-        return join(
-            when(own, "return True"),
-            "held = C[u]",
-            when("m_costly(held & 7, held >> 3)", "return True"),
-            f"{refused} += 1",
-            "return False",
-        )
+    def blocks(self, writer: TranslationWriter, prefix: str, offset: str, kind: int) -> dict[str, str]:
+        """The parts of functions that look for blocks of one kind, make them, and ask whether that is worth it.
+
+        `prefix` begins the names of words; `offset` is the one that leads from a leaf line to its block.
+        """
+        k, state, own = self.cache, writer.state, writer.own
+        is_costly, convert = f"{prefix}costly", f"{prefix}convert"
+        return {
+            "state": state,
+            "is_costly": is_costly,
+            "make": convert,
+            "name": writer.names[k],
+            "locate": f"b = D[4 * u + 2] + {own(offset)}\n{writer.place(k, 'b')}",
+            "look": f"way = find_{writer.levels[k].ways}(I, base, b)",
+            "hit": writer.call("hit", k, kind=str(kind)),
+            "used": writer.used(k),
+            "pressure": own("data_pressure"),
+            "refused": own(f"{prefix}refused"),
+            "asked": f"ask = {is_costly}({state}, u)" if self.on_miss else "",
+            "convert": when("ask", f"{convert}({state}, u)") if self.on_miss else "",
+            "given_up": writer.given_up(k, "D[4 * u + 2]", own(f"{prefix}converted")),
+            "resident": own(f"{prefix}resident"),
+            "inserted": own(f"{prefix}inserted"),
+            "count": COUNT,
+        }
 
 
 COUNT = """\
@@ -72,24 +71,21 @@ held = C[u]
 freq = min((held & 7) + 1, 7)
 cost = min((held >> 3) + touched, 15)
 C[u] = cost << 3 | freq"""
-SHARED = """
+BLOCKS = """
 @inline
-def costly($state, u):
-    $costly
-
-
-@inline
-def has_block($state, u):
-    b = D[4 * u + 2] + $offset
-    $place
-    $look
-    return way >= 0
+def $is_costly($state, u):
+    if $pressure:
+        return True
+    held = C[u]
+    if m_costly(held & 7, held >> 3):
+        return True
+    $refused += 1
+    return False
 
 
 @inline
-def convert($state, u):
-    b = D[4 * u + 2] + $offset
-    $place
+def $make($state, u):
+    $locate
     $look
     if way >= 0:
         return 0
@@ -98,12 +94,11 @@ def convert($state, u):
     $resident += 1
     $inserted += 1
     return 0
-
-
+"""
+MISSING = """
 @inline
 def missing($state, u, time):
-    b = D[4 * u + 2] + $offset
-    $place
+    $locate
     $look
     $block_lookups += 1
     if way >= 0:
@@ -121,7 +116,9 @@ def missing($state, u, time):
 GONE = """
 @inline
 def gone($state, u):
-    if has_block($state, u):
+    $locate
+    $look
+    if way >= 0:
         return 0
     if not costly($state, u):
         return 0

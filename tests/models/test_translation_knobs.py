@@ -207,7 +207,7 @@ def run_engine(folder: Path, monkeypatch: pytest.MonkeyPatch, policy: dict[str, 
     monkeypatch.chdir(folder)
     (run,) = make_plan(study(policy=policy)[0]).runs
     scenario = run.scenario
-    wired, events = scenario._wired(), scenario._events()
+    wired, events = scenario.wired, scenario._events()
     books = translate(wired.loop, wired.sets, events, scenario._tables(events, 0), wired.timing, compiled=False)
     return books.caches, books.own, books.structures
 

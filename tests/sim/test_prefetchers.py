@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -127,13 +126,12 @@ def test_it_asks_for_what_the_plain_rule_asks_for(
     assert own["puts"] + own["found"] == asked
 
 
-@pytest.mark.parametrize("unit", [False, True])
-def test_compiled_and_plain_are_one(unit: bool) -> None:
+def test_compiled_and_plain_are_one() -> None:
     rng = np.random.default_rng(3)
     starts, steps = rng.integers(0, 64 * 40, 300), rng.integers(-2, 3, 300)
     lines = np.clip(starts[:, None] + steps[:, None] * np.arange(6), 0, 64 * 40).ravel().tolist()
     events = loads(lines, rng.integers(0, 2, len(lines)).tolist())
-    given_ = (Prefetcher(0, 2, unit), Prefetcher(1, 3, unit))
+    given_ = (Prefetcher(0, 2), Prefetcher(1, 3, unit=True))
     one, other = (run(events, *given_, streams=2, compiled=compiled) for compiled in (False, True))
     assert one.memory["prefetch_reads"] > 50
     for name in ("caches", "memory", "structures", "own", "held"):
