@@ -76,7 +76,7 @@ def encode(key: str, seed: int | None, config: Mapping[str, Any], outcome: Outco
     """The bytes of a part; the same for the same arguments. `seed` is None for a run that none reaches."""
     columns: dict[str, Any] = {
         "key": [key],
-        "seed": pa.array([seed], pa.int64()),
+        "seed": pa.array([seed], pa.uint64()),
         "status": [outcome.status],
         "error": [outcome.error],
         "config": [json.dumps(config)],

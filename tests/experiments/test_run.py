@@ -477,6 +477,15 @@ def test_a_changed_policy_file_is_run_again() -> None:
     assert changed.rows[0].key != first
 
 
+def test_the_largest_seed_is_stored() -> None:
+    seed = 2**64 - 1
+    result = tiersim.run("s.yaml", [*NO_SWEEP, "system.caches.l1.policy=random", f"seed={seed}"])
+    assert [(row.status, row.seed) for row in result.rows] == [("done", seed)]
+    again = tiersim.run("s.yaml", [*NO_SWEEP, "system.caches.l1.policy=random", f"seed={seed}"])
+    assert simulations("results/small") == 0
+    assert again.rows[0].metrics == result.rows[0].metrics
+
+
 def test_seeds_reach_a_random_policy() -> None:
     rows = with_policy("Dice", "repeat.seeds=4", keep=False).rows
     assert [row.seed for row in rows] == [0, 1, 2, 3]
