@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -77,7 +77,7 @@ class Level:
     ways: int
     policy: Any
     below: int | None
-    serves: frozenset[str] = frozenset()
+    serves: frozenset[str] = field(default=frozenset(), repr=False)  # a set of texts has an order of its own each time
     write_back: bool = True
     write_allocate: bool = True
     inclusion: str = "non-inclusive"

@@ -10,7 +10,7 @@ What happens when no TLB has a translation is the mechanism's, which writes its 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from types import ModuleType
 from typing import Any, ClassVar, Protocol
@@ -114,7 +114,7 @@ class Tlb:
     ways: int
     policy: Any
     sizes: frozenset[int] = frozenset({0, 1})
-    serves: frozenset[str] = frozenset()
+    serves: frozenset[str] = field(default=frozenset(), repr=False)
     power_of_two: bool = True
     direct: bool = False
     coalesces: bool = False

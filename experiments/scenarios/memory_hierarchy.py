@@ -206,7 +206,8 @@ class MemoryHierarchy(OfTrace):
 
     def loop(self) -> str:
         levels, _ = levels_of(self.system, classify=self.miss_kinds)
-        return f"{self.timing} {sorted(shared_of(self.system))} {levels}"
+        serves = [sorted(level.serves) for level in levels]
+        return f"{self.timing} {sorted(shared_of(self.system))} {levels} {serves}"
 
     def warm(self, note: Callable[[str], None]) -> None:
         levels, _ = levels_of(self.system, classify=self.miss_kinds)

@@ -184,7 +184,9 @@ class Translation(OfTrace):
         return False
 
     def loop(self) -> str:
-        return str(self.wired.loop)
+        made = self.wired.loop
+        serves = [*(level.serves for level in made.levels), *(tlb.serves for tlb in made.tlbs)]
+        return f"{made} {[sorted(held) for held in serves]}"
 
     def warm(self, note: Callable[[str], None]) -> None:
         wired = self.wired

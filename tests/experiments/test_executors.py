@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -161,6 +163,34 @@ def test_rates_are_kept_for_each_kind(tmp_path: Path, monkeypatch: pytest.Monkey
     halved = estimate(STUDY, out=tmp_path / "none", workers=2)
     assert halved.seconds == pytest.approx(cost.seconds / 2)
     assert estimate(STUDY, out=tmp_path / "none", workers=99).seconds == pytest.approx(cost.seconds / 4)
+
+
+KINDS = """
+from tiersim.experiments.plan import make_plan
+
+study = {"study": "s", "trace": "generated/stride", "system": "desktop-cpu"}
+whole = {"capacity": "4 KiB", "ways": 1, "latency": "1 ns"}
+small = {"caches": {"l1": whole}, "memory": {"latency": "1 ns"}, "core": {"frequency": "1 GHz"}}
+table = {"entries": 4, "ways": 1, "latency": "1 ns"}
+paged = {**small, "tlbs": {"tlb": {**table, "serves": "all"}}, "walker": {"caches": dict.fromkeys("abc", table)}}
+for scenario, system in (("memory-hierarchy", small), ("translation", paged)):
+    print(make_plan(study | {"scenario": scenario, "system": system}).runs[0].scenario.loop())
+"""
+
+
+def test_a_kind_is_the_same_in_every_process() -> None:
+    """Sets of texts have another order in each."""
+    made = {
+        subprocess.run(
+            [sys.executable, "-c", KINDS],
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in range(4)
+    }
+    assert len(made) == 1
 
 
 def test_a_damaged_file_of_rates_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
