@@ -16,7 +16,7 @@ from tiersim._base.registry import build
 from tiersim._base.units import Quantity
 from tiersim.models.dram import Dram
 from tiersim.sim.cache_loop import Level
-from tiersim.sim.events import Counts, Events, events_from
+from tiersim.sim.events import Events, events_from
 from tiersim.sim.replay import Result, replay
 
 __all__ = [
@@ -364,8 +364,3 @@ def simulate_lines(
         result.memory(),
         dict(zip(graph, result.contents, strict=True)),
     )
-
-
-def counts_between(whole: Counts, start: Counts) -> Counts:
-    """What is measured when a warm-up is left out."""
-    return whole - start
