@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Final, TypeAlias
+from weakref import proxy
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,7 +160,8 @@ class Running(Kernel):
 
     @cached_property
     def _tape(self) -> Tape:
-        return Tape(self.program, np.int64, np.uint16, np.uint8)
+        this = proxy(self)  # else the two would keep each other, and a graph, until a collector comes
+        return Tape(lambda: this.program(), np.int64, np.uint16, np.uint8)
 
     def touched(self, start: int, count: int) -> Made:
         """The references from ``start`` on."""

@@ -57,7 +57,8 @@ class MarkovObjects(PopularObjects):
         limits = np.array([list(itertools.accumulate(row)) for row in self.transitions])
         for row, limit in zip(self.transitions, limits):  # what rounding leaves out belongs to the last that can follow
             limit[max(place for place, chance in enumerate(row) if chance) :] = 1.0
-        return Tape(lambda: Machine(_move, limits, exact.root(self.seed), np.zeros(2, np.int64)), np.int64)
+        seed = self.seed
+        return Tape(lambda: Machine(_move, limits, exact.root(seed), np.zeros(2, np.int64)), np.int64)
 
     def keys(self, index: Words) -> Words:
         """The key of each request, from the number of its record; these come in order."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Final
+from weakref import proxy
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,7 +102,8 @@ class StackDistanceObjects(ObjectGenerator):
 
     @cached_property
     def _tape(self) -> Tape:
-        return Tape(lambda: Stack(self), np.int64)
+        this = proxy(self)  # as in `kernels`
+        return Tape(lambda: Stack(this), np.int64)
 
     def keys(self, index: Words) -> Words:
         """The key of each request, from the number of its record; these come in order."""
@@ -124,14 +126,14 @@ class Stack(Machine):
         bits, owner = np.zeros(leaves * LEAF, np.uint64), np.zeros(leaves << SHIFT, short)
         tree = np.zeros(1 << leaves.bit_length(), np.int32)
         super().__init__(_look_down, generator.depth, bits, tree, owner, np.zeros(5, np.int64))
-        self._distances = generator.distances
+        self._generator = generator  # which keeps this: never a bound method of it
 
     def step(self, columns: tuple[NDArray[Any], ...], most: int) -> int:
         """Write the keys of the next requests."""
         for begin in range(0, most, PIECE):
             made = columns[0][begin : min(begin + PIECE, most)]
             at = int(self._given[-1][0])
-            self._loop(self._distances(np.arange(at, at + len(made), dtype=np.uint64)), *self._given, made)
+            self._loop(self._generator.distances(np.arange(at, at + len(made), dtype=np.uint64)), *self._given, made)
         return most
 
 
