@@ -1,8 +1,9 @@
 """On the workers of a dask.distributed cluster.
 
-A worker that dies is the scheduler's to notice: it gives the job to another. A scheduler that dies takes with it what
-it knew: the jobs are handed in again once it is back at its address. Workers import their own tiersim and open their
-own traces, so a job says what both must be.
+A worker that dies is the scheduler's to notice: it gives the job to another. After a few deaths it gives up the job,
+and with it any that only waited at the same workers: each of these is tried once more, alone, which tells who kills. A
+scheduler that dies takes with it what it knew: the jobs are handed in again once it is back at its address. Workers
+import their own tiersim and open their own traces, so a job says what both must be.
 """
 
 from __future__ import annotations
@@ -41,6 +42,10 @@ class _GoneError(Exception):
     """The scheduler is no more."""
 
 
+class _DiedError(TiersimError):
+    """The workers that a job was given to died, each of them."""
+
+
 class Cluster:
     """The cluster whose scheduler is at an address such as ``tcp://10.0.0.1:8786``."""
 
@@ -67,9 +72,10 @@ class Cluster:
         todo = {_key(job): job for job in jobs}
         first = {(job.scenario.preparation(), job.scenario.loop()): job for job in jobs}
         ready = {f"{_key(job)}-ready": job for job in first.values()}
+        suspects: dict[str, Job] = {}
         client = self._connect(ANSWER)
         try:
-            while todo:
+            while todo or suspects:
                 try:
                     bar.note("compiling")
                     for _ in self._hand_in(client, ready, _prepare):
@@ -77,8 +83,16 @@ class Cluster:
                     bar.note("")
                     for key, finished in self._hand_in(client, todo, _simulate):
                         job = todo.pop(key)
+                        if isinstance(finished.error, _DiedError):
+                            suspects[f"{key}-alone"] = job
+                            continue
                         yield job, finished
                         bar.add(job.scenario.size())
+                    for key, job in list(suspects.items()):
+                        for _, finished in self._hand_in(client, {key: job}, _simulate):
+                            del suspects[key]
+                            yield job, finished
+                            bar.add(job.scenario.size())
                 except _GoneError:
                     _close(client)
                     bar.note(f"the scheduler at {self.address} is gone, waiting {ABSENT:.0f} s for it")
@@ -171,7 +185,7 @@ class Cluster:
 
         if isinstance(error, KilledWorker):
             message = f"its worker died each time it was tried ({error.last_worker.address} last)"
-            return Finished(error=TiersimError(f"{message}, perhaps for want of memory", None, LESS))
+            return Finished(error=_DiedError(f"{message}, perhaps for want of memory", None, LESS))
         raise TiersimError(
             f"a worker of {self.address} cannot run a job: {type(error).__name__}: {error}",
             None,
