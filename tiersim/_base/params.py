@@ -29,9 +29,10 @@ PLURAL = {"a mapping": "mappings", "a number": "numbers", "a whole number": "who
 def config(cls: type[T]) -> type[T]:
     """Make a class a frozen keyword-only dataclass that refuses unknown keys.
 
-    A plain policy, with ``on_access``, keeps its state in itself and is not frozen.
+    What keeps its state in itself, a plain policy with ``on_access`` or a router with ``route``, is not frozen.
     """
-    made = dataclass(frozen=not hasattr(cls, "on_access"), kw_only=True)(cls)
+    stateful = hasattr(cls, "on_access") or hasattr(cls, "route")
+    made = dataclass(frozen=not stateful, kw_only=True)(cls)
     made.__pydantic_config__ = {"extra": "forbid"}  # type: ignore[attr-defined]
     return made
 

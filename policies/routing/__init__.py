@@ -1,0 +1,1 @@
+"""Routers: which instance of a cluster takes a request."""

@@ -1,0 +1,38 @@
+"""What a router is told, and what it must answer.
+
+A router is a class with ``route(request, view)``, which gives the number of an instance. One that keeps something
+besides has ``start(instances, seed)``, called before the first request of each run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+__all__ = ["Asked", "View"]
+
+
+class Asked(Protocol):
+    """A request to be routed."""
+
+    number: int  # of the request, in the order of arrival
+    time: int  # of its arrival, in picoseconds
+    prompt: int  # tokens
+    session: int  # -1 where the trace does not know it
+
+    @property
+    def blocks(self) -> Sequence[int]:
+        """The blocks of its prompt, first to last: equal numbers are equal blocks after equal prompts."""
+
+
+class View(Protocol):
+    """The instances as they are now; each list has a number for each."""
+
+    waiting: Sequence[int]  # requests that are not admitted
+    running: Sequence[int]  # requests that are
+    prompts: Sequence[int]  # tokens of the prompts of requests that have no first token
+    pending: Sequence[int]  # those of them that are still to be computed; of waiting ones, by their hit when routed
+    pages: Sequence[int]  # of memory that requests and cached blocks take
+
+    def hits(self, request: Asked) -> Sequence[int]:
+        """How many tokens of the request's prompt each instance has cached."""

@@ -1,0 +1,32 @@
+"""To whoever gives the first token first."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from tiersim._base.params import Param
+from tiersim._base.registry import register
+from tiersim.policies.routing.contract import Asked, View
+
+WHOLE = 10**9
+
+
+@register("min-ttft", family="routing", paper="Qin et al., Mooncake, USENIX FAST 2025")
+class MinTtft:
+    """Sends a request to the instance with the least estimate of its time to the first token; of equals to the first.
+
+    The estimate counts tokens: those that are to be computed there before, and those of the request that are not
+    cached there. A cached token may count too, as a share of a computed one.
+    """
+
+    hit_cost: Annotated[
+        int, Param("of a cached token, by that of a computed one", unit="ratio", ge=0, le=WHOLE, source="assumed")
+    ] = 0
+
+    def route(self, request: Asked, view: View) -> int:
+        prompt, rate = request.prompt, self.hit_cost
+        costs = [
+            (pending + prompt - hit) * WHOLE + hit * rate
+            for pending, hit in zip(view.pending, view.hits(request), strict=True)
+        ]
+        return costs.index(min(costs))

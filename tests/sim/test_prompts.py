@@ -1,0 +1,92 @@
+"""Traces of requests to language models, prepared for an engine."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tiersim._base.errors import StudyError
+from tiersim.sim.prompts import Prompts, prompts_of, rated
+from tiersim.traces.ragged import Ragged
+from tiersim.traces.schema import Chunk
+
+SECOND = 10**12
+
+
+def chunk(lists: list[list[int]], block: int = 4, **columns: list[int]) -> Chunk:
+    made: Chunk = {
+        "input": np.array([len(ids) * block for ids in lists], np.uint32),
+        "output": np.ones(len(lists), np.uint32),
+        "arrival": np.arange(len(lists), dtype=np.int64),
+        "blocks": Ragged.of(lists),
+    }
+    return made | {
+        name: np.array(values, made[name].dtype if name in made else np.uint64) for name, values in columns.items()
+    }
+
+
+def lists_of(prompts: Prompts) -> list[list[int]]:
+    return [ids.tolist() for ids in prompts.blocks]
+
+
+prefixes = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=5), min_size=1, max_size=12)
+
+
+@given(prefixes)
+def test_equal_numbers_are_equal_beginnings(paths: list[list[int]]) -> None:
+    prompts = prompts_of([chunk(paths)])
+    told: dict[tuple[int, ...], int] = {}
+    for path, nodes in zip(paths, lists_of(prompts), strict=True):
+        for depth, node in enumerate(nodes):
+            assert told.setdefault(tuple(path[: depth + 1]), node) == node
+            assert prompts.parent[node] == (nodes[depth - 1] if depth else -1)
+    assert sorted(told.values()) == list(range(len(prompts.parent)))
+    flat = [node for nodes in lists_of(prompts) for node in nodes]
+    assert list(dict.fromkeys(flat)) == list(range(len(told)))  # by first appearance
+
+
+@given(prefixes, st.integers(1, 20))
+def test_truncated_prompts_keep_the_blocks_that_they_fill(paths: list[list[int]], most: int) -> None:
+    whole, cut = prompts_of([chunk(paths)]), prompts_of([chunk(paths)], truncate=most)
+    assert whole.block == cut.block
+    for size, ids in zip(cut.input.tolist(), lists_of(cut), strict=True):
+        assert size <= most
+        assert len(ids) == -(-size // cut.block)
+
+
+def test_requests_come_in_order_and_failed_ones_do_not() -> None:
+    one = chunk([[1], [2], [3, 4]], arrival=[20, 10, 10], session=[7, 7, 9])
+    two = chunk([[1]], arrival=[15], session=[9])
+    for part, failed in ((one, [0, 0, 0]), (two, [1])):
+        part["status"] = np.array(failed, np.uint8)
+    prompts = prompts_of([one, two])
+    assert prompts.arrival.tolist() == [0, 0, 10_000]
+    assert prompts.input.tolist() == [4, 8, 4]
+    assert lists_of(prompts) == [[0], [1, 2], [3]]
+    assert prompts.session.tolist() == [0, 1, 0]
+    assert prompts.category.tolist() == [-1, -1, -1]
+
+
+def test_a_trace_without_blocks_or_without_arrivals() -> None:
+    made = chunk([[1], [2]], input=[5, 0])
+    del made["blocks"]
+    prompts = prompts_of([made])
+    assert (prompts.block, prompts.input.tolist(), len(prompts.blocks)) == (0, [5, 1], 2)
+    del made["arrival"]
+    with pytest.raises(StudyError, match="does not say when"):
+        prompts_of([made])
+
+
+def test_arrivals_are_stretched_to_a_rate() -> None:
+    prompts = prompts_of([chunk([[1]] * 5, arrival=[0, 1, 2, 2, 10])])
+    assert rated(prompts, 4 * 10**9).tolist() == [0, SECOND // 10, SECOND // 5, SECOND // 5, SECOND]
+    with pytest.raises(StudyError, match="all requests come at once"):
+        rated(prompts_of([chunk([[1], [2]], arrival=[3, 3])]), 10**9)
+
+
+def test_one_number_after_two_prompts_is_two_blocks() -> None:
+    prompts = prompts_of([chunk([[1, 3], [2, 3], [1, 3]])])
+    assert lists_of(prompts) == [[0, 1], [2, 3], [0, 1]]
+    assert prompts.parent.tolist() == [-1, 0, -1, 2]
