@@ -65,7 +65,7 @@ class Prefetcher:
             name=writer.names[k],
             place=writer.place(k),
             look_up=writer.look_up(k),
-            bring=writer.bring(k),
+            bring=writer.prefetched(k),
             source=writer.own("source"),
             PREFETCH=str(PREFETCH),
             NONE=str(NONE),

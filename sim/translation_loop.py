@@ -260,7 +260,11 @@ class TranslationWriter(Writer):
 
     def own(self, name: str) -> str:
         """A word of the mechanism."""
-        return f"S[{self.top + word_of(self.loop, name)}]"
+        return f"S[{self.at(word_of(self.loop, name))}]"
+
+    def at(self, place: int) -> str:
+        """Where a word of the mechanism is."""
+        return str(self.top + place)
 
     def tally(self, k: int, counter: str) -> str:
         """A counter of a TLB or PWC."""
@@ -290,7 +294,41 @@ class TranslationWriter(Writer):
         return f"group = {index}\nbase = {tags} + group * {self.levels[k].ways}\nat = {words} + group * {stride}"
 
     def delay(self, k: int) -> str:
-        return f"{self.own('delay')} += {self.word(k, LATENCY)}"
+        return self.pays(self.word(k, LATENCY))
+
+    # what a loop that keeps time knows more of
+
+    def pays(self, latency: str) -> str:
+        """What is under way takes so much longer."""
+        return f"{self.own('delay')} += {latency}"
+
+    def waited(self, time: str) -> str:
+        """A translation has taken so long, before anything was read for it."""
+        return ""
+
+    def aside(self, done: str) -> str:
+        """Something that nobody waits for."""
+        return done
+
+    def at_once(self) -> dict[str, str]:
+        """Parts of functions that read several lines at once: of one set, and then of one of two, or of both."""
+        return dict.fromkeys(("set_asked", "set_again", "set_met", "asked", "parted", "one_met", "both_met"), "")
+
+    def beside(self) -> dict[str, str]:
+        """Parts of a walk that has another one beside it, for which it does not wait."""
+        return dict.fromkeys(("apart", "small_turns", "large_turns"), "")
+
+    def prefetched(self, k: int) -> str:
+        """Brings line x into cache k for its prefetcher."""
+        return self.bring(k)
+
+    def begun(self, source: str) -> str:
+        """A walk begins."""
+        return ""
+
+    def ended(self, source: str) -> str:
+        """It has ended."""
+        return ""
 
     def count_fetch(self, k: int, counter: str) -> str:
         first = READS_BY if counter == "fetches" else MISSES_BY
@@ -319,7 +357,7 @@ class TranslationWriter(Writer):
         parts = []
         if k == self.loop.reuse:
             kind = self.known(k)["kind"].replace("x", "old")
-            at = f"{self.top + len(MEANS) - 1 + BINS} + ({kind}) * {REUSE} + R[base + way]"
+            at = f"{self.at(len(MEANS) - 1 + BINS)} + ({kind}) * {REUSE} + R[base + way]"
             parts.append(when("old >= 0", f"S[{at}] += 1"))
             parts.append("R[base + way] = 0")
         if k == self.loop.mechanism.cache:
@@ -464,11 +502,12 @@ class TranslationWriter(Writer):
     def gone(self) -> str:
         """What follows when unit v, if there is one, has left the TLBs."""
         told = f"gone({self.state}, v)" if self.loop.mechanism.watches else ""
-        return when("v >= 0", join(f"{self.own('left')} += 1", told))
+        return when("v >= 0", join(f"{self.own('left')} += 1", self.aside(told)))
 
     def missed(self, t: int) -> str:
         """``missed_T``: all that follows a miss in first TLB t."""
-        search = join(f"{self.own('missing')} += 1", f"time = missing({self.state}, u, time)")
+        missing = f"time = missing({self.state}, u, time)"
+        search = join(f"{self.own('missing')} += 1", self.waited("time"), missing)
         for k in self.behind(t):
             if self.loop.tlbs[k].direct:
                 taken = self.at_size(self.loop.tlbs[k].sizes, f"v = put_{k}({self.state}, u)")
@@ -478,12 +517,13 @@ class TranslationWriter(Writer):
             here = join(f"time += {latency}", f"way = look_{k}({self.state}, u)")
             sizes = self.loop.tlbs[k].sizes
             looked = here if sizes == {0, 1} else join("way = -1", self.at_size(sizes, here))
-            search = join(looked, when("way < 0", search))
+            search = join(looked, when("way < 0", search, self.waited("time")))
         return fill(
             """
             @inline
             def missed_$t($state, u):
                 time = 0
+                $fetching
                 $search
                 fill_$t($state, u)
                 $beyond += time
@@ -491,6 +531,7 @@ class TranslationWriter(Writer):
             """,
             t=str(t),
             state=self.state,
+            fetching=f"S[{self.fetching}] = 0" if self.fetches else "",  # else as the reference before
             search=search,
             beyond=self.own("beyond"),
         )
@@ -515,6 +556,7 @@ class TranslationWriter(Writer):
                 def walk($state, u, source):
                     $source = source
                     $delay = 0
+                    $begun
                     before = $reads
                     leaf = D[4 * u + 2]
                     table = (leaf - $tables) >> 6
@@ -536,6 +578,7 @@ class TranslationWriter(Writer):
                 up=join(*up),
                 down=join(*down),
                 bottom=str(last - 1),
+                begun=self.begun("source"),
                 settled=self.settled(),
                 **{name: self.own(name) for name in ("source", "delay", "tables")},
             ),
@@ -553,21 +596,25 @@ class TranslationWriter(Writer):
             fill(
                 STEP,
                 depth=str(k - first),
-                delay=self.own("delay"),
-                penalty=self.own("pwc_miss"),
                 tables=self.own("tables"),
+                **self.paid(k),
                 **self.lookup(k, "e", "e"),
             )
             for k, _ in enumerate(self.loop.walk_caches, first)
         )
+
+    def paid(self, k: int) -> dict[str, str]:
+        """What lookups in a page-walk cache take."""
+        return {"pay_latency": self.pays(self.word(k, LATENCY)), "pay_penalty": self.pays(self.own("pwc_miss"))}
 
     def settled(self, touched: str | None = None) -> str:
         """How a walk ends that has paid `delay` since memory was read `before` times: counted, and `touched` given."""
         counters = ("background_walks", "background_time", "walks", "walk_time", "walk_longest", "walks_touched")
         return fill(
             SETTLED,
+            ended=self.ended("source"),
             touched=f"touched = S[{self.memory}] > before" if touched is None else touched,
-            histogram=str(self.top + MEANS.index("histogram")),
+            histogram=self.at(MEANS.index("histogram")),
             BIN=str(BIN),
             LAST=str(BINS - 1),
             **{name: self.own(name) for name in ("source", "delay", *counters)},
@@ -741,6 +788,7 @@ def remove_$t($state, u):
     return 0
 """
 SETTLED = """\
+$ended
 $source = 0
 $touched
 time = $delay
@@ -763,10 +811,10 @@ def step_$depth($state, e):
     $find
     if way >= 0:
         $hit
-        $delay += $latency
+        $pay_latency
         return 0
     $misses += 1
-    $delay += $penalty
+    $pay_penalty
     read_walk($state, $tables + (e >> 3))
     $enter
     return 0

@@ -35,6 +35,8 @@ class HashedLoop:
             state=writer.state,
             reads=f"S[{writer.memory}]",
             read_walk=writer.read_walk(),
+            begun=writer.begun("source"),
+            **writer.beside(),
             settled=writer.settled(f"touched = S[{writer.memory}] > before"),
             **{name: writer.own(name) for name in (*WORDS, "source", "delay")},
         )
@@ -55,6 +57,7 @@ def probe($state, line, buckets, at):
 @jit_apart
 def walk($state, u, source):
     $source = source
+    $begun
     before = $reads
     p = 4 * $page
     large = D[4 * u + 3]
@@ -63,12 +66,17 @@ def walk($state, u, source):
     $probes += steps
     $side_probes += side
     paid = 0
+    $apart
     for step in range(steps):
         if not large or step < side:
+            $small_turns
             time = probe($state, $small_line, $small_buckets, A[p] + step)
+            $small_turns
             paid += 0 if large else time
         if large or step < side:
+            $large_turns
             time = probe($state, $large_line, $large_buckets, A[p + 2] + step)
+            $large_turns
             paid += time if large else 0
     $delay = paid
     $settled

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tiersim.sim.cache_loop import fill, join, when
 from tiersim.sim.mechanisms.victima import BLOCKS, VictimaLoop
-from tiersim.sim.translation_loop import BACKGROUND_HOST, HOST, Loop, TranslationWriter
+from tiersim.sim.translation_loop import BACKGROUND_HOST, HOST, LATENCY, Loop, TranslationWriter
 
 __all__ = ["NestedWriter"]
 
@@ -69,9 +69,9 @@ class NestedWriter(TranslationWriter):
         gone = f"host_gone({self.state}, old)" if watches else ""
         return fill(
             LOCATE,
-            delay=self.own("delay"),
             missing=f"touched = {missing}({self.state}, u, background)",
-            gone=when("old >= 0", join(f"{self.own('nested_left')} += 1", gone)),
+            pay_latency=self.pays(self.word(k, LATENCY)),
+            gone=when("old >= 0", join(f"{self.own('nested_left')} += 1", self.aside(gone))),
             **self.lookup(k, "D[4 * u + 1]", "u"),
         )
 
@@ -82,8 +82,7 @@ class NestedWriter(TranslationWriter):
             fill(
                 WALK_CACHE,
                 depth=str(k - first),
-                delay=self.own("delay"),
-                penalty=self.own("pwc_miss"),
+                **self.paid(k),
                 **self.lookup(k, "e", "e"),
             )
             for k, _ in enumerate(self.loop.walk_caches, first)
@@ -106,6 +105,7 @@ class NestedWriter(TranslationWriter):
             up=join(*(f"e{place} = A[e{place + 1} >> 9]" for place in reversed(range(last)))),
             steps=join(*steps),
             read=read,
+            begun=self.begun("source"),
             settled=self.settled(""),
             **words,
         )
@@ -114,6 +114,7 @@ class NestedWriter(TranslationWriter):
         """What happens where the nested TLB misses, and to what has left it, with nested TLB blocks."""
         named = ("delay", "answer", "nested_block_lookups", "nested_block_hits", "nested_saved", "nested_saved_time")
         parts = victima.blocks(self, "nested_", "nested_offset", kind=3) | {name: self.own(name) for name in named}
+        parts |= {"pay_answer": self.pays(self.own("answer")), "begun": self.begun("2"), "ended": self.ended("2")}
         gone = fill(HOST_GONE, **parts) if victima.watches else ""
         return join(fill(BLOCKS, **parts) + "\n\n", fill(HOST_MISSING, **parts) + "\n\n", gone)
 
@@ -146,7 +147,7 @@ LOCATE = """
 def locate($state, u, background):
     $seat
     $lookups += 1
-    $delay += $latency
+    $pay_latency
     $find
     if way >= 0:
         $hit
@@ -166,10 +167,10 @@ def has_$depth($state, e):
     $find
     if way >= 0:
         $hit
-        $delay += $latency
+        $pay_latency
         return True
     $misses += 1
-    $delay += $penalty
+    $pay_penalty
     return False
 
 
@@ -190,6 +191,7 @@ GUEST_WALK = """
 def walk($state, u, source):
     $source = source
     $delay = 0
+    $begun
     background = source == 2
     touched = False
     row = 4 * ($guests + u)
@@ -217,7 +219,7 @@ def host_missing($state, u, background):
         $hit
         $used
         $nested_block_hits += 1
-        $delay += $answer
+        $pay_answer
         return False
     $asked
     touched = host_walk($state, u, background)
@@ -235,7 +237,9 @@ def host_gone($state, u):
     if not $is_costly($state, u):
         return 0
     paid = $delay
+    $begun
     touched = host_walk($state, u, True)
+    $ended
     $nested_saved += 1
     $nested_saved_time += $delay - paid
     $delay = paid

@@ -71,6 +71,7 @@ class PomTlbLoop:
             small=writer.set_of(k, "number"),
             large=writer.set_of(k, "(number >> 9)"),
             stored=stored if self.stores else "",
+            **writer.at_once(),
             **common,
             **parts,
             **words,
@@ -83,9 +84,12 @@ TEXT = """
 def read_set($state, set):
     first = $pom_tlb_line + set * $lines
     longest = 0
+    $set_asked
     for x in range(first, first + $read):
+        $set_again
         $delay = 0
         read_walk($state, x)
+        $set_met
         longest = max(longest, $delay)
     return longest
 
@@ -94,13 +98,17 @@ def read_set($state, set):
 def missing($state, u, time):
     number = L[$page]
     $source = $pom
+    $asked
     small = read_set($state, $small)
+    $parted
     large = read_set($state, $large)
     $source = 0
     if look_$t($state, u) >= 0:
+        $one_met
         spent = large if D[4 * u + 3] else small
         $pom_time += spent
         return time + spent
+    $both_met
     spent = max(small, large)
     $pom_time += spent
     walk($state, u, 1)

@@ -36,6 +36,7 @@ class VictimaLoop:
     def functions(self, writer: TranslationWriter) -> str:
         named = {name: writer.own(name) for name in ("delay", "offset", "answer", "block_lookups", "block_hits")}
         parts = self.blocks(writer, "", "offset", kind=2) | named
+        parts["answered"] = writer.waited(f"max(time, {writer.own('answer')})")
         gone = fill(GONE, **parts) if self.on_eviction else ""
         return join(fill(BLOCKS, **parts) + "\n\n", fill(MISSING, **parts) + "\n\n", gone)
 
@@ -105,6 +106,7 @@ def missing($state, u, time):
         $hit
         $used
         $block_hits += 1
+        $answered
         return max(time, $answer)
     $asked
     touched = walk($state, u, 1)
