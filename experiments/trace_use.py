@@ -72,15 +72,16 @@ class TraceUse:
         if self.skip >= records:
             raise _nothing_left("skip", f"nothing is left of a trace of {records:,} records")
         length = records - self.skip if self.limit is None else min(records - self.skip, self.limit)
-        if (warm_up := self._warm_up(length)) >= length:
+        if (warm_up := self.warm_up_of(length)) >= length:
             raise _nothing_left("warm_up", f"a warm-up of {warm_up:,} records leaves nothing of {length:,}")
         return length
 
     def warm_up_records(self) -> int:
         """Records that are replayed and not measured. Raises StudyError as `length` does."""
-        return self._warm_up(self.length())
+        return self.warm_up_of(self.length())
 
-    def _warm_up(self, length: int) -> int:
+    def warm_up_of(self, length: int) -> int:
+        """The warm-up where so many records are replayed."""
         if self.warm_up is None:
             return 0
         if self.warm_up.dimension == "ratio":

@@ -202,7 +202,8 @@ class Config:
 
     `large` says of an address space and the number of a region whether one large page maps it, `host_large` the same
     of guest-physical memory, `contiguous` of the number of a group whether its frames are so. `prefetchers` go by
-    cache. `aware` and `spared` are parameters of TLB-aware SRRIP, in all caches that have it.
+    cache. `aware` and `spared` are parameters of TLB-aware SRRIP, in all caches that have it. Without `asids` a switch
+    between address spaces empties what holds translations.
     """
 
     tlbs: Mapping[str, TlbSpec]
@@ -218,6 +219,7 @@ class Config:
     prefetchers: Mapping[str, PrefetcherSpec] = field(default_factory=dict)
     aware: bool = True
     spared: int = 1
+    asids: bool = True
 
 
 @dataclass
@@ -336,6 +338,9 @@ class Buffer:
     def remove(self, key: Any) -> None:
         if self.has(key):
             self.places[key % self.sets][self.way(key)] = None
+
+    def clear(self) -> None:
+        self.places = [[None] * len(places) for places in self.places]
 
     def content(self) -> set[Any]:
         return {key for places in self.places for key in places if key is not None}
@@ -537,6 +542,7 @@ class Run:
         self.counts = Counter[str]()
         self.touched: dict[tuple[int, int], int] = {}
         self.spaces: dict[int, int] = {}
+        self.running: int | None = None
         self.groups: dict[tuple[int, int, int], Unit] = {}
         self.tables, self.host_tables = Tables(config.levels), Tables(config.levels)
         self.tlbs = {name: Tlb(spec, self.entry_of) for name, spec in config.tlbs.items()}
@@ -646,6 +652,7 @@ class Run:
         if kind == "shootdown":
             self.shoot_down(unit)
             return
+        self.switch_to(space)
         what = "instructions" if kind == "fetch" else "data"
         if row := self.first_row(what):
             self.translate(unit, address, [tlb for tlb in row + self.shared if unit.size in tlb.sizes])
@@ -697,6 +704,22 @@ class Run:
             behind[0].tell_hit(victim)
         else:
             self.enter(behind[0], victim)
+
+    def switch_to(self, space: int) -> None:
+        if not self.config.asids and self.running not in (None, space):
+            self.flush()
+        self.running = space
+
+    def flush(self) -> None:
+        """All TLBs, the TLB in memory and TLB blocks are emptied."""
+        assert self.config.nested is None  # address spaces are guests then, which have more that would have to go
+        for tlb in self.tlbs.values():
+            tlb.held.clear()
+        self.pom_tlb.clear()
+        if self.cache is not None:
+            for line, _ in cast("set[tuple[Line, bool]]", self.cache.content()):
+                if line.kind == TLB_BLOCK:
+                    self.cache.drop(line_of(*line))
 
     def shoot_down(self, unit: Unit) -> None:
         for tlb in self.tlbs.values():
