@@ -15,6 +15,7 @@ from tiersim.experiments.claims import expressions
 from tiersim.experiments.claims.published import Published, published
 from tiersim.experiments.designs import NAMES
 from tiersim.experiments.plan import ReportSpec
+from tiersim.experiments.results import SPEEDUP, TIME
 from tiersim.experiments.scenario import Metric
 from tiersim.traces.catalogue import bundled
 from tiersim.traces.fetch import public
@@ -168,7 +169,12 @@ def _scenarios() -> list[str]:
 
 def _metrics() -> list[tuple[str, Metric]]:
     """Every metric with the scenario that gives it."""
-    return [(name, found) for name in _scenarios() for found in load("scenario", name).metrics()]
+    out = []
+    for name in _scenarios():
+        held = load("scenario", name).metrics()
+        derived = [SPEEDUP] if any(found.name == TIME for found in held) else []
+        out += [(name, found) for found in [*held, *derived]]
+    return out
 
 
 def explain(word: str) -> Answer:
@@ -318,13 +324,13 @@ def _with_presets(rule: Any, parts: dict[str, Any]) -> Any:
     if not (known := presets.names(name.lower())):
         return {key: _with_presets(held, parts) for key, held in rule.items()}
     return {
-        "anyOf": [{"enum": known}, {"type": "string", "pattern": r"\.ya?ml$"}, _use(known, parts[f"{name}Part"]), rule]
+        "anyOf": [{"enum": known}, {"type": "string", "pattern": r"\.(ya?ml|json)$"}, _use(known, parts[f"{name}Part"]), rule]
     }
 
 
 def _use(known: list[str], part: dict[str, Any]) -> dict[str, Any]:
     """``use`` and what else is said; what a preset sets need not be."""
-    name = {"anyOf": [{"enum": known}, {"type": "string", "pattern": r"\.ya?ml$"}]}
+    name = {"anyOf": [{"enum": known}, {"type": "string", "pattern": r"\.(ya?ml|json)$"}]}
     return part | {"properties": {"use": name, **part["properties"]}, "required": ["use"]}
 
 
@@ -387,7 +393,7 @@ def schema(scenario: str = "memory-hierarchy") -> dict[str, Any]:
     parts = {f"{key}Part": _partial(held) for key, held in whole.items()}
     for name, hint in get_type_hints(load("scenario", scenario), include_extras=False).items():
         if name in own and is_dataclass(hint) and (known := presets.names(getattr(hint, "__name__", "").lower())):
-            file = {"type": "string", "pattern": r"\.ya?ml$"}
+            file = {"type": "string", "pattern": r"\.(ya?ml|json)$"}
             own[name] = {"anyOf": [{"enum": known}, file, _use(known, _partial(own[name])), own[name]]}
     plain, own = parts, _with_presets(own, parts)
     whole, parts = _with_presets(whole, plain), _with_presets(plain, plain)

@@ -16,7 +16,7 @@ from tiersim._base.params import Param, config, dump, params
 from tiersim._base.registry import index, inside, load, nearest, validate
 from tiersim.experiments.claims.verdicts import Claims, check, read_claims
 from tiersim.experiments.presets import expand
-from tiersim.experiments.results import Row, StudyResult
+from tiersim.experiments.results import SPEEDUP, TIME, Row, StudyResult, speed_up
 from tiersim.experiments.scenario import Metric, Scenario, Sessioned
 from tiersim.experiments.study import RESERVED, Study, problem, read_study
 from tiersim.experiments.yaml_tree import Node, plain
@@ -78,6 +78,7 @@ class Plan:
 
     def result(self, rows: list[Row]) -> StudyResult:
         """A result that holds these rows."""
+        speed_up(rows, self.report.baseline)
         names = {name for row in rows for name in row.metrics}
         notes = list(dict.fromkeys([*self.notes, *(note for row in rows for note in row.notes)]))
         metrics = {name: self._describe(name) for name in sorted(names)}
@@ -104,6 +105,8 @@ class Plan:
         )
 
     def _describe(self, name: str) -> Metric | None:
+        if name == SPEEDUP.name:
+            return SPEEDUP
         return next((found for run in self.runs if (found := run.scenario.describe(name))), None)
 
     def resolved(self) -> str:
@@ -243,7 +246,7 @@ def _report(study: Study, node: Node, runs: list[Planned]) -> ReportSpec:
         raise wrong(("baseline",), f"no variant is called {report.baseline!r}; {hint}")
     if report.blocks == "sessions" and (told := _no_sessions(runs)):
         raise wrong(("blocks",), told)
-    known = [name for run in runs for name in run.scenario.metric_names()]
+    known = _metrics_of(runs)
     for place, name in enumerate(report.metrics or ()):
         if told := _unknown_metric(name, known, runs):
             raise wrong(("metrics", place), told)
@@ -260,7 +263,7 @@ def _report(study: Study, node: Node, runs: list[Planned]) -> ReportSpec:
 
 
 def _claims(study: Study, node: Node, runs: list[Planned], refused: list[Row]) -> Claims:
-    names = dict.fromkeys(name for run in runs for name in run.scenario.metric_names())
+    names = _metrics_of(runs)
     return check(
         study.name,
         read_claims(node),
@@ -268,10 +271,16 @@ def _claims(study: Study, node: Node, runs: list[Planned], refused: list[Row]) -
         refused,
         # one seed reaches these, and nothing tells what others would do
         [run.label for run in runs if len(study.seeds) == 1 and run.scenario.is_random()],
-        lambda name: not _unknown_metric(name, list(names), runs),
+        lambda name: not _unknown_metric(name, names, runs),
         names,
         len(study.seeds),
     )
+
+
+def _metrics_of(runs: list[Planned]) -> list[str]:
+    names = dict.fromkeys(name for run in runs for name in run.scenario.metric_names())
+    compared = TIME in names and any("what_if" in run.factors for run in runs)
+    return [*names, *([SPEEDUP.name] if compared else [])]
 
 
 def _no_sessions(runs: list[Planned]) -> str:

@@ -31,7 +31,12 @@ if TYPE_CHECKING:
 
     from tiersim.experiments.claims.verdicts import Claims, Verdict
 
-__all__ = ["Row", "StudyResult", "differing"]
+__all__ = ["SPEEDUP", "TIME", "Row", "StudyResult", "differing", "speed_up"]
+
+TIME = "cycles_per_instruction"  # the metric that speedups are made of
+SPEEDUP = Metric(
+    "speedup", "times", "cycles an instruction of the baseline, by those of this run; with `what_if`", "more"
+)
 
 
 @dataclass
@@ -179,6 +184,25 @@ class StudyResult:
         writer.writeheader()
         writer.writerows(flat)
         return out.getvalue()
+
+
+def speed_up(rows: Iterable[Row], baseline: str) -> None:
+    """Give each run the metric `speedup` whose baseline is there and keeps time."""
+    bases: dict[str, Row] = {}
+    others: list[tuple[Row, list[str]]] = []
+    for row in rows:
+        if "what_if" not in row.factors or not row.metrics.get(TIME):
+            continue
+        rest = {key: held for key, held in row.factors.items() if key not in ("what_if", "seed")}
+        at = repr(sorted((key, str(held)) for key, held in rest.items()))
+        seeds = [at, f"{at} {row.seed}"] if "seed" in row.factors else [at]  # a baseline without seeds is that of each
+        if row.factors["what_if"] == baseline:
+            bases[seeds[-1]] = row
+        others.append((row, seeds))
+    for row, seeds in others:
+        base = next((bases[seed] for seed in reversed(seeds) if seed in bases), None)
+        if base is not None:
+            row.metrics = {**row.metrics, SPEEDUP.name: base.metrics[TIME] / row.metrics[TIME]}
 
 
 def differing(rows: Iterable[Row]) -> list[str]:

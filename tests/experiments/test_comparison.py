@@ -16,7 +16,7 @@ from rich.console import Console
 import tiersim
 from tiersim._base.errors import StudyError
 from tiersim.experiments.comparison import compare
-from tiersim.experiments.results import Row, StudyResult
+from tiersim.experiments.results import Row, StudyResult, speed_up
 from tiersim.experiments.scenario import Metric
 from tiersim.experiments.scenarios import object_cache
 from tiersim.experiments.statistics import Estimate, paired, paired_ratios, ratio_of_sums
@@ -112,6 +112,49 @@ def test_what_cannot_be_told_says_how_many_more_it_needs() -> None:
     assert not held.told
     assert held.needed is not None
     assert held.public()["repeats_needed"]["more"] == held.needed.more
+
+
+def test_speedups_are_against_the_baseline_of_the_same_seed_and_point() -> None:
+    def timed(variant: str, seed: int | None, cycles: float | None, **swept: Any) -> Row:
+        made = row(variant, seed, 1.0, **swept)
+        made.metrics = {} if cycles is None else {"cycles_per_instruction": cycles}
+        return made
+
+    rows = [timed("base", 0, 3.0), timed("base", 1, 4.0), timed("mine", 1, 2.0), timed("mine", 0, 2.0)]
+    speed_up(rows, "base")
+    assert [held.metrics["speedup"] for held in rows] == [1, 1, 2, 1.5]
+    rows = [timed("base", None, 3.0, size=1), timed("base", None, 5.0, size=2), timed("mine", 7, 2.0, size=2)]
+    speed_up(rows, "base")
+    assert [held.metrics["speedup"] for held in rows] == [1, 1, 2.5]
+    rows = [
+        timed("base", 0, None),
+        timed("mine", 0, 2.0),
+        Row("alone", {}, 0, "", metrics={"cycles_per_instruction": 1.0}),
+    ]
+    speed_up(rows, "base")
+    assert all("speedup" not in held.metrics for held in rows)
+
+
+def test_a_study_with_variants_knows_speedups() -> None:
+    system = {
+        "caches": {"l1": {"capacity": "4 KiB", "ways": 4, "latency": "1 ns"}},
+        "memory": {"latency": "80 ns"},
+        "core": {"frequency": "1 GHz"},
+    }
+    study = {
+        "study": "small",
+        "scenario": "memory-hierarchy",
+        "trace": {"use": "generated/zipf", "records": "20k", "footprint": "64 KiB", "seed": 1},
+        "system": system,
+        "report": {"metrics": ["speedup", "cycles_per_instruction"]},
+    }
+    with pytest.raises(StudyError, match="no metric 'speedup'"):
+        tiersim.run(study, keep=False)
+    done = tiersim.run(study | {"what_if": {"larger": {"system.caches.l1.capacity": "32 KiB"}}}, keep=False)
+    base, larger = (held.metrics for held in done.rows)
+    assert base["speedup"] == 1
+    assert larger["speedup"] == base["cycles_per_instruction"] / larger["cycles_per_instruction"] > 1
+    assert "speedup" in printed(done)
 
 
 def printed(result: StudyResult) -> str:
