@@ -37,16 +37,20 @@ class Measured:
     each other: ``session`` is a number of each. Either may have a column of a metric's name with its value in each part
     (not-a-number where it has none), and for a metric that is a ratio its denominator there, ``NAME.weight``, which is
     0 before the measured part begins: the metric is the mean of its values with these weights.
+
+    `reuse` tells how often lines were hit before they left, in rows of ``least`` hits or more (up to the next row): a
+    column of a metric's name counts those lines that the metric is a share of.
     """
 
     metrics: dict[str, int | float]
     windows: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     sessions: dict[str, NDArray[Any]] = field(default_factory=dict)
+    reuse: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     def tables(self) -> dict[str, dict[str, NDArray[Any]]]:
         """The tables that are there, by name: each is stored with the run."""
-        held = {"windows": self.windows, "sessions": self.sessions}
+        held = {"windows": self.windows, "sessions": self.sessions, "reuse": self.reuse}
         return {name: table for name, table in held.items() if table}
 
 

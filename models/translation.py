@@ -234,7 +234,7 @@ def _wired(system: PagedSystem, policy: Any) -> Wired:
             raise _wrong(("nested",), "hashed page tables of guests are not modelled: leave out `nested`")
         sets[NESTED], ways = _sets(system.nested, ("nested",))
         tlb_ = Tlb(NESTED, ways, system.nested.policy, power_of_two=_power(sets[NESTED]))
-        nested = Nested(tlb_, isinstance(policy, Victima))
+        nested = Nested(tlb_, isinstance(policy, Victima) and policy.nested_blocks)
     hashed = isinstance(policy, Hashed)
     held_in = mechanism.cache if mechanism.cache is not None else _second(levels)
     walked = () if hashed else tuple(caches)

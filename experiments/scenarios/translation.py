@@ -8,7 +8,9 @@ from functools import cached_property
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from tiersim._base.errors import StudyError, TiersimError
 from tiersim._base.params import Param, dump
 from tiersim._base.registry import register
 from tiersim.experiments.scenario import Measured, Metric, OfTrace, Progress, by_record, of_totals
@@ -20,12 +22,16 @@ from tiersim.sim.cache_loop import Level
 from tiersim.sim.events import Counts, prefix
 from tiersim.sim.pages import LINE, PagedEvents, Tables, prepare_pages
 from tiersim.sim.queued import SECOND
+from tiersim.sim.shootdowns import ShotEvents, drawn, flushed, switches
 from tiersim.sim.translation import Books, translate
+from tiersim.traces.turns import Process, Turns
 
 WINDOWS = 100
 WALKS = ("walk", "background", "host", "background_host")  # who reads for walks
 OTHERS = ("pom", "prefetch")  # and who is not the program either
 BLOCK = 8  # translations of a TLB block
+REUSED = (0, 1, 6, 11, 21)  # hits of a line before it left, from which on a row of `reuse` counts: those of the paper
+TLB_BLOCK = 2  # the first kind of lines that are TLB blocks
 SMALL = 4096  # bytes of a page
 
 METRICS = {
@@ -48,6 +54,7 @@ METRICS = {
     "blocks.hits": ("references", "that a TLB block in the cache translated", "more"),
     "blocks.hit_ratio": ("ratio", "of the references that no TLB could translate", "more"),
     "blocks.inserted": ("blocks", "TLB blocks that entered the cache", ""),
+    "blocks.zero_reuse": ("ratio", "of the TLB blocks evicted from the cache that had never been hit", "less"),
     "blocks.refused": ("blocks", "not made, because the predictor did not expect a costly walk", ""),
     "pom.hits": ("references", "that the POM-TLB translated", "more"),
     "pom.hit_ratio": ("ratio", "of the references that no TLB could translate", "more"),
@@ -67,6 +74,8 @@ METRICS = {
     "memory.walk_reads": ("lines", "read from memory by walks", "less"),
     "pages.touched": ("pages", "of 4 KiB", ""),
     "pages.tables": ("pages", "of page tables", ""),
+    "switches": ("switches", "from one address space to another", ""),
+    "shootdowns": ("pages", "whose translation was taken away, other than by a switch", ""),
 }
 CACHE_METRICS = {
     "data_reads": ("references", "of the program", ""),
@@ -83,6 +92,7 @@ TLB_METRICS = {
     "misses": ("references", "that did not find their translation", "less"),
     "miss_ratio": ("ratio", "misses by lookups", "less"),
     "mpki": ("1/1000 instructions", "misses", "less"),
+    "removed": ("translations", "taken away by shootdowns, and by switches without `asids`", "less"),
 }
 
 
@@ -98,6 +108,8 @@ class Simulated:
     resident: list[int]
     pages: int
     tables: int
+    shootdowns: int | None = None
+    switches: int | None = None
 
 
 @register("translation", family="scenario")
@@ -126,6 +138,24 @@ class Translation(OfTrace):
         int,
         Param("share of groups of pages in contiguous frames, for a TLB with a `reach`", unit="ratio", ge=0, le=10**9),
     ] = 10**9
+    shootdowns: Annotated[
+        int,
+        Param(
+            "pages in a million instructions whose translation the operating system takes away, drawn by the seed of "
+            "the run among those touched before",
+            unit="count",
+            ge=0,
+            le=10**6,
+        ),
+    ] = 0
+    processes: Annotated[
+        dict[str, Annotated[TraceUse, TraceParam("what a process runs", reads_all=True)]],
+        Param("that take turns with the trace, in address spaces of their own: a name for each, and its trace"),
+    ] = field(default_factory=dict)
+    quantum: Annotated[int, Param("instructions of a turn, with `processes`", unit="count", ge=1)] = 10**6
+    asids: Annotated[
+        bool, Param("whether TLBs tell address spaces apart; else a switch from one to another empties them")
+    ] = True
 
     records: ClassVar[str] = "access"
     steps: ClassVar[str] = "accesses"
@@ -133,6 +163,38 @@ class Translation(OfTrace):
     def check(self) -> None:
         self.trace.demand(self.records)
         _ = self.wired  # which says what does not fit
+        for name, use in self.processes.items():
+            try:
+                use.demand(self.records)
+                use.length()
+            except TiersimError as error:
+                error.path = ("processes", name, *error.path[1:])
+                raise
+            if use.warm_up is not None:
+                raise _wrong(("processes", name, "warm_up"), "the `warm_up` of the trace is that of all processes")
+        if not self.asids and not self._replayed.trace.has_spaces:
+            raise _wrong(("asids",), "there is one address space, and no switch: name `processes`, or another trace")
+        if not self.asids and self.system.nested is not None:
+            raise _wrong(("asids",), "with `nested` address spaces are guests, which are always told apart")
+
+    @cached_property
+    def _replayed(self) -> Process:
+        """The part of the trace that is replayed, and others in turn with it."""
+        own, *others = (Process(use.open(), use.skip, use.limit) for use in (self.trace, *self.processes.values()))
+        return Process(Turns([own, *others], self.quantum)) if others else own
+
+    def trace_fingerprint(self) -> str:
+        return self._replayed.trace.fingerprint
+
+    def provenance(self) -> Mapping[str, Any]:
+        trace = self._replayed.trace
+        return {"trace": trace.name, "records": trace.records, "sha256": trace.fingerprint, **trace.provenance}
+
+    def size(self) -> int:
+        return sum(use.length() for use in (self.trace, *self.processes.values()))
+
+    def _warm_up(self) -> int:
+        return self.trace.warm_up_of(self.size())
 
     @cached_property
     def wired(self) -> Wired:
@@ -147,8 +209,8 @@ class Translation(OfTrace):
         shares = [self.large_pages]
         shares += [self.host_large_pages] if self.system.nested else []
         shares += [self.contiguity] if any(tlb.reach > 1 for tlb in self.system.tlbs.values()) else []
-        drawn = any(0 < share < 10**9 for share in shares)
-        return drawn or any(getattr(part.policy, "random", False) for part in parts)
+        random = self.shootdowns > 0 or any(0 < share < 10**9 for share in shares)
+        return random or any(getattr(part.policy, "random", False) for part in parts)
 
     def structure(self) -> Mapping[str, Any]:
         system = dump(self.system)
@@ -159,6 +221,8 @@ class Translation(OfTrace):
             "system": system,
             "policy": dump(self.policy),
             "paging": vars(self._paging()),
+            "processes": dump(self.processes),
+            **{key: getattr(self, key) for key in ("quantum", "asids", "shootdowns")},
         }
 
     def modules(self) -> list[str]:
@@ -167,18 +231,18 @@ class Translation(OfTrace):
 
     def _fetches(self) -> bool:
         levels, _ = levels_of(self.system, classify=False)
-        return self.trace.open().has_fetches and any("instructions" in level.serves for level in levels)
+        return self._replayed.trace.has_fetches and any("instructions" in level.serves for level in levels)
 
     def _events(self, progress: Callable[[int, int], None] | None = None) -> PagedEvents:
-        use = self.trace
-        return prepare_pages(use.open(), self._fetches(), use.skip, use.limit, progress)
+        own = self._replayed
+        return prepare_pages(own.trace, self._fetches(), own.skip, own.limit, progress)
 
     def preparation(self) -> str:
-        return f"pages {self.trace_fingerprint()} {self._fetches()} {self.trace.skip} {self.trace.limit}"
+        own = self._replayed
+        return f"pages {own.trace.fingerprint} {self._fetches()} {own.skip} {own.limit}"
 
     def prepare(self, progress: Progress) -> None:
         self._events(of_totals(progress))
-        self.trace.warm_up_records()
 
     def streams(self) -> bool:
         return False
@@ -186,14 +250,25 @@ class Translation(OfTrace):
     def loop(self) -> str:
         made = self.wired.loop
         serves = [*(level.serves for level in made.levels), *(tlb.serves for tlb in made.tlbs)]
-        return f"{made} {[sorted(held) for held in serves]}"
+        return f"{made} {[sorted(held) for held in serves]} {self._interrupted()}"
 
     def warm(self, note: Callable[[str], None]) -> None:
         wired = self.wired
         note("compiling")
         nothing = PagedEvents(Counts(), np.zeros(0, np.int64), None, np.zeros(0, np.int32), marks=np.zeros(0, np.int64))
-        translate(wired.loop, dict.fromkeys(wired.sets, 1), nothing, self._tables(nothing, 0), wired.timing)
+        translate(
+            wired.loop,
+            dict.fromkeys(wired.sets, 1),
+            nothing,
+            self._tables(nothing, 0),
+            wired.timing,
+            shootdowns=self._interrupted(),
+        )
         note("")
+
+    def _interrupted(self) -> bool:
+        """Whether shootdowns stand between the references."""
+        return self.shootdowns > 0 or not self.asids
 
     def _paging(self) -> Paging:
         return Paging(self.large_pages, self.host_large_pages, self.contiguity)
@@ -202,12 +277,13 @@ class Translation(OfTrace):
         return self.wired.tables(events.lines, self._paging(), seed)
 
     def simulate(self, seed: int, progress: Progress) -> Simulated:
-        wired, events = self.wired, self._events()
-        tables = self._tables(events, seed)
-        fetches = self._fetches()
-        start = prefix(self.trace.open(), self.trace.warm_up_records(), LINE, fetches, self.trace.skip)
-        whole = events.counts.events
+        wired, references = self.wired, self._events()
+        tables = self._tables(references, seed)
+        start = prefix(self._replayed.trace, self._warm_up(), LINE, self._fetches(), self._replayed.skip)
+        whole = references.counts.events
         cuts = sorted({start.events, *(whole * step // WINDOWS for step in range(1, WINDOWS))} - {0})
+        at, shot = switches(references), self._shot(references, seed)
+        events = self._between(references, at, shot, tables)
         result = translate(
             wired.loop,
             wired.sets,
@@ -215,15 +291,44 @@ class Translation(OfTrace):
             tables,
             wired.timing,
             seed=seed,
-            cuts=cuts,
-            progress=by_record(self.size(), whole, progress),
+            cuts=events.place(np.array(cuts)).tolist() if isinstance(events, ShotEvents) else cuts,
+            shootdowns=self._interrupted(),
+            progress=by_record(self.size(), events.counts.events, progress),
         )
-        ends = result.ends
+        ends = [*cuts, whole]
         measured = result - result.cuts[ends.index(start.events)] if start.events else result
         own = [held.own for held in (*result.cuts, result)]
         missing, walks = (np.diff([0, *(held[name] for held in own)]).tolist() for name in ("missing", "walks"))
         resident = [held["resident"] for held in own]
-        return Simulated(measured, events.counts - start, ends, missing, walks, resident, tables.pages, tables.tables)
+        return Simulated(
+            measured,
+            references.counts - start,
+            ends,
+            missing,
+            walks,
+            resident,
+            tables.pages,
+            tables.tables,
+            shootdowns=int((shot[0] >= start.events).sum()) if shot else None,
+            switches=int((at >= start.events).sum()) if self._replayed.trace.has_spaces else None,
+        )
+
+    def _shot(self, references: PagedEvents, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+        return drawn(references, self.shootdowns, seed) if self.shootdowns else None
+
+    def _between(
+        self,
+        references: PagedEvents,
+        at: NDArray[np.int64],
+        shot: tuple[NDArray[np.int64], NDArray[np.int64]] | None,
+        tables: Tables,
+    ) -> PagedEvents:
+        """The references, with shootdowns between them; without `asids` of all that a switch at `at` leaves behind."""
+        found = [shot] if shot else []
+        if not self.asids:
+            stands = None if tables.groups is None else tables.groups.reshape(-1, 2)[:, 0]
+            found.append(flushed(references, at, stands))
+        return ShotEvents.of(references, *found) if found else references
 
     def measure(self, simulated: Simulated) -> Measured:
         counts, books = simulated.counts, simulated.books
@@ -260,6 +365,10 @@ class Translation(OfTrace):
             "pages.touched": simulated.pages,
             "pages.tables": simulated.tables,
         }
+        if simulated.switches is not None:
+            metrics["switches"] = simulated.switches
+        if simulated.shootdowns is not None:
+            metrics["shootdowns"] = simulated.shootdowns
         if own["walks"]:
             metrics["walk_latency"] = own["walk_time"] / own["walks"] / cycle
         if own["block_lookups"]:
@@ -292,6 +401,8 @@ class Translation(OfTrace):
                 first_misses += held["misses"]
             metrics[f"tlbs.{name}.misses"] = held["misses"]
             metrics[f"tlbs.{name}.mpki"] = held["misses"] / kilo
+            if self._interrupted():
+                metrics[f"tlbs.{name}.removed"] = held["removed"]
             # the engine does not look a page up again that was just the last one
             asked = held["lookups"] if tlb.serves is None else self._references(tlb.serves, books, levels)
             if tlb.pages == "all" or tlb.serves is None:
@@ -302,16 +413,24 @@ class Translation(OfTrace):
             metrics["translation.latency"] = own["beyond"] / first_misses / cycle
         for name, level in zip(self.system.caches, levels, strict=True):
             metrics |= {f"caches.{name}.{key}": value for key, value in _cache(books, name, level, kilo).items()}
-        reused = self.wired.loop.reuse
-        if reused is not None and (evicted := int(books.reuse.sum())):
-            metrics[f"caches.{list(self.system.caches)[reused]}.zero_reuse"] = int(books.reuse[:, 0].sum()) / evicted
+        reuse = self._reuse(books)
+        metrics |= {name: int(held[0]) / int(held.sum()) for name, held in reuse.items()}
         metrics["memory.reads"] = books.memory["reads"]
         metrics["memory.writes"] = books.memory["writes"]
         metrics["memory.walk_reads"] = _of(books.memory, "reads", WALKS)
-        return Measured(metrics, self._windows(simulated), notes)
+        table = {"least": np.array(REUSED), **{name: np.add.reduceat(held, REUSED) for name, held in reuse.items()}}
+        return Measured(metrics, self._windows(simulated), notes, reuse=table if reuse else {})
 
     def _blocks(self) -> bool:
         return self.wired.loop.mechanism.cache is not None
+
+    def _reuse(self, books: Books) -> dict[str, NDArray[np.int64]]:
+        """Lines that were evicted after so many hits, by the name of the metric that is the share of those without."""
+        if self.wired.loop.reuse is None:
+            return {}
+        name = list(self.system.caches)[self.wired.loop.reuse]
+        kinds = {f"caches.{name}.zero_reuse": books.reuse, "blocks.zero_reuse": books.reuse[TLB_BLOCK:]}
+        return {name: held.sum(axis=0) for name, held in kinds.items() if held.any()}
 
     def _reach(self, simulated: Simulated) -> Any:
         return np.array(simulated.resident, float) * BLOCK * SMALL
@@ -375,6 +494,12 @@ class Translation(OfTrace):
         """Every metric that this config can give, whether or not the trace allows it."""
         tlbs = [f"tlbs.{name}.{key}" for name in self.system.tlbs for key in TLB_METRICS]
         return [*METRICS, *tlbs, *(f"caches.{name}.{key}" for name in self.system.caches for key in CACHE_METRICS)]
+
+
+def _wrong(path: tuple[str, ...], message: str) -> StudyError:
+    error = StudyError(message)
+    error.path = path
+    return error
 
 
 def _of(own: dict[str, int], what: str, sources: Sequence[str]) -> int:

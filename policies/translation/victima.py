@@ -26,6 +26,10 @@ class Victima:
     )
     on_miss: Annotated[bool, Param("make blocks of what no TLB has", source="the paper")] = True
     on_eviction: Annotated[bool, Param("make blocks of what leaves the last TLB", source="the paper")] = True
+    nested_blocks: Annotated[
+        bool,
+        Param("with `system.nested`, make nested blocks too, of translations of guests' memory", source="the paper"),
+    ] = True
     translation_pressure: Annotated[
         int,
         Param("misses of the last TLB in 1,000 instructions above which pressure is high", ge=0, source="the paper"),

@@ -13,6 +13,7 @@ from tiersim.experiments.catalogue import keys_of, schema
 from tiersim.experiments.plan import make_plan
 from tiersim.experiments.scenarios.memory_hierarchy import MemoryHierarchy
 from tiersim.experiments.scenarios.object_cache import ObjectCacheScenario
+from tiersim.experiments.study import read_study
 from tiersim.experiments.yaml_tree import load, plain
 
 LIBRARY = Path(tiersim.__file__).parent / "experiments" / "library"
@@ -76,6 +77,8 @@ def the_schema(scenario: str = "memory-hierarchy") -> dict[str, Any]:
 @pytest.mark.parametrize("file", [*(LIBRARY / name for name in STUDIES), *TEMPLATES], ids=lambda path: path.name)
 def test_the_schema_accepts_it(file: Path) -> None:
     study = plain(load(file))
+    if "extends" in study:  # what is missing here is said there
+        study = plain(read_study(file).tree) | study
     rule = the_schema(study["scenario"])
     assert fits(study, rule, rule) == ""
 
@@ -189,7 +192,9 @@ def test_victima_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("plain.py").write_text(POLICY, encoding="utf-8")
     small = ["trace.references=3k", "trace.warm_up=500", "trace.footprint=64 MiB"]
     result = tiersim.run(
-        LIBRARY / "victima.yaml", ["sweep=null", *small, "system.caches.l1d.policy=plain.py:Plain"], keep=False
+        LIBRARY / "victima.yaml",
+        ["sweep=null", "claims=null", "repeat=null", *small, "system.caches.l1d.policy=plain.py:Plain"],
+        keep=False,
     )
     assert {row.status for row in result.rows} == {"done"}
     assert result.skipped == []

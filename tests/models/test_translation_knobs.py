@@ -93,6 +93,7 @@ VICTIMA_TURNS: dict[str, dict[str, Any]] = {
     "on_eviction": {"policy": {"use": "victima", "on_eviction": False}},
     "translation_pressure": {"policy": {"use": "victima", "translation_pressure": 1000}},
     "data_pressure": {"policy": {"use": "victima", "data_pressure": 1000}},
+    "nested_blocks": {"policy": {"use": "victima", "nested_blocks": False}},
 }
 GROUPS = {"trace", "system", *(f"system.{part}" for part in ("caches", "memory", "core", "tlbs", "walker"))}
 GROUPS |= {"system.walker.caches", *(f"system.memory.dram{part}" for part in ("", ".timing", ".controller"))}
@@ -216,6 +217,7 @@ def run_engine(folder: Path, monkeypatch: pytest.MonkeyPatch, policy: dict[str, 
 def test_every_knob_of_victima_changes_something(knob: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # a policy that spares blocks, so that the pressure of translation means something
     l2 = {"system.caches.l2.policy": "tlb-aware-srrip", "system.caches.l2.capacity": "32 KiB"}
+    l2 |= GUEST if knob == "nested_blocks" else {}
     turned = metrics(folder, monkeypatch, l2 | VICTIMA_TURNS[knob])
     assert turned != metrics(folder, monkeypatch, l2 | VICTIMA)
 

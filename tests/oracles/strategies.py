@@ -184,7 +184,10 @@ def mechanisms(draw: st.DrawFn, caches: dict[str, CacheSpec]) -> VictimaSpec | P
     may = [name for name in path_of_data(caches)[1:] if caches[name].inclusion != "exclusive"]
     name = draw(st.sampled_from(["radix", "hashed", "pom", *["victima"] * 3 * bool(may)]))
     if name == "victima":
-        return VictimaSpec(draw(st.sampled_from(may)), draw(st.sampled_from([at_least_once, at_least_once, always])))
+        predictor = draw(st.sampled_from([at_least_once, at_least_once, always]))
+        return VictimaSpec(
+            draw(st.sampled_from(may)), predictor, nested_blocks=draw(st.sampled_from([True, True, False]))
+        )
     if name == "pom":
         sets, ways = st.sampled_from([1, 2, 3, 4]), st.sampled_from([1, 2, 4, 6, 16])
         return PomTlbSpec(draw(sets), draw(ways), draw(st.booleans()), draw(st.booleans()))

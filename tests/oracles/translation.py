@@ -177,6 +177,7 @@ class VictimaSpec:
     predictor: Callable[[int, int], bool] = at_least_once
     window: int = 1000
     high: int = 5
+    nested_blocks: bool = True
 
 
 @dataclass(frozen=True)
@@ -854,10 +855,14 @@ class Run:
             self.nested_left(victim)
         return time + spent, touched
 
+    def has_nested_blocks(self) -> bool:
+        return self.victima is not None and self.victima.nested_blocks
+
     def nested_missing(self, page: Unit, who: str) -> tuple[int, bool]:
-        if self.cache is None:
+        if not self.has_nested_blocks():
             return self.host_walk(page, who)
         block = self.block(page, NESTED_BLOCK)
+        assert self.cache is not None
         self.counts["nested_block_lookups"] += 1
         if self.cache.has(block):
             self.counts["nested_block_hits"] += 1
@@ -872,7 +877,10 @@ class Run:
 
     def nested_left(self, page: Unit) -> None:
         self.counts["nested_left"] += 1
-        if self.cache is None or self.cache.has(self.block(page, NESTED_BLOCK)):
+        if not self.has_nested_blocks():
+            return
+        assert self.cache is not None
+        if self.cache.has(self.block(page, NESTED_BLOCK)):
             return
         if self.costly(self.host_predictor, page, "nested_refused"):
             time, touched = self.host_walk(page, "background")

@@ -129,7 +129,8 @@ class Machine:
             sets[NESTED] = config.nested.sets
             policy = build("way-replacement", config.nested.policy)
             held = Tlb(NESTED, config.nested.ways, policy, power_of_two=power(config.nested.sets))
-            nested = Nested(held, isinstance(config.mechanism, VictimaSpec))
+            blocks = isinstance(config.mechanism, VictimaSpec) and config.mechanism.nested_blocks
+            nested = Nested(held, blocks)
         prefetchers = []
         for name, own in config.prefetchers.items():
             sets[f"{name}.prefetcher"] = own.sets
