@@ -80,6 +80,7 @@ def test_every_kernel_walks_a_file(tmp_path: Path, name: str) -> None:
 def test_another_content_under_the_same_name_is_another_trace(tmp_path: Path) -> None:
     file = tmp_path / "graph.csv"
     file.write_text("source,target\n1,2\n")
+    assert load_trace("generated/bfs", graph="kronecker").fingerprint == load_trace("generated/bfs").fingerprint
     before = load_trace("generated/bfs", graph=str(file)).fingerprint
     assert load_trace("generated/bfs", graph=str(file)).fingerprint == before
     file.write_text("source,target\n1,2\n2,3\n")

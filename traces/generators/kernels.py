@@ -21,7 +21,7 @@ from tiersim.traces.generators.exact import compiled, image, inlined
 from tiersim.traces.generators.tape import Machine, Tape
 from tiersim.traces.schema import LOAD, STORE, Chunk
 
-__all__ = ["BASE", "PAGE", "Graph", "Kernel", "Program", "Room", "Running", "load", "row", "store"]
+__all__ = ["BASE", "DRAWN", "PAGE", "Graph", "Kernel", "Program", "Room", "Running", "load", "row", "store"]
 
 BASE: Final = 1 << 32
 PAGE: Final = 4096
@@ -31,6 +31,7 @@ WEIGHT: Final = 2
 LONGEST: Final = 255  # an edge's weight, from 1 on
 PIECE: Final = 1 << 16  # drawn at a time
 LARGEST: Final = 1 << 20  # bytes of a record
+DRAWN: Final = "kronecker"  # the graph that is no file
 
 Ints: TypeAlias = NDArray[np.int64]
 Vertices: TypeAlias = NDArray[np.int32]
@@ -186,9 +187,7 @@ class Graph(Running):
 
     scale: Annotated[int, Param("the graph has 2**scale vertices", ge=1, le=26)] = 16
     degree: Annotated[int, Param("edges drawn for each vertex; loops and repeats are left out", ge=1, le=256)] = 16
-    graph: Annotated[
-        str | None, Param("a file of edges instead, as from SNAP or in CSV; without it a Kronecker graph is drawn")
-    ] = None
+    graph: Annotated[str, Param("kronecker: one that is drawn; or a file of edges, as from SNAP or in CSV")] = DRAWN
     vertex: Annotated[
         int | None,
         Param("bytes of a vertex with all its properties; without it each is an array", unit="bytes", le=LARGEST),
@@ -206,12 +205,12 @@ class Graph(Running):
             size = getattr(self, what)
             if size is not None and size < least:
                 raise StudyError(f"{what}: {size} bytes have no room for the {least} that are used of each {what}")
-        if self.graph is not None and (self.scale, self.degree) != (Graph.scale, Graph.degree):
-            raise StudyError("scale and degree are those of a graph that is drawn, and mean nothing beside graph")
+        if self.graph != DRAWN and (self.scale, self.degree) != (Graph.scale, Graph.degree):
+            raise StudyError("scale and degree are those of a graph that is drawn, and mean nothing beside a file")
 
     @cached_property
     def _edges(self) -> graphs.EdgeList | None:
-        return None if self.graph is None else graphs.edges_of(self.graph)
+        return None if self.graph == DRAWN else graphs.edges_of(self.graph)
 
     @cached_property
     def rows(self) -> graphs.Rows:

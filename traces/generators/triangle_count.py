@@ -8,7 +8,7 @@ from tiersim._base.errors import StudyError
 from tiersim._base.params import Param
 from tiersim._base.registry import register
 from tiersim.traces.generators.exact import compiled
-from tiersim.traces.generators.kernels import Graph, Ints, Made, Memory, Program, Vertices, load, row
+from tiersim.traces.generators.kernels import DRAWN, Graph, Ints, Made, Memory, Program, Vertices, load, row
 
 
 @register("triangle-count", family="generator")
@@ -24,7 +24,7 @@ class TriangleCount(Graph):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.graph is None:
+        if self.graph == DRAWN:
             self._has_first(1 << self.scale)
 
     def _has_first(self, vertices: int) -> None:
