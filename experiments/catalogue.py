@@ -324,7 +324,12 @@ def _with_presets(rule: Any, parts: dict[str, Any]) -> Any:
     if not (known := presets.names(name.lower())):
         return {key: _with_presets(held, parts) for key, held in rule.items()}
     return {
-        "anyOf": [{"enum": known}, {"type": "string", "pattern": r"\.(ya?ml|json)$"}, _use(known, parts[f"{name}Part"]), rule]
+        "anyOf": [
+            {"enum": known},
+            {"type": "string", "pattern": r"\.(ya?ml|json)$"},
+            _use(known, parts[f"{name}Part"]),
+            rule,
+        ]
     }
 
 

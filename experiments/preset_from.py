@@ -18,7 +18,7 @@ from tiersim.experiments import presets
 from tiersim.experiments.yaml_tree import from_data, plain
 from tiersim.models.gpu import Gpu
 
-__all__ = ["Made", "Seen", "preset_from", "read"]
+__all__ = ["Made", "check_name", "preset_from", "read", "written"]
 
 GB: Final = 10**9
 ASK: Final = (
@@ -219,16 +219,21 @@ def _speed(text: str, file: str, test: str) -> float | None:
         raise _wrong(file, f"{text!r} in the matrix of {test} is no bandwidth") from None
 
 
+def check_name(name: str) -> None:
+    """Raises StudyError for a name that a preset cannot have, or that one has already."""
+    if not NAME.fullmatch(name):
+        raise StudyError(f"{name!r} is no name of a preset: small letters, digits and single hyphens, as in my-gpu")
+    if (presets.FOLDER / f"{name}.yaml").exists():
+        raise StudyError(f"a preset called {name!r} comes along already", None, "take another name")
+
+
 def preset_from(name: str, files: Sequence[Path], *, gpu: int = 0, like: str = "") -> Made:
     """The text of a preset for the key ``gpu``, with a source for each number.
 
     What the files say goes before what the preset of the same product says, or the one that ``like`` names. Raises
     StudyError for a name that cannot be, files that cannot be read, and a GPU that there is no preset for.
     """
-    if not NAME.fullmatch(name):
-        raise StudyError(f"{name!r} is no name of a preset: small letters, digits and single hyphens, as in my-gpu")
-    if (presets.FOLDER / f"{name}.yaml").exists():
-        raise StudyError(f"a preset called {name!r} comes along already", None, "take another name")
+    check_name(name)
     if not files:
         raise StudyError("there is nothing to make a preset from", None, ASK)
     seen = [read(path, gpu) for path in files]
@@ -253,7 +258,7 @@ def preset_from(name: str, files: Sequence[Path], *, gpu: int = 0, like: str = "
     taken = [key for key, (_, source, _) in held.items() if source.startswith(f"{base}: ")]
     made.notes.append(f"from {base}, as no file says it: {', '.join(taken)}")
     title = f"{product or 'A GPU'}, made from {', '.join(Path(one.file).name for one in seen)} on the preset {base}."
-    made.text = _written(name, title, held)
+    made.text = written(name, "gpu", title, held)
     return made
 
 
@@ -343,8 +348,9 @@ def _nested(flat: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-def _written(name: str, title: str, held: Held) -> str:
-    lines = [f"# {title}", f"preset: {name}", "kind: gpu", "values:"]
+def written(name: str, kind: str, title: str, held: Held) -> str:
+    """The text of a preset: of each dotted key its value, source and uncertainty."""
+    lines = [f"# {title}", f"preset: {name}", f"kind: {kind}", "values:"]
 
     def write(tree: dict[str, Any], depth: int) -> None:
         for key, inside in tree.items():

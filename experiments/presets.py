@@ -11,7 +11,7 @@ from typing import Any, get_args, get_type_hints
 
 from tiersim._base.errors import StudyError
 from tiersim._base.registry import nearest
-from tiersim.experiments.yaml_tree import Node, load, merge, plain
+from tiersim.experiments.yaml_tree import Node, from_data, load, merge, plain
 
 __all__ = ["Preset", "Value", "expand", "find", "names"]
 
@@ -56,8 +56,11 @@ def _kinds() -> dict[str, str]:
 def find(name: str) -> Preset:
     """A preset by its name, or by the path of a file of one's own that ends in ``.yaml``.
 
-    Raises StudyError with the nearest right spelling, or the place of what is no preset in a file.
+    A file that ends in ``.json`` is the config.json of a transformer. Raises StudyError with the nearest right
+    spelling, or the place of what is no preset in a file.
     """
+    if name.endswith(".json"):
+        return _shape(Path(name))
     own = name.endswith((".yaml", ".yml"))
     path = Path(name) if own else FOLDER / f"{name}.yaml"
     if not own and name not in _kinds():
@@ -76,6 +79,15 @@ def find(name: str) -> Preset:
     lines = path.read_text(encoding="utf-8").splitlines()
     about = [line.removeprefix("#").strip() for line in lines if line.startswith("#")]
     return Preset(whole["preset"], whole["kind"], tree, tuple(values), " ".join(about))
+
+
+def _shape(path: Path) -> Preset:
+    """The preset that a config.json is."""
+    from tiersim.experiments.transformer_preset import transformer_values
+
+    found = transformer_values(path)
+    values = tuple(Value(key, value, path.name) for key, value in found.values.items())
+    return Preset(path.name, "transformer", from_data(found.values, str(path)), values, " ".join(found.notes))
 
 
 def _strip(node: Node, path: str, values: list[Value]) -> Node:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
+from tiersim._base.errors import StudyError
 from tiersim._base.params import Param, config, default, dump, forms, param_of, params
 from tiersim._base.registry import inside, validate
 from tiersim._base.units import Quantity
@@ -118,6 +119,31 @@ def test_every_problem_is_told_once() -> None:
 )
 def test_how_far_a_path_leads(path: tuple[Any, ...], known: tuple[Any, ...]) -> None:
     assert inside(Whole, path)[0] == known
+
+
+@config
+class Pair:
+    """Two values that must go together."""
+
+    low: int
+    high: int
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise StudyError(f"{self.low} is above {self.high}")
+
+
+@config
+class Holder:
+    """Something with a pair in it."""
+
+    pair: Annotated[Pair, Param("from where to where")]
+
+
+def test_what_a_class_refuses_is_told_with_its_path() -> None:
+    problems, made = validate(Holder, {"pair": {"low": 3, "high": 2}})
+    assert (problems, made) == ([(("pair",), "3 is above 2")], None)
+    assert validate(Holder, {"pair": {"low": 2, "high": 3}})[1] == Holder(pair=Pair(low=2, high=3))
 
 
 def test_dump_reads_back() -> None:

@@ -232,8 +232,8 @@ def test_an_unknown_gpu_needs_one_to_be_like(tmp_path: Path) -> None:
     assert (made.base, built(tmp_path, made.text).memory.capacity) == ("h200", 81559 << 20)
     with pytest.raises(StudyError, match="'nic-100g' is a preset for nic, not for gpu"):
         preset_from("mine", files, like="nic-100g")
-    with pytest.raises(StudyError, match="no preset is called 'h201'; did you mean 'h200'"):
-        preset_from("mine", files, like="h201")
+    with pytest.raises(StudyError, match="no preset is called 'h2000'; did you mean 'h200'"):
+        preset_from("mine", files, like="h2000")
     with pytest.raises(StudyError, match="no file says which GPU it is of"):
         preset_from("mine", write(tmp_path, bandwidth=NVB.replace("Device ", "Card ")))
 

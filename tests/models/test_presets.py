@@ -17,13 +17,16 @@ from tiersim.models.gpu import Gpu
 from tiersim.models.links.nic import Nic
 from tiersim.models.links.nvlink import Nvlink
 from tiersim.models.links.pcie import Pcie
+from tiersim.models.llm.transformer import Transformer
 from tiersim.models.mover import Copying, Mover
 from tiersim.models.node import Cluster, Hardware, Node
 from tiersim.models.ssd import Drive, Ssd
 from tiersim.sim.queued.clock import SECOND, Clock
 
 ALL = sorted(path.stem for path in presets.FOLDER.glob("*.yaml"))
-KINDS: dict[str, type] = {"pcie": Pcie, "nvlink": Nvlink, "nic": Nic, "ssd": Ssd, "gpu": Gpu, "node": Node}
+KINDS: dict[str, type] = {
+    "pcie": Pcie, "nvlink": Nvlink, "nic": Nic, "ssd": Ssd, "gpu": Gpu, "node": Node, "transformer": Transformer,
+}  # fmt: skip
 GB = 10**9
 
 
@@ -102,12 +105,14 @@ def test_hardware_can_be_built(name: str) -> None:
 @pytest.mark.parametrize(("name", "capacity", "bandwidth"), [
     ("h100-sxm", 80, 3350), ("h100-nvl", 94, 3900), ("h200", 141, 4800),
     ("a100-80", 80, 2039), ("l40s", 48, 864), ("rtx-4090", 24, 1008),
+    ("a100-40", 40, 1555), ("h20", 96, 4000), ("l4", 24, 300), ("b200", 180, 7700),
+    ("ascend-910b3", 64, 1600), ("ascend-910b4", 32, 800),
 ])  # fmt: skip
 def test_memories_of_gpus(name: str, capacity: int, bandwidth: int) -> None:
     gpu = built(name)
     assert gpu.memory.capacity == capacity << 30
     assert gpu.memory.bandwidth == bandwidth * GB
-    assert gpu.nvlink is None or gpu.nvlink.wire().bandwidth in (300 * GB, 450 * GB)
+    assert gpu.nvlink is None or gpu.nvlink.wire().bandwidth in (300 * GB, 450 * GB, 900 * GB)
 
 
 @pytest.mark.parametrize(("name", "down", "up"), [("pcie-4-x16", 26.38, 27.11)])

@@ -11,6 +11,7 @@ The same note gives the check at the edge (through pydantic), the JSON schema, `
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
@@ -83,20 +84,23 @@ class Param:
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         from pydantic_core import PydanticCustomError, core_schema
 
-        def check(value: Any) -> Any:
+        def told(read: Callable[[Any], Any], value: Any) -> Any:
             try:
-                return self.read(value)
+                return read(value)
             except StudyError as error:
                 detail = error.detail
                 raise PydanticCustomError(
                     "tiersim", "{message}", {"message": error.message, "detail": detail}
                 ) from None
 
+        def check(value: Any) -> Any:
+            return told(self.read, value)
+
         if self.reads_all or self.family is not None or self.unit is not None:
             return core_schema.no_info_plain_validator_function(check)
 
         def number(value: Any, inner: Any) -> Any:
-            made = inner(value)
+            made = told(inner, value)  # a config class may refuse values that do not go together
             # pydantic takes true for 1, and "nan" for a number that no bound refuses
             if isinstance(value, bool) > isinstance(made, bool) or (
                 isinstance(made, float) and not math.isfinite(made)

@@ -25,7 +25,7 @@ COMMANDS = {
     "explain": ("tiersim.cli.show", "Explain a key, policy, preset, metric or claim: unit, default, source."),
     "schema": ("tiersim.cli.show", "Print the JSON Schema of a study, for editors."),
     "new": ("tiersim.cli.new", "Write a commented study to start from."),
-    "presets": ("tiersim.cli.presets", "Make presets of hardware of your own."),
+    "presets": ("tiersim.cli.presets", "Make presets of hardware and models of your own."),
 }
 
 

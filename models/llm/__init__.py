@@ -1,0 +1,1 @@
+"""Models of language in numbers: shapes, how GPUs share them, and how long an iteration takes."""
