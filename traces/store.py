@@ -207,6 +207,11 @@ class StoredTrace(Trace):
         """
         return self._fingerprint or self._own_sha256
 
+    @property
+    def has_spaces(self) -> bool:
+        """Whether records of accesses tell their address space."""
+        return "asid" in self._columns
+
     @cached_property
     def _own_sha256(self) -> str:
         return sha256_of(self.path)

@@ -53,6 +53,11 @@ class Trace(ABC):
         """Whether instruction fetches are records of their own."""
         return self.kinds.get("fetch", 0) > 0
 
+    @property
+    def has_spaces(self) -> bool:
+        """Whether records of accesses tell their address space."""
+        return False
+
     def to_pandas(self) -> pandas.DataFrame:
         """The whole trace as one pandas table. Raises DependencyError without pandas."""
         try:

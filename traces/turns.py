@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,7 @@ class Process:
         return left if self.limit is None else min(left, self.limit)
 
     def about(self) -> dict[str, str | int | None]:
+        """What tells it from others."""
         return {"sha256": self.trace.fingerprint, "skip": self.skip, "limit": self.limit}
 
 
@@ -44,21 +45,26 @@ class Turns(Trace):
     Where a trace does not count instructions each record is one.
     """
 
-    def __init__(self, processes: Mapping[str, Process], quantum: int) -> None:
-        traces = [own.trace for own in processes.values()]
+    def __init__(self, processes: Sequence[Process], quantum: int) -> None:
+        traces = [own.trace for own in processes]
         self.name = ", ".join(trace.name for trace in traces)
         self.path = None
         self.schema = ACCESS.name
-        self.records = sum(own.records for own in processes.values())
+        self.records = sum(own.records for own in processes)
         self.instructions = 0  # known when all is read
         self.kinds = {kind: sum(trace.kinds.get(kind, 0) for trace in traces) for kind in ACCESS.kinds}
-        self.processes, self.quantum = dict(processes), quantum
-        self.provenance = {"quantum": quantum, "processes": {name: own.about() for name, own in processes.items()}}
+        self.processes, self.quantum = list(processes), quantum
+        parts = [{"trace": own.trace.name, **own.about()} for own in processes]
+        self.provenance = {"quantum": quantum, "processes": parts}
+
+    @property
+    def has_spaces(self) -> bool:
+        return True
 
     @property
     def fingerprint(self) -> str:
         """The sha256 of those of the traces, of which parts are run, and of the quantum."""
-        parts = [own.about() for own in self.processes.values()]
+        parts = [own.about() for own in self.processes]
         return hashlib.sha256(json.dumps([parts, self.quantum]).encode()).hexdigest()
 
     def chunks(self, records: int = CHUNK, skip: int = 0, limit: int | None = None) -> Iterator[Chunk]:
@@ -67,7 +73,7 @@ class Turns(Trace):
 
     def _turns(self) -> Iterator[Chunk]:
         spaces: dict[tuple[int, int], int] = {}
-        running = deque(_Running(own, place, spaces) for place, own in enumerate(self.processes.values()))
+        running = deque(_Running(own, place, spaces) for place, own in enumerate(self.processes))
         while running:
             own = running.popleft()
             yield from own.turn(self.quantum)

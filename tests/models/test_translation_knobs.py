@@ -27,6 +27,8 @@ TURNS: dict[str, dict[str, Any]] = {
     "trace.warm_up": {"trace.warm_up": "10 %"},
     "policy": VICTIMA,
     "large_pages": {"large_pages": "50 %"},
+    "shootdowns": {"shootdowns": "10k"},
+    "processes.NAME.use": {"processes": {"noise": "other.parquet"}},
     "system.caches.NAME.capacity": {"system.caches.l2.capacity": "8 KiB"},
     "system.caches.NAME.ways": {"system.caches.l2.ways": "full"},
     "system.caches.NAME.latency": {"system.caches.l2.latency": "11 cycles"},
@@ -57,6 +59,7 @@ TURNS: dict[str, dict[str, Any]] = {
     "system.walker.caches.NAME.latency": {"system.walker.caches.pd.latency": "5 cycles"},
     "system.walker.caches.NAME.policy": {"system.walker.caches.pd.policy": "plain.py:Newest"},
 }
+TURN = {"processes": {"noise": "other.parquet"}, "quantum": "2k"}
 # what is turned, and what is there before
 OF_PARTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "host_large_pages": ({"host_large_pages": "50 %"}, GUEST),
@@ -64,6 +67,10 @@ OF_PARTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "system.nested.ways": ({"system.nested.ways": "full"}, GUEST),
     "system.nested.latency": ({"system.nested.latency": "4 cycles"}, GUEST),
     "system.nested.policy": ({"system.nested.policy": "plain.py:Newest"}, GUEST),
+    "processes.NAME.skip": ({"processes": {"noise": {"use": "other.parquet", "skip": "100"}}}, TURN),
+    "processes.NAME.limit": ({"processes": {"noise": {"use": "other.parquet", "limit": "300"}}}, TURN),
+    "quantum": ({"quantum": "3k"}, TURN),
+    "asids": ({"asids": False}, TURN),
     "contiguity": ({"contiguity": "30 %"}, {"system.tlbs.l2tlb.reach": 8}),
     "system.caches.NAME.prefetch.steps": (
         {"system.caches.l2.prefetch.steps": "one"},
@@ -97,7 +104,9 @@ VICTIMA_TURNS: dict[str, dict[str, Any]] = {
 }
 GROUPS = {"trace", "system", *(f"system.{part}" for part in ("caches", "memory", "core", "tlbs", "walker"))}
 GROUPS |= {"system.walker.caches", *(f"system.memory.dram{part}" for part in ("", ".timing", ".controller"))}
-ELSEWHERE = {"trace.format"}  # told apart by what they hold (test_object_knobs.py)
+GROUPS |= {"processes"}
+# told apart by what they hold (test_object_knobs.py), and refused
+ELSEWHERE = {"trace.format", "processes.NAME.format", "processes.NAME.warm_up"}
 REFUSED = {"system.line": {"system.line": "32 B"}}  # lines of page tables have 64 B
 # of queued time, which this scenario does not keep yet: presets may say them
 QUEUED = {
@@ -253,6 +262,10 @@ def test_all_knobs_are_turned() -> None:
         ({"policy": {"use": "pom-tlb", "entries": 100}}, "100 entries are no multiple of 16 ways"),
         ({"system.caches.l3.inclusion": "exclusive", "system.caches.l3.prefetch": {}}, "l3 is exclusive"),
         ({"policy": {"use": "victima", "cache": "l4"}}, "there is no cache 'l4'"),
+        ({"asids": False}, "there is one address space"),
+        ({**TURN, **GUEST, "asids": False}, "address spaces are guests"),
+        ({"processes": {"noise": {"use": "other.parquet", "warm_up": "1 %"}}}, "that of all processes"),
+        ({"shootdowns": "2M"}, "must be at most 1M"),
         ({"policy": {"use": "victima", "cache": "l1d"}}, "takes no TLB blocks"),
         ({"policy": {"use": "victima", "cache": "l1i"}}, "does not stand below"),
     ],
