@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -58,10 +58,13 @@ class TraceUse:
         found = self.open()
         if found.schema != schema:
             fitting = [name for name in index("scenario") if load("scenario", name).records == found.schema]
+            reader = found.provenance.get("reader")
+            twins = [name for name in index("reader") if reader and getattr(load("reader", name), "twin", "") == reader]
+            remedy = f"`format: {twins[0]}` reads it so" if twins else ""
             error = StudyError(
                 f"{found.name} is a trace of {found.schema} records, and this scenario replays {schema} records",
                 None,
-                f"use `scenario: {fitting[0]}`" if fitting else "",
+                remedy or (f"use `scenario: {fitting[0]}`" if fitting else ""),
             )
             error.path = ("trace", "use")
             raise error
@@ -119,14 +122,16 @@ def _open(use: str, format: str | None, options: tuple[tuple[str, Any], ...], st
 class TraceParam(Param):
     """A Param that reads a trace's name or ``{use: name, ...}``.
 
-    What is not of `TraceUse` goes to the generator or the reader.
+    What is not of `form`, a kind of TraceUse, goes to the generator or the reader.
     """
+
+    form: type[TraceUse] = TraceUse
 
     def read(self, value: Any) -> Any:
         given = {"use": value} if isinstance(value, str) else value
         if not isinstance(given, dict) or not isinstance(given.get("use"), str):
             raise StudyError("must be the name of a trace, or {use: name, ...}")
-        own = {"use", "skip", "limit", "warm_up", "format"}
+        own = {item.name for item in fields(self.form) if item.init}
         options: dict[str, Any] = {}
         family, key, name = "generator", "use", given["use"].removeprefix("generated/")
         if name == given["use"] and isinstance(given.get("format"), str):
@@ -140,14 +145,15 @@ class TraceParam(Param):
                 raise
             problems, _ = validate(maker, options)
             self._fail(problems)
-        problems, made = validate(TraceUse, {key: held for key, held in given.items() if key not in options})
+        problems, made = validate(self.form, {key: held for key, held in given.items() if key not in options})
         self._fail(problems)
         assert made is not None
         made.options.update(options)
         return made
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
-        part = {key: {"type": ["string", "number"]} for key in ("skip", "limit", "warm_up")}
+        names = [item.name for item in fields(self.form) if item.init]
+        part = {key: {"type": ["string", "number"]} for key in names if key not in ("use", "format")}
         part["format"] = {"type": ["string"]}
         known = {"type": "object", "properties": {"use": {"type": "string"}, **part}, "required": ["use"]}
         return {"anyOf": [{"type": "string"}, known], "description": self.doc}

@@ -29,6 +29,8 @@ class MooncakeRequests:
     """
 
     schema: ClassVar[str] = "request"
+    twin: ClassVar[str] = "mooncake"
+    """The reader that is taken for these files unless another is named."""
 
     clock: Annotated[
         Literal["recorded", "dequantised"], Param("arrivals as recorded, or spread evenly up to the next timestamp")
