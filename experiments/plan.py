@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from ruamel.yaml import YAML
 
-from tiersim._base.errors import StudyError, TraceError
+from tiersim._base.errors import AbsentError, StudyError, TraceError
 from tiersim._base.params import Param, config, dump, params
 from tiersim._base.registry import index, inside, load, nearest, validate
 from tiersim.experiments.claims.verdicts import Claims, check, read_claims
@@ -150,7 +150,10 @@ def _flat(tree: Any, path: str = "") -> dict[str, Any]:
 
 
 def make_plan(source: str | Path | dict[str, Any], sets: Sequence[str] = ()) -> Plan:
-    """Read and check a study. Raises StudyError (with the place in the file) or TraceError."""
+    """Read and check a study; variants whose trace the catalogue knows and that is not here are skipped.
+
+    Raises StudyError (with the place in the file), AbsentError where no variant has its trace, or another TraceError.
+    """
     study = read_study(source, sets)
     try:
         cls = load("scenario", study.scenario)
@@ -159,10 +162,18 @@ def make_plan(source: str | Path | dict[str, Any], sets: Sequence[str] = ()) -> 
     runs: list[Planned] = []
     skipped: list[dict[str, str]] = []
     refused: list[Row] = []
+    absent: AbsentError | None = None  # the first trace that is not here
     still: set[str] = set()  # variants that seeds cannot change, run once
     for variant in study.variants:
         try:
             scenario = _build(cls, expand(variant.tree, cls))
+        except AbsentError as error:
+            absent = absent or error
+            reason = f"{error.message}; {error.remedy}"
+            skip = {"what": "a trace", "why": reason}
+            skipped += [] if skip in skipped else [skip]  # once for all variants
+            refused.append(Row(variant.label, variant.factors, variant.seed, "", "skipped", reason))
+            continue
         except (StudyError, TraceError) as error:
             if not variant.values:
                 raise
@@ -186,6 +197,8 @@ def make_plan(source: str | Path | dict[str, Any], sets: Sequence[str] = ()) -> 
     if still:
         every = "nothing in this study is" if len(still) == len(runs) else f"{len(still)} of its variants are not"
         notes.append(f"repeat asks for {len(study.seeds)} seeds, but {every} random: run once")
+    if not runs and absent:
+        raise absent
     if not runs:
         raise StudyError(f"nothing is left to run: {skipped[0]['why']}")
     plan = Plan(study, runs, skipped, notes, ReportSpec())
