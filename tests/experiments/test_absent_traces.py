@@ -42,8 +42,8 @@ def test_those_that_are_here_run_and_the_others_are_skipped_once_each() -> None:
 
 
 def test_where_none_is_here_the_first_is_told() -> None:
+    Path("none.yaml").write_text(STUDY.replace("captured/sort, public", "public"), encoding="utf-8")
     with pytest.raises(AbsentError, match="public/spec2000-mcf is not here yet"):
-        Path("none.yaml").write_text(STUDY.replace("captured/sort, public", "public"), encoding="utf-8")
         make_plan("none.yaml")
 
 
