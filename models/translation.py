@@ -24,6 +24,7 @@ from tiersim.sim.mechanisms.pom_tlb import NAME as POM_TLB
 from tiersim.sim.mechanisms.pom_tlb import PomTlbLoop
 from tiersim.sim.mechanisms.radix import RadixLoop
 from tiersim.sim.mechanisms.victima import VictimaLoop
+from tiersim.sim.mechanisms.victima_artifact import VictimaArtifactLoop
 from tiersim.sim.pages import Tables, coalesced, nested_tables_of, tables_of
 from tiersim.sim.prefetchers import WAYS, Prefetcher
 from tiersim.sim.queued.streams import stream
@@ -100,6 +101,14 @@ class TlbSpec(Entries):
 @config
 class NestedTlb(Entries):
     """Translates what is physical to a guest, which its tables and their walks use."""
+
+    lookup: Annotated[
+        Literal["physical", "virtual"],
+        Param(
+            "`physical`: by the guest-physical page that is asked for; `virtual`: by the program's page, once for each "
+            "table that its walk read, as the released artifact of Victima does"
+        ),
+    ] = "physical"
 
 
 @config
@@ -204,11 +213,12 @@ def _wired(system: PagedSystem, policy: Any) -> Wired:
     sets = dict(zip(system.caches, counts, strict=True))
     tlbs = []
     for name, tlb in system.tlbs.items():
-        sets[name], ways = _sets(tlb, ("tlbs", name))
+        own = f"tlbs.{name}"  # a cache may have the same name
+        sets[own], ways = _sets(tlb, ("tlbs", name))
         serves = frozenset({"data", "instructions"} if tlb.serves == "all" else {tlb.serves or ""} - {""})
         sizes = frozenset({0, 1} if tlb.pages == "all" else {SIZES[tlb.pages]})
-        power, direct = _power(sets[name]), tlb.fill == "walks"
-        tlbs.append(Tlb(name, ways, tlb.policy, sizes, serves, power, direct, tlb.reach > 1))
+        power, direct = _power(sets[own]), tlb.fill == "walks"
+        tlbs.append(Tlb(own, ways, tlb.policy, sizes, serves, power, direct, tlb.reach > 1))
     _check_rows(system, tlbs)
     caches = []
     for name, cache in system.walker.caches.items():
@@ -234,7 +244,9 @@ def _wired(system: PagedSystem, policy: Any) -> Wired:
             raise _wrong(("nested",), "hashed page tables of guests are not modelled: leave out `nested`")
         sets[NESTED], ways = _sets(system.nested, ("nested",))
         tlb_ = Tlb(NESTED, ways, system.nested.policy, power_of_two=_power(sets[NESTED]))
-        nested = Nested(tlb_, isinstance(policy, Victima) and policy.nested_blocks)
+        virtual = system.nested.lookup == "virtual"
+        _check_nested_blocks(policy, virtual)
+        nested = Nested(tlb_, isinstance(policy, Victima) and policy.nested_blocks, virtual)
     hashed = isinstance(policy, Hashed)
     held_in = mechanism.cache if mechanism.cache is not None else _second(levels)
     walked = () if hashed else tuple(caches)
@@ -254,11 +266,9 @@ def _power(number: int) -> bool:
 
 def _check_names(system: PagedSystem) -> None:
     taken = {*system.caches, *(f"{name}.prefetcher" for name in system.caches), "memory", POM_TLB, NESTED}
-    for where, names in ((("tlbs",), system.tlbs), (("walker", "caches"), system.walker.caches)):
-        for name in names:
-            if name in taken:
-                raise _wrong((*where, name), f"two parts are called {name!r}")
-            taken.add(name)
+    for name in system.walker.caches:
+        if name in taken:
+            raise _wrong(("walker", "caches", name), f"two parts are called {name!r}")
 
 
 def _reach(system: PagedSystem) -> int:
@@ -274,7 +284,7 @@ def _reach(system: PagedSystem) -> int:
 
 def _latencies(system: PagedSystem) -> dict[str, int]:
     times = {name: cache.latency for name, cache in system.caches.items()}
-    times |= {name: tlb.latency for name, tlb in system.tlbs.items()}
+    times |= {f"tlbs.{name}": tlb.latency for name, tlb in system.tlbs.items()}
     times |= {name: cache.latency for name, cache in system.walker.caches.items()}
     times["memory"] = system.memory.latency
     if system.nested is not None:
@@ -291,15 +301,15 @@ def _second(levels: list[Level]) -> int | None:
 def _check_rows(system: PagedSystem, tlbs: list[Tlb]) -> None:
     """Each kind of reference has one first TLB for each size of page."""
     for what in ("data", "instructions"):
-        first = [tlb for tlb in tlbs if what in tlb.serves]
+        first = [(name, tlb) for name, tlb in zip(system.tlbs, tlbs, strict=True) if what in tlb.serves]
         if what == "data" and not first:
             raise _wrong(("tlbs",), "no TLB serves data")
         for size, text in enumerate(SIZES):
-            own = [tlb.name for tlb in first if size in tlb.sizes]
+            own = [name for name, tlb in first if size in tlb.sizes]
             if len(own) > 1:
                 raise _wrong(("tlbs", own[1], "serves"), f"{own[0]} serves {what} on pages of {text} already")
             if first and not own:
-                raise _wrong(("tlbs", first[0].name, "pages"), f"no TLB serves {what} on pages of {text}")
+                raise _wrong(("tlbs", first[0][0], "pages"), f"no TLB serves {what} on pages of {text}")
     for name, tlb in system.tlbs.items():
         if tlb.serves is not None and tlb.fill == "walks":
             raise _wrong(("tlbs", name, "fill"), "a first TLB takes what is missing in any case")
@@ -343,8 +353,43 @@ def _mechanism(system: PagedSystem, levels: list[Level], policy: Any) -> tuple[M
         if levels[at].exclusive or levels[at].serves:
             raise _wrong(("policy", "cache"), f"{policy.cache} takes no TLB blocks: it is exclusive, or a first cache")
         limits = (policy.translation_pressure, policy.data_pressure)
+        if policy.profile == "artifact":
+            _check_artifact(policy)
+            return VictimaArtifactLoop(_path_of_data(levels), at, policy.on_miss, policy.on_eviction), answer, limits
         return VictimaLoop(at, type(policy.predictor), policy.on_miss, policy.on_eviction), answer, limits
     raise _wrong(("policy",), f"{type(policy).registered.name} is no policy of this scenario")
+
+
+def _path_of_data(levels: list[Level]) -> tuple[int, ...]:
+    """The caches that a load looks up, from the first on."""
+    path, at = [], next(k for k, level in enumerate(levels) if "data" in level.serves)
+    while at is not None:
+        path.append(at)
+        at = levels[at].below
+    return tuple(path)
+
+
+def _check_artifact(policy: Victima) -> None:
+    """What the artifact has not may not be said."""
+    told = {
+        "predictor": "nothing predicts which pages are costly to walk for",
+        "data_pressure": "nothing predicts which pages are costly to walk for",
+        "nested_blocks": "blocks serve the nested TLB too",
+    }
+    for key, why in told.items():
+        if getattr(policy, key) != getattr(Victima(), key):
+            raise _wrong(("policy", key), f"with `profile: artifact` {why}")
+
+
+def _check_nested_blocks(policy: Any, virtual: bool) -> None:
+    """Whose pages nested blocks hold depends on how the nested TLB is looked up."""
+    if not isinstance(policy, Victima):
+        return
+    if policy.profile == "artifact" and not virtual:
+        message = "`profile: artifact` of Victima has a nested TLB that is looked up by the program's page"
+        raise _wrong(("nested", "lookup"), f"{message}: write `lookup: virtual`")
+    if policy.profile == "paper" and policy.nested_blocks and virtual:
+        raise _wrong(("nested", "lookup"), "nested blocks hold guest-physical pages: write `nested_blocks: false`")
 
 
 def _wrong(path: tuple[str, ...], message: str) -> StudyError:

@@ -14,7 +14,7 @@ __all__ = ["amounts", "quantities", "text_of", "words"]
 
 
 def words(name: str) -> str:
-    """The plain name of a metric or factor: ``caches.l2.miss_ratio`` is `L2 miss ratio`."""
+    """The plain name of a metric or factor: ``caches.l2.miss_ratio`` is `L2 miss ratio`, ``tlbs.l2.mpki`` `L2 TLB MPKI`."""
     if name == "what_if":
         return "variant"
     parts = name.split(".")
@@ -22,6 +22,8 @@ def words(name: str) -> str:
         parts = parts[1:]
     if len(parts) > 1 and parts[0] == "caches":
         parts = parts[1:]
+    if len(parts) > 1 and parts[0] == "tlbs":
+        parts = [parts[1], *([] if parts[1].endswith("tlb") else ["tlb"]), *parts[2:]]
     found = " ".join(parts).replace("_", " ").split()
     return " ".join(re.sub(r"^(l\d|mpki$|tlb$)", lambda match: match[1].upper(), word) for word in found)
 

@@ -396,7 +396,7 @@ class Translation(OfTrace):
         levels, _ = levels_of(self.system, classify=False)
         first_misses = 0
         for name, tlb in self.system.tlbs.items():
-            held = books.structures[name]
+            held = books.structures[f"tlbs.{name}"]
             if tlb.serves is not None:
                 first_misses += held["misses"]
             metrics[f"tlbs.{name}.misses"] = held["misses"]

@@ -514,6 +514,8 @@ def test_the_settings_of_others_change_no_figure() -> None:
     ("name", "plain"),
     [
         ("caches.l2.miss_ratio", "L2 miss ratio"),
+        ("tlbs.l2.mpki", "L2 TLB MPKI"),
+        ("tlbs.dtlb.mpki", "dtlb MPKI"),
         ("caches.l1d.mpki", "L1d MPKI"),
         ("memory.reads", "memory reads"),
         ("what_if", "variant"),

@@ -17,7 +17,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "Victima": {"policy": "victima"},
     "guest": {"system.nested": {"entries": 4, "ways": 2, "latency": "3 cycles"}},
     "prefetcher": {"system.caches.l1d.prefetch": {}},
-    "reach": {"system.tlbs.l2tlb.reach": 8},
+    "reach": {"system.tlbs.l2.reach": 8},
 }
 
 
