@@ -14,7 +14,7 @@ __all__ = ["amounts", "quantities", "text_of", "words"]
 
 
 def words(name: str) -> str:
-    """The plain name of a metric or factor: ``caches.l2.miss_ratio`` is `L2 miss ratio`, ``tlbs.l2.mpki`` `L2 TLB MPKI`."""
+    """The plain name of a metric or factor: ``caches.l2.mpki`` is `L2 MPKI`, and ``tlbs.l2.mpki`` is `L2 TLB MPKI`."""
     if name == "what_if":
         return "variant"
     parts = name.split(".")
