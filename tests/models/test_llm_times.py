@@ -1,0 +1,327 @@
+"""Time models: what all of them promise the engine, and what each says, calculated by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from tiersim._base.errors import StudyError
+from tiersim._base.registry import build, index
+from tiersim.experiments import presets
+from tiersim.experiments.yaml_tree import from_data, plain
+from tiersim.models.gpu import Gpu
+from tiersim.models.llm.parallel import Parallel
+from tiersim.models.llm.times.contract import ALWAYS, FEATURES, fine, pairs, product, slope
+from tiersim.models.llm.transformer import Transformer
+from tiersim.sim.source import borrow, load_module
+
+LIMITS = {"area": 1 << 42, "squares": 1 << 42, "context": 1 << 36}
+MS = 10**9
+
+
+def preset(cls: type, said: Any) -> Any:
+    """What a study names under a key of this class."""
+    tree = presets.expand(from_data({"key": said}, "study"), type("Holds", (), {"__annotations__": {"key": cls}}))
+    return TypeAdapter(cls).validate_python(plain(tree)["key"])
+
+
+@dataclass(frozen=True)
+class Case:
+    """A time model in a setting."""
+
+    said: dict[str, Any]
+    model: str = "llama-2-7b"
+    gpu: str = "a100-80"
+    parallel: Parallel = field(default_factory=Parallel)
+
+    @property
+    def made(self) -> Any:
+        return build("time-model", self.said)
+
+    @property
+    def setting(self) -> tuple[Transformer, Gpu, Parallel]:
+        return preset(Transformer, self.model), preset(Gpu, self.gpu), self.parallel
+
+    def __str__(self) -> str:
+        parts = [held for held, much in vars(self.parallel).items() if much > 1]
+        return "-".join([self.said["use"], self.model, self.gpu, *parts])
+
+
+LINEAR = {
+    "use": "linear", "prefill": "160 us/token", "iteration": "5 ms", "attention": "17 ns/token",
+    "decode": "100 us/request", "cached": "31 ns/token",
+}  # fmt: skip
+BARE = {"use": "roofline", "layer": "0 us/layer", "iteration": "0 us", "request": "0 us/request"}
+CASES = [
+    Case({"use": "linear", "prefill": "160 us/token"}),
+    Case(LINEAR),
+    Case({"use": "roofline"}),
+    Case(BARE, "smollm2-135m", "b200"),
+    Case({"use": "roofline"}, "llama-3.1-405b", "h100-sxm", Parallel(tensor=8, pipeline=2)),
+    Case({"use": "roofline"}, "deepseek-v3", "h200", Parallel(expert=32)),
+    Case({"use": "roofline", "imbalance": "150 %"}, "mixtral-8x7b", "l40s", Parallel(tensor=2, expert=4, pipeline=3)),
+    Case({"use": "roofline"}, "deepseek-v2-lite", "l4"),
+]  # fmt: skip
+every = pytest.mark.parametrize("case", CASES, ids=str)
+
+
+class Functions:
+    """The two functions of a case: in Python with numbers that never overflow, and compiled."""
+
+    def __init__(self, case: Case) -> None:
+        made = case.made
+        self.cls = type(made)
+        self.arrays = made.compiled(*case.setting)
+        self.whole = {name: [int(number) for number in held] for name, held in self.arrays.items()}
+        self.names = {verb: borrow(self.cls, ("step", "line"), "t").arguments[verb] for verb in ("step", "line")}
+
+    def _call(self, verb: str, arrays: dict[str, Any], features: dict[str, int], function: Any) -> Any:
+        return function(*(arrays[name] if name in arrays else features[name] for name in self.names[verb]))
+
+    def step(self, **features: int) -> int:
+        said = dict.fromkeys(FEATURES, 0) | features
+        return int(self._call("step", self.whole, said, self.cls.step))
+
+    def line(self, decodes: int, context: int) -> tuple[int, int, int]:
+        made: tuple[int, int, int] = self._call(
+            "line", self.whole, {"decodes": decodes, "context": context}, self.cls.line
+        )
+        return made
+
+    def compiled(self) -> Callable[..., int]:
+        """``step`` in machine words."""
+        text = borrow(self.cls, ("step", "line"), "t").text
+        given = ", ".join([*self.arrays, *FEATURES])
+        bound = "".join(f"    {name} = pointer({name})\n" for name in self.arrays)
+        text += f"\n@jit_cached\ndef run({given}):\n{bound}    return t_step({', '.join(self.names['step'])})\n"
+        run = load_module(text, compiled=True).run
+        return lambda **said: int(run(*self.arrays.values(), *(said.get(name, 0) for name in FEATURES)))
+
+
+@st.composite
+def batches(draw: st.DrawFn, most: int = 1 << 20) -> dict[str, int]:
+    """Features of prompts and decodes that there can be."""
+    prompts = draw(st.lists(st.tuples(st.integers(1, most), st.integers(0, most)), max_size=4))
+    contexts = draw(st.lists(st.integers(1, most), max_size=4))
+    return {
+        "chunks": len(prompts),
+        "new": sum(new for new, _ in prompts),
+        "area": sum(new * (new + before) for new, before in prompts),
+        "squares": sum(new * new for new, _ in prompts),
+        "span": sum(new + before for new, before in prompts),
+        "decodes": len(contexts),
+        "context": sum(contexts),
+    }
+
+
+# --- what all promise
+
+
+@every
+@given(decodes=st.integers(1, 4096), context=st.integers(1, 1 << 36), further=st.integers(0, 1 << 36), data=st.data())
+def test_decodes_have_a_closed_form(case: Case, decodes: int, context: int, further: int, data: st.DataObject) -> None:
+    functions = made_once(case)
+    constant, rise, until = functions.line(decodes, context)
+    assert context <= until <= ALWAYS
+    for there in {context, min(context + further, until), min(until, 1 << 36)}:
+        if there >= context:
+            assert functions.step(decodes=decodes, context=there) == constant + rise * there
+
+
+@every
+@given(batch=batches(), feature=st.sampled_from(["new", "area", "span", "context"]), more=st.integers(1, 1 << 16))
+def test_more_work_takes_no_less_time(case: Case, batch: dict[str, int], feature: str, more: int) -> None:
+    functions = made_once(case)
+    time = functions.step(**batch)
+    assert time >= 1
+    larger = dict(batch)
+    if feature == "new":  # a prompt more: it is all of these
+        larger |= {"chunks": batch["chunks"] + 1, "new": batch["new"] + more, "area": batch["area"] + more * more}
+        larger |= {"squares": batch["squares"] + more * more, "span": batch["span"] + more}
+    elif batch["decodes" if feature == "context" else "chunks"]:
+        larger[feature] += more
+        if feature == "area":  # more tokens before the same new ones
+            larger |= {"span": batch["span"] + more, "area": batch["area"] + more * batch["new"]}
+    assert functions.step(**larger) >= time
+
+
+@every
+def test_nothing_overflows(case: Case) -> None:
+    functions = made_once(case)
+    step = functions.compiled()
+    new = 1 << 21
+    prompt = {"chunks": 1, "new": new, "area": 1 << 42, "squares": 1 << 42, "span": new}
+    chunk = {"chunks": 1, "new": 2048, "area": 2048 << 31, "squares": 1 << 22, "span": 1 << 31}
+    decodes = {"decodes": 1 << 16, "context": 1 << 36}
+    for batch in (prompt, chunk, decodes, chunk | decodes, {"chunks": 1, "new": 1, "area": 1, "squares": 1, "span": 1}):
+        assert functions.step(**batch) < ALWAYS
+        assert step(**batch) == functions.step(**batch)
+
+
+@every
+@given(batch=batches())
+def test_compiled_is_the_same(case: Case, batch: dict[str, int]) -> None:
+    assert compiled_once(case)(**batch) == made_once(case).step(**batch)
+
+
+_made: dict[str, Functions] = {}
+_compiled: dict[str, Callable[..., int]] = {}
+
+
+def made_once(case: Case) -> Functions:
+    key = repr(case)
+    if key not in _made:
+        _made[key] = Functions(case)
+    return _made[key]
+
+
+def compiled_once(case: Case) -> Callable[..., int]:
+    key = repr(case)
+    if key not in _compiled:
+        _compiled[key] = made_once(case).compiled()
+    return _compiled[key]
+
+
+def test_every_model_is_tested_here() -> None:
+    assert {case.said["use"] for case in CASES} == {entry.name for entry in index("time-model").values()}
+
+
+@given(coefficient=st.integers(0, (1 << 41) - 1), count=st.integers(0, 1 << 42))
+def test_a_product_is_exact(coefficient: int, count: int) -> None:
+    assert product(coefficient, count) == coefficient * count >> 12
+
+
+@given(prompts=st.lists(st.tuples(st.integers(1, 60), st.integers(0, 60)), max_size=4))
+def test_pairs_are_counted(prompts: list[tuple[int, int]]) -> None:
+    counted = sum(before + place for new, before in prompts for place in range(1, new + 1))
+    area = sum(new * (new + before) for new, before in prompts)
+    squares, new = sum(new * new for new, _ in prompts), sum(new for new, _ in prompts)
+    assert pairs(area, squares, new) == counted
+
+
+def test_what_is_too_slow_is_refused() -> None:
+    with pytest.raises(StudyError, match="attention takes 600 us, and more than 500 us is not modelled"):
+        fine(6 * 10**8, "attention")
+    with pytest.raises(StudyError, match="a token takes 100 us, and more than 67 us is not modelled"):
+        slope(10**8, "a token")
+
+
+# --- linear
+
+
+def test_linear_by_hand() -> None:
+    functions = made_once(CASES[1])
+    prompt = {"chunks": 1, "new": 100, "area": 100 * 300, "squares": 100 * 100, "span": 300}
+    attended = 200 * 100 + 100 * 101 // 2
+    assert functions.step(**prompt) == 5 * MS + 100 * 160_000_000 + attended * 17_000
+    assert functions.step(decodes=3, context=1000) == 5 * MS + 3 * 100_000_000 + 1000 * 31_000
+    assert made_once(CASES[0]).step(decodes=3, context=1000) == 1  # the router's estimate knows no decodes
+
+
+def test_bounds_of_a_fit() -> None:
+    made = build("time-model", {"use": "linear", "prefill": "1 us/token", "fitted": {"new": [1, 512]}})
+    assert made.range(None, None, Parallel()) == {"new": (1, 512)}
+    for wrong, message in (
+        ({"news": [1, 2]}, "no feature of an iteration is called 'news'; did you mean 'new'"),
+        ({"new": [2, 1]}, r"the bounds of new are two numbers, \[least, most\], and not \[2, 1\]"),
+        ({"new": [1]}, "the bounds of new are two numbers"),
+    ):
+        with pytest.raises(StudyError, match=message):
+            build("time-model", {"use": "roofline", "fitted": wrong})
+
+
+# --- roofline
+
+
+def test_the_roofline_by_hand() -> None:
+    """Llama 2 7B on an A100, in floating point and from the shapes of its matrices."""
+    functions = made_once(Case(BARE))
+    peak, memory = 312e12, 2039e9 * 0.9
+    weights = 32 * (4 * 4096 * 4096 + 3 * 4096 * 11008)
+    norms = 32 * 2 * 4096
+    output = 2 * 4096 * 32000
+
+    def seconds(new: int, before: int, decodes: int, context: int) -> float:
+        tokens = new + decodes
+        sampled = decodes + (new > 0)
+        linear = max(2 * (weights + norms + 4096) * tokens / (peak * 0.64), 2 * (weights + norms) / (memory * 0.83))
+        last = max(output * sampled / (peak * 0.64), output / (memory * 0.83))
+        attended = new * before + new * (new + 1) / 2
+        kept = 2 * 32 * 128 * 2 * 32
+        prompt = max(4 * 32 * 32 * 128 * attended / (peak * 0.5), kept * (new + before) / (memory * 0.55))
+        return linear + last + prompt + kept * context / (memory * 0.55)
+
+    for new, before, decodes, context in ((512, 0, 0, 0), (256, 4000, 7, 5000), (1, 0, 0, 0), (0, 0, 64, 64 * 700)):
+        features = {
+            "chunks": int(new > 0), "new": new, "area": new * (new + before), "squares": new * new,
+            "span": new + before if new else 0, "decodes": decodes, "context": context,
+        }  # fmt: skip
+        said_time = seconds(new, before, decodes, context)
+        assert functions.step(**features) / 1e12 == pytest.approx(said_time, rel=1e-4)
+
+
+def test_decodes_read_the_experts_that_they_hit() -> None:
+    """One token reads 8 of 128 experts, many read all."""
+    functions = made_once(Case({"use": "roofline"}, "qwen3-30b-a3b", "h100-sxm"))
+    reads = functions.whole["reads"]
+    expert = 48 * 3 * 2048 * 768 * 2 / (3350e9 * 0.92 * 0.83) * 1e12
+    assert reads[1] - reads[0] == pytest.approx(8 * expert, rel=1e-6)
+    assert reads[-1] - reads[0] == pytest.approx(128 * expert, rel=1e-6)
+    assert reads[2] - reads[0] == pytest.approx((16 - 8 * 8 / 128) * expert, rel=1e-6)
+
+
+def test_tensor_parts_share_the_work_and_meet() -> None:
+    one, two = (Functions(Case(BARE, parallel=Parallel(tensor=parts))) for parts in (1, 2))
+    prompt = {"chunks": 1, "new": 4096, "area": 1 << 24, "squares": 1 << 24, "span": 4096}
+    goodput = 300e9 * 256 / 272 * 0.6
+    meeting = 64 * (20e-6 + 4096 * 4096 * 2 / goodput)  # a ring of two sends the whole once
+    assert two.step(**prompt) / 1e12 == pytest.approx(one.step(**prompt) / 2e12 + meeting, rel=1e-3)
+    assert two.step(decodes=1, context=10**6) < 0.6 * one.step(decodes=1, context=10**6)
+
+
+def test_stages_work_on_micro_batches() -> None:
+    one, four = (Functions(Case(BARE, parallel=Parallel(pipeline=stages))) for stages in (1, 4))
+    alone = {"decodes": 1, "context": 1000}
+    assert four.step(**alone) == pytest.approx(one.step(**alone), rel=0.02)  # nothing overlaps with one request
+    prompt = {"chunks": 1, "new": 8192, "area": 1 << 26, "squares": 1 << 26, "span": 8192}
+    assert four.step(**prompt) == pytest.approx(7 / 16 * one.step(**prompt), rel=0.02)  # 7 turns of a quarter's quarter
+
+
+def test_the_roofline_must_know_its_parts() -> None:
+    made = build("time-model", "roofline")
+    with pytest.raises(StudyError, match="the roofline needs to know the model and the accelerator"):
+        made.compiled(None, preset(Gpu, "a100-80"), Parallel())
+    fp8 = build("time-model", {"use": "roofline", "arithmetic": "fp8"})
+    with pytest.raises(StudyError, match="this GPU has no figure for 'fp8'; it has: fp64, fp32, tf32"):
+        fp8.compiled(*CASES[2].setting)
+    # an A100 computes packed weights in bfloat16
+    assert Functions(Case({"use": "roofline"}, "deepseek-v3", "a100-80")).whole["costs"][1] > 0
+
+
+@pytest.mark.parametrize("key", ["matrices", "attention", "weights", "cache", "network", "imbalance"])
+def test_every_share_counts(key: str) -> None:
+    batch = {"chunks": 1, "new": 4096, "area": 1 << 24, "squares": 1 << 24, "span": 4096, "decodes": 9, "context": 9000}
+    if key == "weights":
+        batch = {"decodes": 1, "context": 10}
+    setting = ("mixtral-8x7b", "a100-80", Parallel(tensor=2, expert=4))
+    base = Functions(Case({"use": "roofline"}, *setting)).step(**batch)
+    other = Functions(Case({"use": "roofline", key: "150 %" if key == "imbalance" else "30 %"}, *setting)).step(**batch)
+    assert other > base
+
+
+@pytest.mark.parametrize("key", ["meeting", "iteration", "layer", "request"])
+def test_every_overhead_counts(key: str) -> None:
+    unit = {"layer": "/layer", "request": "/request"}.get(key, "")
+    setting = ("mixtral-8x7b", "a100-80", Parallel(tensor=2))
+    none, some = (
+        Functions(Case({"use": "roofline", key: f"{much}{unit}"}, *setting)).step(decodes=2, context=10)
+        for much in ("0 us", "1 ms")
+    )
+    times = {"meeting": 64, "iteration": 1, "layer": 32, "request": 2}[key]
+    assert some - none == times * MS
