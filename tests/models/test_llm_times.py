@@ -18,6 +18,7 @@ from tiersim.experiments.yaml_tree import from_data, plain
 from tiersim.models.gpu import Gpu
 from tiersim.models.llm.parallel import Parallel
 from tiersim.models.llm.times.contract import ALWAYS, FEATURES, fine, pairs, product, slope
+from tiersim.models.llm.times.preble import FITS
 from tiersim.models.llm.transformer import Transformer
 from tiersim.sim.source import borrow, load_module
 
@@ -50,7 +51,7 @@ class Case:
 
     def __str__(self) -> str:
         parts = [held for held, much in vars(self.parallel).items() if much > 1]
-        return "-".join([self.said["use"], self.model, self.gpu, *parts])
+        return "-".join([self.said["use"], self.said.get("fit", f"{self.model}-{self.gpu}"), *parts])
 
 
 LINEAR = {
@@ -67,6 +68,7 @@ CASES = [
     Case({"use": "roofline"}, "deepseek-v3", "h200", Parallel(expert=32)),
     Case({"use": "roofline", "imbalance": "150 %"}, "mixtral-8x7b", "l40s", Parallel(tensor=2, expert=4, pipeline=3)),
     Case({"use": "roofline"}, "deepseek-v2-lite", "l4"),
+    *(Case({"use": "preble", "fit": fit}) for fit in FITS),
 ]  # fmt: skip
 every = pytest.mark.parametrize("case", CASES, ids=str)
 
@@ -124,7 +126,7 @@ def batches(draw: st.DrawFn, most: int = 1 << 20) -> dict[str, int]:
 
 
 @every
-@given(decodes=st.integers(1, 4096), context=st.integers(1, 1 << 36), further=st.integers(0, 1 << 36), data=st.data())
+@given(decodes=st.integers(1, 4096), context=st.integers(0, 1 << 36), further=st.integers(0, 1 << 36), data=st.data())
 def test_decodes_have_a_closed_form(case: Case, decodes: int, context: int, further: int, data: st.DataObject) -> None:
     functions = made_once(case)
     constant, rise, until = functions.line(decodes, context)
@@ -325,3 +327,39 @@ def test_every_overhead_counts(key: str) -> None:
     )
     times = {"meeting": 64, "iteration": 1, "layer": 32, "request": 2}[key]
     assert some - none == times * MS
+
+
+# --- Preble's equations
+
+PUBLISHED = {
+    # (new, context in the end) of one prompt: ms, by the published functions with these numbers
+    "mistral-7b/a100": {(512, 512): (0.05031337 * 512 + 5.505996896412796 + 0.32) / 0.85, (100, 900): 10.82 / 0.85},
+    "mistral-7b/a6000": {(100, 2000): (22 + 1.86e-4 * 2000 + 0.159) / 0.9},
+    "llama-3-70b/a100": {(1000, 3000): 28.931389 + 182.233431 + 12.01095426 + 2.55050069e-06 * 3e6},
+    "llama-3-70b/h100": {(1, 1): 18.667307 + 7.98791064e-02 + 2.68531603e-03 + 7.4e-7},
+}
+PUBLISHED["mistral-7b/a100"][2048, 2048] = (
+    0.05031337 * 2048 + 5.505996896412796
+    + 0.12386358316396695 - 7.45358651e-04 * 2048 + 1.72022673e-03 * 2048 + 1.36265841e-06 * 2048**2
+) / 0.85  # fmt: skip
+PUBLISHED["mistral-7b/a6000"][4096, 8192] = (
+    0.10842571 * 4096 + 4.209777054806409 + 1.86e-4 * 8192 + 0.159
+    + 1.13e-3 * 4096 + 1.75e-3 * 8192 + 2.19e-6 * 4096 * 8192
+) / 0.9  # fmt: skip
+
+
+@pytest.mark.parametrize("fit", FITS)
+def test_prebles_equations(fit: str) -> None:
+    functions = made_once(Case({"use": "preble", "fit": fit}))
+    for (new, end), published in PUBLISHED[fit].items():
+        time = functions.step(chunks=1, new=new, area=new * end, squares=new * new, span=end)
+        assert time / MS == pytest.approx(published, rel=1e-6)
+
+
+def test_where_prebles_equations_bend() -> None:
+    functions = made_once(Case({"use": "preble", "fit": "mistral-7b/a6000"}))
+    assert functions.line(1, 500)[1:] == (0, 1024)
+    assert functions.line(1, 1025)[1:] == (round(1.86e-4 * MS / 0.9), ALWAYS)
+    ends = [functions.step(decodes=tokens, context=tokens) / MS for tokens in (191, 192, 383, 384)]
+    assert ends[1] - ends[0] == pytest.approx(0, abs=0.01)  # the line that stands in meets both ends
+    assert ends[3] - ends[2] == pytest.approx(0.124 / 0.9, abs=0.01)
