@@ -131,7 +131,11 @@ class Mechanism(Protocol):
 
     @property
     def cache(self) -> int | None:
-        """The cache that holds TLB blocks, if one does."""
+        """The cache that holds TLB blocks, if one does; of several, that whose blocks are counted."""
+
+    @property
+    def holders(self) -> tuple[int, ...]:
+        """All caches that may hold TLB blocks. Where they are several, blocks enter by being read through them."""
 
     @property
     def watches(self) -> bool:
@@ -155,10 +159,11 @@ class Mechanism(Protocol):
 
 @dataclass(frozen=True)
 class Nested:
-    """The nested TLB of guests; with `blocks` the mechanism's cache holds nested TLB blocks besides its own."""
+    """The nested TLB of guests; with `blocks` the mechanism's caches hold nested TLB blocks besides its own."""
 
     tlb: Tlb
     blocks: bool = False
+    virtual: bool = False  # looked up by the page of the program, once for each table that its walk read
 
     words: ClassVar[tuple[str, ...]] = (
         "hosts",  # the row of the host unit of page 0 of the program
@@ -336,9 +341,16 @@ class TranslationWriter(Writer):
         return join(super().count_fetch(k, counter), by)
 
     def dropped(self, k: int) -> bool:
-        return super().dropped(k) or k == self.loop.mechanism.cache
+        return super().dropped(k) or k in self.loop.mechanism.holders
+
+    @property
+    def through(self) -> bool:
+        """Whether TLB blocks are read through several caches, as data is."""
+        return len(self.loop.mechanism.holders) > 1
 
     def count(self, k: int, counter: str) -> str:
+        if counter == "invalidations" and self.through and k == self.loop.mechanism.cache:
+            return join(super().count(k, counter), self.resident("x"))
         place = {"writes": STORES, "write_misses": STORE_MISSES}.get(counter)
         if place is None or not self.loop.mechanism.parts:
             return super().count(k, counter)
@@ -362,10 +374,12 @@ class TranslationWriter(Writer):
             parts.append("R[base + way] = 0")
         if k == self.loop.mechanism.cache:
             parts.append(self.resident())
+            parts.append(self.resident("x", "+") if self.through else "")
         return join(*parts)
 
     def handed_down(self, k: int, put: str) -> str:
-        return when(f"old < {self.own('blocks')}", put) if k == self.loop.mechanism.cache else put
+        alone = k == self.loop.mechanism.cache and not self.through
+        return when(f"old < {self.own('blocks')}", put) if alone else put
 
     def given_up(self, k: int, leaf: str, counter: str) -> str:
         """The leaf line is dropped from cache k, and from those above where that is inclusive; counted by `counter`."""
@@ -375,9 +389,9 @@ class TranslationWriter(Writer):
         drop = f"drop_{self.names[k]}({self.state}, {leaf})"
         return join(f"before = {now}", drop, when(f"{now} > before", join(f"{counter} += 1", drops)))
 
-    def resident(self) -> str:
-        """Counts a TLB block that left its cache."""
-        return f"{self.own('resident')} -= old >= {self.own('blocks')}"
+    def resident(self, line: str = "old", sign: str = "-") -> str:
+        """Counts a line that left the cache with TLB blocks, or entered it, if it is one."""
+        return f"{self.own('resident')} {sign}= {line} >= {self.own('blocks')}"
 
     def functions(self) -> list[str]:
         shared, *rest = super().functions()
@@ -642,15 +656,16 @@ class TranslationWriter(Writer):
         return fill("@inline\ndef tick($state):\n    $lines\n    return 0", state=self.state, lines=join(*lines))
 
     def shoot(self) -> str:
-        """``shoot``: a unit leaves all TLBs, and its block the cache."""
+        """``shoot``: a unit leaves all TLBs, and its block the caches."""
         cache = self.loop.mechanism.cache
         lines = [self.at_size(tlb.sizes, f"remove_{t}({self.state}, u)") for t, tlb in enumerate(self.loop.tlbs)]
-        if cache is not None:
+        block = f"D[4 * u + 2] + {self.own('offset')}"
+        drops = [f"drop_{self.names[k]}({self.state}, {block})" for k in self.loop.mechanism.holders]
+        if cache is not None and not self.through:
             gone = when("was < now", f"{self.own('resident')} -= 1")
             now = self.counter(cache, "invalidations")
-            block = f"D[4 * u + 2] + {self.own('offset')}"
-            drop = f"drop_{self.names[cache]}({self.state}, {block})"
-            lines += [f"was = {now}", drop, f"now = {now}", gone]
+            drops = [f"was = {now}", *drops, f"now = {now}", gone]
+        lines += drops
         lines += [f"remove_{identifier(part.level)}({self.state}, u)" for part in self.loop.mechanism.parts]
         return fill(
             "@inline\ndef shoot($state, u):\n    $count += 1\n    $lines\n    return 0",

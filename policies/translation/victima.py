@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from tiersim._base.params import Param
 from tiersim._base.registry import register
@@ -18,7 +18,15 @@ class Victima:
     (`on_miss`), and after one in the background for what leaves the last TLB (`on_eviction`). A predictor chooses the
     pages that are worth it; while data misses often in the cache all are. The cache's policy keeps blocks longer while
     TLBs miss often if it is ``tlb-aware-srrip``.
+
+    With ``profile: artifact`` it is what the simulator of the released artifact does, commit bdcbda5: a block is read
+    through all caches as data is, and looked for in all of them; nothing predicts, and nothing is walked for in the
+    background.
     """
+
+    profile: Annotated[
+        Literal["paper", "artifact"], Param("what is modelled: the design of the paper, or its released simulator")
+    ] = "paper"
 
     cache: Annotated[str, Param("the cache that holds the blocks", source="the paper")] = "l2"
     predictor: Annotated[Any, Param("which pages are costly to walk for", family="walk-cost-predictor")] = field(

@@ -22,6 +22,7 @@ class HashedLoop:
     """
 
     cache: ClassVar[None] = None
+    holders: ClassVar[tuple[int, ...]] = ()
     watches: ClassVar[bool] = False
     parts: ClassVar[tuple[Tlb, ...]] = ()
     words: ClassVar[tuple[str, ...]] = WORDS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tiersim.sim.cache_loop import fill, join, when
 from tiersim.sim.mechanisms.victima import BLOCKS, VictimaLoop
+from tiersim.sim.mechanisms.victima_artifact import VictimaArtifactLoop
 from tiersim.sim.translation_loop import BACKGROUND_HOST, HOST, LATENCY, Loop, TranslationWriter
 
 __all__ = ["NestedWriter"]
@@ -27,17 +28,20 @@ class NestedWriter(TranslationWriter):
             known["kind"] += f" + (x >= {self.own('nested_blocks')})"
         return known
 
-    def resident(self) -> str:
-        nested = f"{self.own('nested_resident')} -= old >= {self.own('nested_blocks')}"
-        blocks = f"(old >= {self.own('blocks')}) & (old < {self.own('nested_blocks')})"
-        return join(f"{self.own('resident')} -= {blocks}", nested)
+    def resident(self, line: str = "old", sign: str = "-") -> str:
+        nested = f"{self.own('nested_resident')} {sign}= {line} >= {self.own('nested_blocks')}"
+        blocks = f"({line} >= {self.own('blocks')}) & ({line} < {self.own('nested_blocks')})"
+        return join(f"{self.own('resident')} {sign}= {blocks}", nested)
 
     def walk(self) -> str:
-        parts = [self.host_walk()]
-        if self.nested.blocks:
-            assert isinstance(self.loop.mechanism, VictimaLoop), "only it has TLB blocks"
-            parts.append(self.blocks(self.loop.mechanism))
-        return "\n\n\n".join([self.read_walk(), *parts, self.locate(), *self.walk_cache_functions(), self.guest_walk()])
+        mechanism, parts = self.loop.mechanism, [self.host_walk()]
+        if isinstance(mechanism, VictimaArtifactLoop):
+            parts.append(mechanism.nested(self))
+        elif self.nested.blocks:
+            assert isinstance(mechanism, VictimaLoop), "only it has TLB blocks"
+            parts.append(self.blocks(mechanism))
+        walk = self.virtual_walk() if self.nested.virtual else self.guest_walk()
+        return "\n\n\n".join([self.read_walk(), *parts, self.locate(), *self.walk_cache_functions(), walk])
 
     def host_walk(self) -> str:
         """``host_walk``: reads the line of each level from the root to that of a host unit."""
@@ -63,13 +67,14 @@ class NestedWriter(TranslationWriter):
 
     def locate(self) -> str:
         """``locate``: looks a host unit up, and says whether a walk for it read memory."""
-        k = self.nested_tlb
+        k, virtual = self.nested_tlb, self.nested.virtual
         missing = "host_missing" if self.nested.blocks else "host_walk"
         watches = self.nested.blocks and self.loop.mechanism.watches
         gone = f"host_gone({self.state}, old)" if watches else ""
         return fill(
-            LOCATE,
+            VIRTUAL_LOCATE if virtual else LOCATE,
             missing=f"touched = {missing}({self.state}, u, background)",
+            answered=when(f"host_found({self.state}, u)", "return False") if virtual and self.nested.blocks else "",
             pay_latency=self.pays(self.word(k, LATENCY)),
             gone=when("old >= 0", join(f"{self.own('nested_left')} += 1", self.aside(gone))),
             **self.lookup(k, "D[4 * u + 1]", "u"),
@@ -105,6 +110,32 @@ class NestedWriter(TranslationWriter):
             up=join(*(f"e{place} = A[e{place + 1} >> 9]" for place in reversed(range(last)))),
             steps=join(*steps),
             read=read,
+            begun=self.begun("source"),
+            settled=self.settled(""),
+            **words,
+        )
+
+    def virtual_walk(self) -> str:
+        """``walk``: the guest's, from its root; then the page is looked up once for each table that was read."""
+        last = len(self.loop.walk_caches) - 1
+        words = {name: self.own(name) for name in ("source", "delay", "tables", "table_hosts", "guests", "hosts")}
+        hosts = [f"h{place}" for place in range(last + 2)]  # of the tables that are read
+        reads = [fill(VIRTUAL_READ, state=self.state, reads=f"S[{self.memory}]", h=h, **words) for h in hosts]
+        steps = []
+        for place in range(last + 1):
+            known = f"has_{place}({self.state}, e{place})"
+            line = f"x = {words['tables']} + (e{place} >> 3)"
+            steps.append(when(f"not {known}", join(line, reads[place], f"keep_{place}({self.state}, e{place})")))
+        looked = [when(f"{h} >= 0", f"touched |= locate({self.state}, page, {h}, background)") for h in hosts]
+        return fill(
+            VIRTUAL_WALK,
+            state=self.state,
+            bottom=str(last),
+            none=join(*(f"{h} = -1" for h in hosts)),
+            up=join(*(f"e{place} = A[e{place + 1} >> 9]" for place in reversed(range(last)))),
+            steps=join(*steps),
+            read=reads[-1],
+            looked=join(*looked),
             begun=self.begun("source"),
             settled=self.settled(""),
             **words,
@@ -207,6 +238,54 @@ def walk($state, u, source):
         x = leaf
         $read
     touched |= locate($state, D[4 * ($hosts + u)], background)
+    $settled
+"""
+# What lies beneath a lookup that fails here is another page's: the table's, whose host unit is h.
+VIRTUAL_LOCATE = """
+@jit_apart
+def locate($state, u, h, background):
+    $seat
+    $lookups += 1
+    $pay_latency
+    $find
+    if way >= 0:
+        $hit
+        return False
+    $misses += 1
+    $answered
+    $enter
+    $gone
+    return host_walk($state, h, background)
+"""
+VIRTUAL_READ = """
+before = $reads
+read_walk($state, x)
+touched |= $reads > before
+$h = D[4 * ($table_hosts + (x - $tables >> 6))]
+"""
+VIRTUAL_WALK = """
+@jit_apart
+def walk($state, u, source):
+    $source = source
+    $delay = 0
+    $begun
+    background = source == 2
+    touched = False
+    row = 4 * ($guests + u)
+    leaf = D[row + 2]
+    table = (leaf - $tables) >> 6
+    $none
+    if D[row + 3]:
+        e$bottom = table << 9 | D[row + 1] & 511
+    else:
+        e$bottom = A[table]
+    $up
+    $steps
+    if D[row + 3] == 0:
+        x = leaf
+        $read
+    page = D[4 * ($hosts + u)]
+    $looked
     $settled
 """
 HOST_MISSING = """

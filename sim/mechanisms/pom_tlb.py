@@ -29,6 +29,7 @@ class PomTlbLoop:
     stores: bool = True
 
     cache: ClassVar[None] = None
+    holders: ClassVar[tuple[int, ...]] = ()
     watches: ClassVar[bool] = True
     words: ClassVar[tuple[str, ...]] = ("page", "pom_tlb_line", "pom_time", "pom_stores")
 

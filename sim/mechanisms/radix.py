@@ -16,6 +16,7 @@ class RadixLoop:
     """Nothing between the TLBs and the page table."""
 
     cache: ClassVar[None] = None
+    holders: ClassVar[tuple[int, ...]] = ()
     watches: ClassVar[bool] = False
     parts: ClassVar[tuple[Tlb, ...]] = ()
     words: ClassVar[tuple[str, ...]] = ()

@@ -27,6 +27,10 @@ class VictimaLoop:
     words: ClassVar[tuple[str, ...]] = ()
 
     @property
+    def holders(self) -> tuple[int, ...]:
+        return (self.cache,)
+
+    @property
     def watches(self) -> bool:
         return self.on_eviction
 

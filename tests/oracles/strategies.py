@@ -17,6 +17,7 @@ from tests.oracles.hierarchy import CacheSpec, Reference, read_graph
 from tests.oracles.translation import (
     PAGE,
     REGION,
+    ArtifactSpec,
     Config,
     HashedSpec,
     NestedSpec,
@@ -179,15 +180,19 @@ def machines(draw: st.DrawFn) -> Config:
 
 
 @st.composite
-def mechanisms(draw: st.DrawFn, caches: dict[str, CacheSpec]) -> VictimaSpec | PomTlbSpec | HashedSpec | None:
+def mechanisms(
+    draw: st.DrawFn, caches: dict[str, CacheSpec]
+) -> VictimaSpec | ArtifactSpec | PomTlbSpec | HashedSpec | None:
     """What stands behind the TLBs: TLB blocks are in no first cache, and in none that is exclusive."""
     may = [name for name in path_of_data(caches)[1:] if caches[name].inclusion != "exclusive"]
-    name = draw(st.sampled_from(["radix", "hashed", "pom", *["victima"] * 3 * bool(may)]))
+    name = draw(st.sampled_from(["radix", "hashed", "pom", *["victima", "victima", "victima", "artifact"] * bool(may)]))
     if name == "victima":
         predictor = draw(st.sampled_from([at_least_once, at_least_once, always]))
         return VictimaSpec(
             draw(st.sampled_from(may)), predictor, nested_blocks=draw(st.sampled_from([True, True, False]))
         )
+    if name == "artifact":
+        return ArtifactSpec(draw(st.sampled_from(may)), draw(st.booleans()), draw(st.booleans()))
     if name == "pom":
         sets, ways = st.sampled_from([1, 2, 3, 4]), st.sampled_from([1, 2, 4, 6, 16])
         return PomTlbSpec(draw(sets), draw(ways), draw(st.booleans()), draw(st.booleans()))
@@ -204,7 +209,10 @@ def variants(draw: st.DrawFn) -> Config:
     pwcs = {level: replace(machine.pwcs[min(level, 3)], miss=miss) for level in range(2, first + 1)}
     nested = None
     if not isinstance(mechanism, HashedSpec) and draw(st.sampled_from([False, False, True])):
-        nested = NestedSpec(draw(st.integers(1, 3)), draw(st.integers(1, 4)), draw(st.integers(0, 5)))
+        virtual = draw(st.booleans()) or isinstance(mechanism, ArtifactSpec)
+        virtual &= not (isinstance(mechanism, VictimaSpec) and mechanism.nested_blocks)
+        shape = draw(st.integers(1, 3)), draw(st.integers(1, 4)), draw(st.integers(0, 5))
+        nested = NestedSpec(*shape, virtual=virtual)
     tlbs, reach = dict(machine.tlbs), draw(st.sampled_from([1, 1, 2, 4, 8]))
     for name in tlbs:
         if draw(st.booleans()):

@@ -24,6 +24,7 @@ __all__ = [
     "PAGE_TABLE",
     "REGION",
     "TLB_BLOCK",
+    "ArtifactSpec",
     "Config",
     "HashedSpec",
     "HashedTable",
@@ -152,12 +153,13 @@ class PwcSpec:
 
 @dataclass(frozen=True)
 class NestedSpec:
-    """The nested TLB, with which address spaces are guests."""
+    """The nested TLB, with which address spaces are guests; `virtual` is `lookup: virtual`."""
 
     sets: int
     ways: int
     latency: int = 1
     policy: str = "lru"
+    virtual: bool = False
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,17 @@ class VictimaSpec:
     window: int = 1000
     high: int = 5
     nested_blocks: bool = True
+
+
+@dataclass(frozen=True)
+class ArtifactSpec:
+    """Victima as its released artifact has it; `cache` is the one whose policy is told of pressure above `high`."""
+
+    cache: str
+    on_miss: bool = True
+    on_eviction: bool = True
+    window: int = 1000
+    high: int = 5
 
 
 @dataclass(frozen=True)
@@ -213,7 +226,7 @@ class Config:
     pwcs: Mapping[int, PwcSpec] = field(default_factory=dict)
     levels: int = 4
     large: Which = none
-    mechanism: VictimaSpec | PomTlbSpec | HashedSpec | None = None
+    mechanism: VictimaSpec | ArtifactSpec | PomTlbSpec | HashedSpec | None = None
     nested: NestedSpec | None = None
     host_large: Which = none
     contiguous: Which = each
@@ -397,11 +410,13 @@ class TranslatingCache(Cache):
         config: Config,
         pressed: Callable[[], bool],
         told: Callable[[TranslatingCache, Any], None],
+        blocks_go_down: bool = False,
     ) -> None:
         aware = spec.policy == "tlb-aware-srrip"
         super().__init__(spec, ())
         self.shadow = NoShadow()
         self.told = told
+        self.blocks_go_down = blocks_go_down
         if aware:
             self.policies = [self.aware_policy(places, config, pressed) for places in self.places]
 
@@ -417,8 +432,8 @@ class TranslatingCache(Cache):
         return comes_dirty
 
     def put(self, line: int, dirty: bool) -> None:
-        """An exclusive cache takes no TLB blocks: they are lost when they are evicted."""
-        if not is_block(line):
+        """An exclusive cache takes no TLB blocks: they are lost when they are evicted, but in the artifact."""
+        if self.blocks_go_down or not is_block(line):
             super().put(line, dirty)
 
     def drop(self, line: int) -> bool:
@@ -539,9 +554,11 @@ class Run:
         self.config = config
         mechanism = config.mechanism
         self.victima = mechanism if isinstance(mechanism, VictimaSpec) else None
+        self.artifact = mechanism if isinstance(mechanism, ArtifactSpec) else None
         self.pom = mechanism if isinstance(mechanism, PomTlbSpec) else None
         self.counts = Counter[str]()
         self.touched: dict[tuple[int, int], int] = {}
+        self.first_touched: dict[Unit, int] = {}
         self.spaces: dict[int, int] = {}
         self.running: int | None = None
         self.groups: dict[tuple[int, int, int], Unit] = {}
@@ -556,6 +573,7 @@ class Run:
         self.prefetchers = {name: Prefetcher(spec) for name, spec in config.prefetchers.items()}
         self.caches = self.build_caches()
         self.cache = self.caches[self.victima.cache] if self.victima else None
+        self.holders = self.path_of_data() if self.artifact else [self.cache] if self.cache else []
         self.predictor: dict[Unit, tuple[int, int]] = {}
         self.host_predictor: dict[Unit, tuple[int, int]] = {}
         self.walk_times: list[int] = []
@@ -564,7 +582,8 @@ class Run:
         whos = ("walk", "background", "host", "background_host", "pom", "prefetch")
         self.by = {who: {part: Counter[str]() for part in [*config.caches, "memory"]} for who in whos}
         self.now = 0
-        self.window = self.victima.window if self.victima else 1000
+        self.pressed = self.victima or self.artifact
+        self.window = self.pressed.window if self.pressed else 1000
         self.window_end = self.window
         self.translation_pressure = self.data_pressure = 0
         self.missing_in_window = self.data_misses_before = 0
@@ -574,7 +593,13 @@ class Run:
 
     def build_caches(self) -> dict[str, TranslatingCache]:
         caches = {
-            name: TranslatingCache(spec, self.config, lambda: self.is_high(self.translation_pressure), self.has_read)
+            name: TranslatingCache(
+                spec,
+                self.config,
+                lambda: self.is_high(self.translation_pressure),
+                self.has_read,
+                self.artifact is not None,
+            )
             for name, spec in self.config.caches.items()
         }
         for cache in caches.values():
@@ -601,6 +626,13 @@ class Run:
     def entry_cache(self, what: str) -> TranslatingCache | None:
         return next((cache for cache in self.caches.values() if cache.spec.serves in (what, "all")), None)
 
+    def path_of_data(self) -> list[TranslatingCache]:
+        """The caches that a load looks up, from the first on."""
+        path = [self.entry_cache("data")]
+        while isinstance(path[-1], TranslatingCache):
+            path.append(cast("TranslatingCache | None", path[-1].below))
+        return [cache for cache in path if isinstance(cache, TranslatingCache)]
+
     # pages
 
     def touch(self, space: int, address: int) -> None:
@@ -608,6 +640,7 @@ class Run:
         if (space, address // PAGE) in self.touched:
             return
         self.touched[space, address // PAGE] = len(self.touched)
+        self.first_touched.setdefault(self.host_unit(space, address), address // PAGE)
         self.spaces.setdefault(space, len(self.spaces))
         new = self.tables.touch(self.page_of(space, address))
         if self.config.nested is not None:
@@ -717,16 +750,16 @@ class Run:
         for tlb in self.tlbs.values():
             tlb.held.clear()
         self.pom_tlb.clear()
-        if self.cache is not None:
-            for line, _ in cast("set[tuple[Line, bool]]", self.cache.content()):
+        for cache in self.holders:
+            for line, _ in cast("set[tuple[Line, bool]]", cache.content()):
                 if line.kind == TLB_BLOCK:
-                    self.cache.drop(line_of(*line))
+                    cache.drop(line_of(*line))
 
     def shoot_down(self, unit: Unit) -> None:
         for tlb in self.tlbs.values():
             tlb.remove(unit)
-        if self.cache is not None:
-            self.cache.drop(self.block(unit))
+        for cache in self.holders:
+            cache.drop(self.block(unit))
         if self.pom is not None:
             self.pom_tlb.remove(whole(unit))
 
@@ -777,6 +810,8 @@ class Run:
 
     def walk(self, unit: Unit, who: str) -> tuple[int, bool]:
         """What it takes, and whether it touched memory; `who` is "walk", or "background"."""
+        if self.config.nested is not None and self.config.nested.virtual:
+            return self.virtual_walk(unit, who)
         page = self.page_of(unit.space, unit.address)
         time, touched = 0, False
         for level, entry in zip(self.tables.levels_of(page), self.tables.entries(page), strict=True):
@@ -794,6 +829,74 @@ class Run:
                 pwc.enter(entry)
         located = self.locate(unit.space, unit.address, who)
         return time + located[0], touched or located[1]
+
+    def virtual_walk(self, unit: Unit, who: str) -> tuple[int, bool]:
+        """First all reads of the guest's tables, then a lookup of the program's page for each of these."""
+        page = self.page_of(unit.space, unit.address)
+        time, touched, read = 0, False, []
+        for level, entry in zip(self.tables.levels_of(page), self.tables.entries(page), strict=True):
+            pwc = self.pwcs.get(level)
+            if pwc is not None and pwc.look_up(entry):
+                time += self.config.pwcs[level].latency
+                continue
+            if pwc is not None:
+                time += self.config.pwcs[level].miss
+            spent, from_memory = self.read(self.table_line(entry), who)
+            time += spent
+            touched |= from_memory
+            if pwc is not None:
+                pwc.enter(entry)
+            read.append(self.host_unit(unit.space, self.table_address(entry // 512)))
+        for table in read:
+            spent, from_memory = self.virtual_locate(self.host_unit(unit.space, unit.address), unit, table, who)
+            time += spent
+            touched |= from_memory
+        return time, touched
+
+    def virtual_locate(self, page: Unit, unit: Unit, table: Unit, who: str) -> tuple[int, bool]:
+        assert self.config.nested is not None
+        time = self.config.nested.latency
+        if self.nested_tlb.look_up(page):
+            return time, False
+        if self.artifact is not None:
+            block = self.host_block(page)
+            self.counts["nested_block_lookups"] += 1
+            answer = self.found(block)
+            if answer is not None:
+                self.counts["nested_block_hits"] += 1
+                self.counts["nested_block_time"] += answer
+                return time + answer, False
+            if self.artifact.on_miss:
+                self.counts["nested_inserted"] += 1
+                self.read(block, "pom")
+        victim = self.nested_tlb.enter(page)
+        if victim is not None:
+            self.counts["nested_left"] += 1
+            block = self.host_block(victim)
+            if self.artifact is not None and self.artifact.on_eviction and not self.is_held(block):
+                self.counts["nested_inserted"] += 1
+                self.read(block, "pom")
+        spent, touched = self.host_walk(table, who)
+        return time + spent, touched
+
+    def host_block(self, page: Unit) -> int:
+        """That of the units in a host page, if they have its size, else one of its own."""
+        same = self.unit_of(page.space, self.first_touched[page] * PAGE).size == page.size
+        return self.block(page) if same else self.block(page, NESTED_BLOCK)
+
+    def is_held(self, block: int) -> bool:
+        return any(cache.has(block) for cache in self.holders)
+
+    def found(self, block: int) -> int | None:
+        """What a load of the block would take, if a cache has it; it is read from any but the first."""
+        time = 0
+        for cache in self.holders:
+            time += self.latency(cache)
+            if cache.has(block):
+                if cache is not self.holders[0]:
+                    self.read(block, "pom")
+                return time
+        return None
 
     def demand_walk(self, unit: Unit, address: int) -> tuple[int, bool]:
         time, touched = self.hashed_walk(unit, address) if self.hashed else self.walk(unit, "walk")
@@ -911,6 +1014,8 @@ class Run:
         behind = sum(tlb.latency for tlb in further)
         if self.pom is not None:
             return first.latency + behind + self.missing_before_pom_tlb(self.pom, unit, address)
+        if self.artifact is not None:
+            return first.latency + self.missing_in_artifact(unit, address, behind)
         if self.cache is None:
             return first.latency + behind + self.demand_walk(unit, address)[0]
         block = self.block(unit)
@@ -925,6 +1030,18 @@ class Run:
         if ask:
             self.convert(unit)
         return first.latency + behind + time
+
+    def missing_in_artifact(self, unit: Unit, address: int, behind: int) -> int:
+        assert self.artifact is not None
+        self.counts["block_lookups"] += 1
+        answer = self.found(self.block(unit))
+        if answer is not None:
+            self.counts["block_hits"] += 1
+            return answer
+        if self.artifact.on_miss:
+            self.counts["inserted"] += 1
+            self.read(self.block(unit), "pom")
+        return behind + self.demand_walk(unit, address)[0]
 
     def answer(self) -> int:
         """What the cache with TLB blocks takes from the first lookup of a load on."""
@@ -945,6 +1062,9 @@ class Run:
         self.counts["left"] += 1
         if self.pom is not None:
             self.enter_pom_tlb(self.pom, unit)
+        if self.artifact is not None and self.artifact.on_eviction and not self.is_held(self.block(unit)):
+            self.counts["inserted"] += 1
+            self.read(self.block(unit), "pom")
         if self.cache is None or self.cache.has(self.block(unit)):
             return
         if self.costly(self.predictor, unit, "refused"):
@@ -1030,7 +1150,7 @@ class Run:
         return self.cache.count["read_misses"] + self.cache.count["write_misses"]
 
     def is_high(self, pressure: int) -> bool:
-        return self.victima is not None and pressure > self.victima.high << 16
+        return self.pressed is not None and pressure > self.pressed.high << 16
 
     def outcome(self) -> Outcome:
         contents = {name: cast("set[tuple[Line, bool]]", cache.content()) for name, cache in self.caches.items()}

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.oracles.hierarchy import CacheSpec
-from tests.oracles.strategies import pages, translated, variants
+from tests.oracles.strategies import pages, path_of_data, translated, variants
 from tests.oracles.translation import (
     DATA,
     NESTED_BLOCK,
@@ -24,9 +24,11 @@ from tests.oracles.translation import (
     PAGE_TABLE,
     REGION,
     TLB_BLOCK,
+    ArtifactSpec,
     Config,
     HashedSpec,
     Line,
+    NestedSpec,
     PomTlbSpec,
     PwcSpec,
     Reference,
@@ -46,6 +48,7 @@ from tiersim.sim.mechanisms.hashed import HashedLoop
 from tiersim.sim.mechanisms.pom_tlb import PomTlbLoop
 from tiersim.sim.mechanisms.radix import RadixLoop
 from tiersim.sim.mechanisms.victima import VictimaLoop
+from tiersim.sim.mechanisms.victima_artifact import VictimaArtifactLoop
 from tiersim.sim.pages import NUMBER, PagedEvents, Tables, coalesced, nested_tables_of, paged_from, tables_of
 from tiersim.sim.prefetchers import Prefetcher
 from tiersim.sim.translation import Timing, Translated, translate
@@ -130,7 +133,7 @@ class Machine:
             policy = build("way-replacement", config.nested.policy)
             held = Tlb(NESTED, config.nested.ways, policy, power_of_two=power(config.nested.sets))
             blocks = isinstance(config.mechanism, VictimaSpec) and config.mechanism.nested_blocks
-            nested = Nested(held, blocks)
+            nested = Nested(held, blocks or isinstance(config.mechanism, ArtifactSpec), config.nested.virtual)
         prefetchers = []
         for name, own in config.prefetchers.items():
             sets[f"{name}.prefetcher"] = own.sets
@@ -154,6 +157,9 @@ class Machine:
         own = self.config.mechanism
         if isinstance(own, VictimaSpec):
             return VictimaLoop(caches.index(own.cache), PREDICTORS[own.predictor])
+        if isinstance(own, ArtifactSpec):
+            path = [caches.index(name) for name in path_of_data(dict(self.config.caches))]
+            return VictimaArtifactLoop(tuple(path), caches.index(own.cache), own.on_miss, own.on_eviction)
         if isinstance(own, PomTlbSpec):
             return PomTlbLoop(own.ways, Lru(), power(own.sets), own.whole, own.store)
         return HashedLoop() if isinstance(own, HashedSpec) else RadixLoop()
@@ -246,7 +252,7 @@ class Machine:
         return known
 
     def lines(self, held: set[tuple[int, bool]]) -> set[tuple[Line, bool]]:
-        blocks = self.blocks() if isinstance(self.config.mechanism, VictimaSpec) else {}
+        blocks = self.blocks() if isinstance(self.config.mechanism, VictimaSpec | ArtifactSpec) else {}
         return {(self.line(line, blocks), dirty) for line, dirty in held}
 
     def line(self, line: int, blocks: dict[int, Line]) -> Line:
@@ -320,7 +326,8 @@ def equals(machine: Machine, made: Translated, run: Run, cuts: Sequence[int] = (
     counts |= {"walk_time": UNIT * out.walk_time, "walk_longest": UNIT * out.longest_walk, "beyond": UNIT * beyond(run)}
     assert own == {name: counts.get(name, 0) for name in own}
     assert {name for name, count in counts.items() if count} <= set(own)
-    kinds = [line.kind for line in out.blocks]
+    counted_in = [config.mechanism.cache] if isinstance(config.mechanism, ArtifactSpec) else list(config.caches)
+    kinds = [line.kind for name in counted_in for line, _ in out.contents[name]]
     assert made.own["resident"] == kinds.count(TLB_BLOCK)
     assert made.own.get("nested_resident", 0) == kinds.count(NESTED_BLOCK)
     assert made.own["shootdowns"] == sum(kind == "shootdown" for *_, kind, _ in machine.references)
@@ -403,6 +410,7 @@ SPLIT = Config(
 FIXED = {
     "victima": replace(SPLIT, mechanism=VictimaSpec("l2")),
     "hashed tables": replace(SPLIT, mechanism=HashedSpec(Fraction(9, 10))),
+    "artifact of Victima": replace(SPLIT, mechanism=ArtifactSpec("l2"), nested=NestedSpec(1, 2, 1, virtual=True)),
 }
 
 
@@ -420,4 +428,12 @@ def test_compiled(name: str) -> None:
 HAPPENS = {
     "victima": ("block_hits", "converted", "background_walks", "refused", "shootdowns"),
     "hashed tables": ("probes", "side_probes", "walks_touched"),
+    "artifact of Victima": (
+        "block_hits",
+        "inserted",
+        "nested_block_hits",
+        "nested_inserted",
+        "nested_left",
+        "host_walks",
+    ),
 }
