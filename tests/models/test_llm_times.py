@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,11 +20,14 @@ from tiersim.experiments.yaml_tree import from_data, plain
 from tiersim.models.gpu import Gpu
 from tiersim.models.llm.parallel import Parallel
 from tiersim.models.llm.times.contract import ALWAYS, FEATURES, fine, pairs, product, slope
+from tiersim.models.llm.times.contract import whole as times_whole
 from tiersim.models.llm.times.preble import FITS
+from tiersim.models.llm.times.roofline import CONTEXT, OUTPUT, OUTPUT_READ, PAIR, SPAN
 from tiersim.models.llm.transformer import Transformer
 from tiersim.sim.source import borrow, load_module
 
-LIMITS = {"area": 1 << 42, "squares": 1 << 42, "context": 1 << 36}
+PROFILES = Path(__file__).parent / "profiles"
+MIRROR = Path(os.environ.get("TIERSIM_TRACE_MIRROR") or "/nonexistent")
 MS = 10**9
 
 
@@ -51,7 +56,8 @@ class Case:
 
     def __str__(self) -> str:
         parts = [held for held, much in vars(self.parallel).items() if much > 1]
-        return "-".join([self.said["use"], self.said.get("fit", f"{self.model}-{self.gpu}"), *parts])
+        what = self.said.get("fit") or self.said.get("of") or f"{self.model}-{self.gpu}"
+        return "-".join([self.said["use"], what, *parts])
 
 
 LINEAR = {
@@ -69,7 +75,10 @@ CASES = [
     Case({"use": "roofline", "imbalance": "150 %"}, "mixtral-8x7b", "l40s", Parallel(tensor=2, expert=4, pipeline=3)),
     Case({"use": "roofline"}, "deepseek-v2-lite", "l4"),
     *(Case({"use": "preble", "fit": fit}) for fit in FITS),
+    Case({"use": "table", "profile": str(PROFILES / "whole.csv"), "of": "small"}),
+    Case({"use": "table", "profile": str(PROFILES / "parts.csv")}, parallel=Parallel(tensor=2)),
 ]  # fmt: skip
+CASES_OF_TABLES = [case for case in CASES if case.said["use"] == "table"]
 every = pytest.mark.parametrize("case", CASES, ids=str)
 
 
@@ -143,6 +152,8 @@ def test_more_work_takes_no_less_time(case: Case, batch: dict[str, int], feature
     time = functions.step(**batch)
     assert time >= 1
     larger = dict(batch)
+    if feature == "new" and batch["new"] + batch["decodes"] < case.parallel.pipeline:
+        return  # more tokens are more micro-batches, which share attention among the stages
     if feature == "new":  # a prompt more: it is all of these
         larger |= {"chunks": batch["chunks"] + 1, "new": batch["new"] + more, "area": batch["area"] + more * more}
         larger |= {"squares": batch["squares"] + more * more, "span": batch["span"] + more}
@@ -208,8 +219,10 @@ def test_pairs_are_counted(prompts: list[tuple[int, int]]) -> None:
 
 
 def test_what_is_too_slow_is_refused() -> None:
-    with pytest.raises(StudyError, match="attention takes 600 us, and more than 500 us is not modelled"):
-        fine(6 * 10**8, "attention")
+    with pytest.raises(StudyError, match="a pair of tokens takes 600 us, and more than 537 us is not modelled"):
+        fine(6 * 10**8)
+    with pytest.raises(StudyError, match="a token takes 2,000,000 us, and more than 1,099,512 us is not modelled"):
+        times_whole(2 * 10**12, "a token")
     with pytest.raises(StudyError, match="a token takes 100 us, and more than 67 us is not modelled"):
         slope(10**8, "a token")
 
@@ -363,3 +376,100 @@ def test_where_prebles_equations_bend() -> None:
     ends = [functions.step(decodes=tokens, context=tokens) / MS for tokens in (191, 192, 383, 384)]
     assert ends[1] - ends[0] == pytest.approx(0, abs=0.01)  # the line that stands in meets both ends
     assert ends[3] - ends[2] == pytest.approx(0.124 / 0.9, abs=0.01)
+
+
+# --- tables
+
+
+def whole(**more: Any) -> Functions:
+    return Functions(Case({"use": "table", "profile": str(PROFILES / "whole.csv"), "of": "small"} | more))
+
+
+def prompt(new: int, before: int = 0) -> dict[str, int]:
+    """The features of one prompt, or of a part of one."""
+    end = new + before
+    return {"chunks": 1, "new": new, "area": new * end, "squares": new * new, "span": end}
+
+
+def test_a_table_gives_what_was_measured_and_lines_between() -> None:
+    """The median of runs at each size; twice the tokens of the last cost as much more as its last half."""
+    functions = whole()
+    times = [functions.step(**prompt(new)) / MS for new in (1, 128, 320, 512, 1280, 2048, 4096)]
+    assert times == pytest.approx([22, 22, 41, 60, 160, 260, 260 + 200 * 2048 / 1536], rel=1e-6)
+    alone = [functions.step(decodes=1, context=context) / MS for context in (10, 178, 370, 562, 2098)]
+    assert alone == pytest.approx([10, 10, 10.5, 11, 14], rel=1e-4)
+
+
+def test_a_table_of_batches() -> None:
+    """A batch costs its requests and the context that they have together."""
+    functions = whole()
+    for requests, measured in ((1, 11), (4, 15.3), (16, 31.5)):
+        assert functions.step(decodes=requests, context=requests * 562) / MS == pytest.approx(measured, rel=1e-3)
+    both = functions.step(**prompt(508), decodes=4, context=178)
+    assert both == functions.step(**prompt(512))
+    assert functions.step(**prompt(1), decodes=100, context=178) == functions.step(decodes=100, context=178)
+
+
+def test_what_stands_before_a_prompt_costs_attention() -> None:
+    functions = whole()
+    more = functions.step(**prompt(512, before=10_000)) - functions.step(**prompt(512))
+    pair = 4 * 32 * 32 * 128 / (312e12 * 0.5) * 1e12
+    assert more == pytest.approx(512 * 10_000 * pair, rel=1e-4)
+
+
+def test_a_falling_curve_is_levelled() -> None:
+    """With two devices a batch of two was measured faster than one request: both take their mean."""
+    functions = Functions(replace(CASES_OF_TABLES[0], parallel=Parallel(tensor=2)))
+    assert functions.step(decodes=1, context=562) / MS == pytest.approx(7.5, rel=1e-3)
+    assert functions.step(decodes=2, context=562) / MS == pytest.approx(7.5, rel=1e-3)
+
+
+def test_a_table_of_parts() -> None:
+    """Each of nine parts of 32 layers and the embedding, and of the roofline the rest."""
+    said = {"use": "table", "profile": str(PROFILES / "parts.csv"), "rest": BARE}
+    functions, roofline = Functions(Case(said)), Functions(Case(BARE))
+    parts = 32 * sum(range(2, 11)) + 1
+    costs = roofline.whole["costs"]
+    output = max(costs[OUTPUT], costs[OUTPUT_READ])
+    attention = max(product(costs[PAIR], 256 * 257 // 2), costs[SPAN] * 256)
+    assert functions.step(**prompt(256)) == pytest.approx(parts * 0.02 * MS + output + attention, rel=1e-6)
+    decode = functions.step(decodes=256, context=10**6)
+    assert decode == pytest.approx(
+        parts * 0.02 * MS + max(256 * costs[OUTPUT], costs[OUTPUT_READ]) + costs[CONTEXT] * 10**6, rel=1e-6
+    )
+
+
+def test_where_a_table_was_measured() -> None:
+    setting = CASES_OF_TABLES[0].setting
+    assert CASES_OF_TABLES[0].made.range(*setting) == {
+        "new": (128, 2048), "decodes": (1, 16), "context": (178, 8992),
+    }  # fmt: skip
+    assert CASES_OF_TABLES[1].made.range(*CASES_OF_TABLES[1].setting) == {"new": (1, 1024), "decodes": (1, 1024)}
+    assert len(CASES_OF_TABLES[0].made.fingerprint) == 64
+
+
+@pytest.mark.parametrize(
+    ("said", "parallel", "message"),
+    [
+        ({"of": None}, Parallel(), "it is of several: say `of`, one of large, small"),
+        ({"of": "smal"}, Parallel(), "no model in it is called 'smal'; did you mean 'small'"),
+        ({"on": "GPU"}, Parallel(), "no hardware in it is called 'GPU'; there are: card"),
+        ({}, Parallel(tensor=4), r"it has no times of 4 devices \(`tensor`\), but of 1, 2"),
+        ({}, Parallel(pipeline=2), "a table has times of one stage without expert parts"),
+        ({"of": "large"}, Parallel(), "a curve needs times of at least two sizes"),
+        ({"rest": {"use": "linear", "prefill": "1 us/token"}}, Parallel(), "`rest` of a table is a roofline"),
+        ({"profile": "generated/zipf"}, Parallel(), "generated/zipf is a access trace, and no profile"),
+    ],
+)
+def test_what_no_table_can_be(said: dict[str, Any], parallel: Parallel, message: str) -> None:
+    with pytest.raises(StudyError, match=message):
+        Functions(replace(CASES_OF_TABLES[0], said=CASES_OF_TABLES[0].said | said, parallel=parallel))
+
+
+# --- against what was measured
+
+
+def mirrored(name: str) -> str:
+    if not (MIRROR / name).exists():
+        pytest.skip("TIERSIM_TRACE_MIRROR names no folder with this trace")
+    return name

@@ -25,7 +25,7 @@ from tiersim.models.gpu import Gpu
 from tiersim.models.llm.parallel import Parallel
 from tiersim.models.llm.transformer import Transformer
 
-__all__ = ["ALWAYS", "FEATURES", "Limits", "TimeModel", "Words", "fine", "pairs", "product", "slope"]
+__all__ = ["ALWAYS", "FEATURES", "Limits", "TimeModel", "Words", "fine", "pairs", "product", "slope", "whole"]
 
 Words: TypeAlias = MutableSequence[int]
 """A flat array that the functions work on."""
@@ -58,17 +58,24 @@ def pairs(area: int, squares: int, new: int) -> int:
     return area - (squares - new >> 1)
 
 
-def fine(time: Fraction | float, what: str) -> int:
-    """A coefficient for `product`, of picoseconds. Raises StudyError where so much could overflow."""
-    made = round(time * (1 << FINE))
-    if made >= 1 << 41:
-        raise StudyError(f"{what} takes {float(time) / 1e6:,.0f} us, and more than 500 us is not modelled")
-    return made
+def fine(time: Fraction | float, what: str = "a pair of tokens") -> int:
+    """The coefficient for `product` of so many picoseconds. Raises StudyError where it could overflow."""
+    return _bounded(time, 1 << FINE, 41, what)
+
+
+def whole(time: Fraction | float, what: str) -> int:
+    """Whole picoseconds of a token or request, of which there are up to 2**22. Raises StudyError as `fine`."""
+    return _bounded(time, 1, 40, what)
 
 
 def slope(time: Fraction | float, what: str) -> int:
-    """Whole picoseconds for each token of a context. Raises StudyError where so much could overflow."""
-    made = round(time)
-    if made >= 1 << 26:
-        raise StudyError(f"{what} takes {made / 1e6:,.0f} us, and more than 67 us is not modelled")
+    """Whole picoseconds of a token of a context, which has up to 2**36. Raises StudyError as `fine`."""
+    return _bounded(time, 1, 26, what)
+
+
+def _bounded(time: Fraction | float, parts: int, bits: int, what: str) -> int:
+    made = round(time * parts)
+    if made >= 1 << bits:
+        most = (1 << bits) / parts / 1e6
+        raise StudyError(f"{what} takes {float(time) / 1e6:,.0f} us, and more than {most:,.0f} us is not modelled")
     return made

@@ -43,7 +43,7 @@ class Linear:
 
     def compiled(self, model: Transformer | None, gpu: Gpu | None, parallel: Parallel) -> dict[str, NDArray[Any]]:
         """Its times, whatever the model and the GPU."""
-        attention = fine(self.attention, "attention")
+        attention = fine(self.attention)
         rates = [self.iteration, self.prefill, attention, self.decode, self.cached]
         return {"rates": np.array(rates, np.int64)}
 

@@ -82,11 +82,11 @@ class Preble:
         found = FITS[self.fit]
         scale = MILLISECOND / found.share
         each, new, span, area = (number * scale for number in found.prompt)
-        made = [found.large, found.both, round(each), fine(new, ""), fine(span, ""), fine(area, "")]
+        made = [found.large, found.both, round(each), round(new), round(span), fine(area)]
         made += [round(found.decoding * scale), found.short, round(found.flat * scale)]
         made += [round(found.first * scale), round(found.slope * scale), len(found.tokens)]
         for start, constant, rate in found.tokens:
-            made += [start, round(constant * scale), fine(rate * scale, "")]
+            made += [start, round(constant * scale), round(rate * scale)]
         return {"equations": np.array(made, np.int64)}
 
     def range(self, model: Transformer | None, gpu: Gpu | None, parallel: Parallel) -> Limits:
@@ -100,8 +100,8 @@ class Preble:
         large = chunks > 0 and area >= equations[LARGE]
         time = together(equations, new + decodes)
         if large:
-            time += equations[EACH] * chunks + product(equations[NEW], new)
-            time += product(equations[SPAN], span) + product(equations[AREA], area)
+            time += equations[EACH] * chunks + equations[NEW] * new + equations[SPAN] * span
+            time += product(equations[AREA], area)
         if decodes > 0:
             time += equations[DECODING]
         seen = context if large and not equations[BOTH] else context + span
@@ -124,4 +124,4 @@ def together(equations: Words, tokens: int) -> int:
     place = PARTS + 3 * equations[PARTS] - 2
     while equations[place] > tokens:
         place -= 3
-    return equations[place + 1] + product(equations[place + 2], tokens)
+    return equations[place + 1] + equations[place + 2] * tokens

@@ -13,7 +13,7 @@ from tiersim._base.params import Param
 from tiersim._base.registry import register
 from tiersim.models.gpu import Gpu
 from tiersim.models.llm.parallel import Parallel
-from tiersim.models.llm.times.contract import ALWAYS, Limits, Words, fine, pairs, product, slope
+from tiersim.models.llm.times.contract import ALWAYS, Limits, Words, fine, pairs, product, slope, whole
 from tiersim.models.llm.times.fitted import FITTED, limits
 from tiersim.models.llm.transformer import Transformer
 from tiersim.sim.queued.clock import SECOND
@@ -113,8 +113,8 @@ class Roofline:
     ) -> int:
         batches = min(max(new + decodes, 1), costs[STAGES])
         turns = batches + costs[STAGES] - 1
-        prompts = max(product(costs[PAIR], pairs(area, squares, new)), product(costs[SPAN], span))
-        prompts += product(costs[EXPAND], span - new)
+        prompts = max(product(costs[PAIR], pairs(area, squares, new)), costs[SPAN] * span)
+        prompts += costs[EXPAND] * (span - new)
         time = matrices(costs, reads, new + decodes, chunks + decodes, batches, turns)
         return max(time + turns * (prompts // batches), 1) + turns * costs[CONTEXT] // batches * context
 
@@ -129,9 +129,9 @@ class Roofline:
 def matrices(costs: Words, reads: Words, tokens: int, requests: int, batches: int, turns: int) -> int:
     """All of an iteration but attention: so many turns of a stage, each with its part of the tokens."""
     each = -(-tokens // batches)
-    time = max(product(costs[TOKEN], each), reads[min(each, costs[READS])]) + product(costs[WIRE], each)
+    time = max(costs[TOKEN] * each, reads[min(each, costs[READS])]) + costs[WIRE] * each
     time = turns * (time + costs[STAGE]) + costs[ITERATION] + costs[REQUEST] * requests
-    return time + max(product(costs[OUTPUT], requests), costs[OUTPUT_READ])
+    return time + max(costs[OUTPUT] * requests, costs[OUTPUT_READ])
 
 
 class Costs:
@@ -154,26 +154,44 @@ class Costs:
 
     def all(self) -> list[int]:
         """Each coefficient, in the order of their names."""
-        said, model, parallel = self.said, self.model, self.parallel
-        share = self.part / parallel.stage
-        pair = self.arithmetic(model.prefill_operations * share, said.attention)
-        kept = Fraction(parallel.kv_bytes(model)) * share
-        context = max(self.traffic(kept, said.cache), self.arithmetic(model.decode_operations * share, said.attention))
-        output = Fraction(model.embedding, parallel.tensor)
+        pair, span, expand, output, output_read, stage, request, wire = self.apart()
+        token = whole(self.token(), "a token")
         return [
-            parallel.pipeline,
-            fine(self.token(), "a token"),
-            fine(self.wire(), "a token on the way between GPUs"),
-            fine(pair, "attention"),
-            fine(self.traffic(kept, said.cache), "a token of the cache"),
-            fine(self.arithmetic(self.expansion() * share, said.matrices), "a token of the cache"),
-            slope(context, "a token of a context"),
-            fine(self.arithmetic(2 * output, said.matrices) * parallel.tensor / parallel.stage, "a next token"),
-            round(self.traffic(model.bytes(int(output)), said.weights)),
-            said.iteration,
-            self.layers * said.layer + self.meetings() * said.meeting,
+            self.parallel.pipeline, token, wire, pair, span, expand, self.context(), output, output_read,
+            self.said.iteration, stage - self.said.iteration, request,
+        ]  # fmt: skip
+
+    def apart(self) -> list[int]:
+        """All but the matrices: attention of prompts (three), the output (two), overheads (two), and the way."""
+        said, model, parallel = self.said, self.model, self.parallel
+        output = Fraction(model.embedding, parallel.stage)
+        expand = self.arithmetic(self.expansion() * self.part / parallel.stage, said.matrices)
+        return [
+            fine(self.pair()),
+            slope(self.traffic(self.kept, said.cache), "a token of the cache"),
+            slope(expand, "a token of the cache"),
+            whole(self.arithmetic(2 * output, said.matrices), "a next token"),
+            round(self.traffic(model.bytes(-(-model.embedding // parallel.tensor)), said.weights)),
+            said.iteration + self.layers * said.layer + self.meetings() * said.meeting,
             said.request,
+            whole(self.wire(), "a token on the way between GPUs"),
         ]
+
+    @property
+    def kept(self) -> Fraction:
+        """Bytes of a token in the cache of one GPU, in one stage."""
+        return Fraction(self.parallel.kv_bytes(self.model)) * self.part / self.parallel.stage
+
+    def pair(self) -> Fraction:
+        """The time of a token of a prompt for each at or before it."""
+        operations = self.model.prefill_operations * self.part / self.parallel.stage
+        return self.arithmetic(operations, self.said.attention)
+
+    def context(self) -> int:
+        """The time of a token of a context."""
+        operations = self.model.decode_operations * self.part / self.parallel.stage
+        time = max(self.traffic(self.kept, self.said.cache), self.arithmetic(operations, self.said.attention))
+        return slope(time, "a token of a context")
 
     def token(self) -> Fraction:
         """Arithmetic of a token in the matrices of a stage; experts wait for the GPU that has most of them to do."""
