@@ -15,7 +15,7 @@ from typing import Any
 from tiersim._base.syntax import parse
 from tiersim.sim.source import borrow, load_module
 
-__all__ = ["COLUMNS", "HEADER", "HIT", "LOG", "MISS", "OTHER", "Loop", "Shape", "asked_by", "make_loop"]
+__all__ = ["COLUMNS", "HEADER", "HIT", "LOG", "MISS", "OTHER", "Loop", "Part", "Shape", "asked_by", "make_loop"]
 
 # what the engine knows and counts: bytes and objects in the cache, how they came and went, a victim that was none
 HEADER = ("used", "held", "pinned", "inserted", "evicted", "expired", "removed", "too_large", "rejected", "wrong")
@@ -62,7 +62,7 @@ def asked_by(maker: Any) -> set[str]:
     return {name for function in held for name in signature(function).parameters}
 
 
-class _Part:
+class Part:
     """The verbs of a policy or of an admission, ready to be called by name."""
 
     def __init__(self, maker: Any, prefix: str, verbs: tuple[tuple[str, ...], tuple[str, ...]], shape: Shape) -> None:
@@ -104,8 +104,8 @@ def make_loop(policy: Any, shape: Shape, admission: Any = None, *, compiled: boo
 
     Raises PolicyError when a verb is missing or asks for something that the trace does not have.
     """
-    own = _Part(policy, "p", REPLACEMENT, shape)
-    gate = _Part(admission, "a", ADMISSION, shape) if admission is not None else None
+    own = Part(policy, "p", REPLACEMENT, shape)
+    gate = Part(admission, "a", ADMISSION, shape) if admission is not None else None
     asks = own.asks | (gate.asks if gate else set())
     columns = []
     for name, here in (
@@ -127,7 +127,7 @@ def make_loop(policy: Any, shape: Shape, admission: Any = None, *, compiled: boo
     return Loop(load_module(text, compiled=compiled, about=about), tuple(columns), own.arrays, gate_arrays)
 
 
-def _text(own: _Part, gate: _Part | None, shape: Shape, columns: list[str]) -> str:
+def _text(own: Part, gate: Part | None, shape: Shape, columns: list[str]) -> str:
     arrays = [f"p_{name}" for name in own.arrays] + ([f"a_{name}" for name in gate.arrays] if gate else [])
     shorts = {"header": "G", "ids": "E", "outcome": "H", "sizes": "B", "expiry": "X", "pins": "P", "log": "W"}
     taken = ["header", "ids", "outcome", *(["sizes"] if not shape.unit else []), *(["expiry"] if shape.ttl else [])]
@@ -186,7 +186,7 @@ def _text(own: _Part, gate: _Part | None, shape: Shape, columns: list[str]) -> s
 class _Step:
     """What happens at one request."""
 
-    def __init__(self, own: _Part, gate: _Part | None, shape: Shape, columns: list[str]) -> None:
+    def __init__(self, own: Part, gate: Part | None, shape: Shape, columns: list[str]) -> None:
         self.own, self.gate, self.shape, self.columns = own, gate, shape, columns
 
     def lines(self) -> list[str]:

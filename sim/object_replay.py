@@ -16,7 +16,7 @@ from tiersim.sim.object_loop import HEADER, HIT, LOG, MISS, Shape
 from tiersim.sim.plain_objects import is_plain, plain_outcomes
 from tiersim.sim.requests import Requests
 
-__all__ = ["Known", "Life", "Outcome", "Totals", "replay_objects", "settle"]
+__all__ = ["Known", "Life", "Outcome", "Totals", "replay_objects", "settle", "state_of"]
 
 CHUNK = 1 << 20
 
@@ -211,10 +211,10 @@ class _Run:
             "requests": len(requests),
             "unit": unit,
         }
-        state = _state(policy, given, self.loop.arrays)
+        state = state_of(policy, given, self.loop.arrays)
         arrays = [state[name] for name in self.loop.arrays]
         if admission is not None:
-            state = _state(admission, given | {"seed": seed + 1}, self.loop.admission_arrays)
+            state = state_of(admission, given | {"seed": seed + 1}, self.loop.admission_arrays)
             arrays += [state[name] for name in self.loop.admission_arrays]
         own: list[Any] = [np.zeros(self.objects, np.int64)] if not unit else []
         own += [np.zeros(self.objects, np.int64)] if self.shape.ttl else []
@@ -286,7 +286,8 @@ class _Run:
         return own
 
 
-def _state(maker: Any, given: dict[str, Any], wanted: Iterable[str]) -> dict[str, NDArray[Any]]:
+def state_of(maker: Any, given: dict[str, Any], wanted: Iterable[str]) -> dict[str, NDArray[Any]]:
+    """The arrays that verbs want, as a policy makes them. Raises PolicyError where it asks for, or lacks, something."""
     who = type(maker).__name__
     if not hasattr(maker, "state"):
         raise PolicyError(f"{who} has no method state(self, objects, capacity) that gives its arrays")

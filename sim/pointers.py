@@ -14,7 +14,7 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit, types
 from numba.extending import intrinsic
 
-__all__ = ["find", "inline", "pointer", "prefetch"]
+__all__ = ["find", "inline", "pointer", "prefetch", "shift"]
 
 OPTIONS: Any = {"_nrt": False, "error_model": "numpy", "forceinline": True}
 inline: Any = njit(**OPTIONS)
@@ -31,6 +31,16 @@ def pointer(typingctx: Any, array: Any) -> Any:
 
     address: Any = types.CPointer
     return address(array.dtype)(array), lower
+
+
+@intrinsic
+def shift(typingctx: Any, address: Any, index: Any) -> Any:
+    """The address of ``address[index]``."""
+
+    def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.gep(arguments[0], [arguments[1]])
+
+    return address(address, types.intp), lower
 
 
 @intrinsic

@@ -33,13 +33,23 @@ _importing = Lock()  # threads may want the same loop at once
 JIT = "@njit(_nrt=False, error_model='numpy')\n"
 JIT_APART = "@njit(_nrt=False, error_model='numpy', forceinline=False)\n"  # else it is as its first caller is
 JIT_CACHED = "@njit(_nrt=False, error_model='numpy', cache=True, nogil=True)\n"
-HEADER = "from numba import njit\nfrom tiersim.sim.pointers import find, inline, pointer, prefetch\n"
+HEADER = "from numba import njit\nfrom tiersim.sim.pointers import find, inline, pointer, prefetch, shift\n"
 PLAIN_HEADER = """
 def inline(function):
     return function
 
 def pointer(array):
     return array
+
+class shift:
+    def __init__(self, held, index):
+        self.held, self.index = held, index
+
+    def __getitem__(self, index):
+        return self.held[self.index + index]
+
+    def __setitem__(self, index, value):
+        self.held[self.index + index] = value
 
 def prefetch(address, index):
     return

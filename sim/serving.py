@@ -1,0 +1,364 @@
+"""Servers of language models: continuous batching with prefix caches, compiled, for many instances at once.
+
+What they do is specified in docs/explanation/serving.md; `tiersim.sim.serving_loop` writes the loop.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiersim._base.errors import AuditError, PolicyError, StudyError
+from tiersim.policies.object.lru import Lru
+from tiersim.sim import serving_loop
+from tiersim.sim.object_replay import state_of
+from tiersim.sim.prompts import Prompts
+from tiersim.sim.serving_loop import CACHE, FAULTS, INSTANCE, LOG, NEVER, REQUEST, SETTINGS, SLOT, SPLIT, VIEW
+
+__all__ = ["Engines", "Iterations", "Served", "Server"]
+
+Numbers = NDArray[np.int64]
+
+KEPT = 4  # names of blocks for each that the prefix cache may hold: what left is known for so long
+LOG_ROOM, LOGGED, ENDED, WRONG, FAULT = map(SETTINGS.index, ("log_room", "logged", "ended", "wrong", "fault"))
+EVENTS = (1 << 31) - 1  # that a policy is told of, as far as its keys need to know
+LOG_ROWS = 1 << 13
+ADVANCE, TO_AN_END, ROUTE, LOOK, HITS = range(5)  # what `run` of the loop is asked
+
+
+@dataclass(frozen=True)
+class Server:
+    """What one instance is: its memory in pages of so many tokens, its scheduler, its prefix cache.
+
+    ``prefix`` says where the prefix cache lies: in this memory, or apart in memory of its own, which holds ``blocks``.
+    """
+
+    pages: int
+    page: int = 16
+    max_requests: int = 256
+    budget: int = 512
+    chunked: bool = True
+    reserve: int = 0
+    prefix: Literal["none", "memory", "apart"] = "none"
+    blocks: int = 0
+
+
+@dataclass(frozen=True)
+class Served:
+    """What became of the requests, a word for each; times are in picoseconds, and -1 where it never happened.
+
+    ``hit`` is the tokens that were cached when a request was admitted first. A request that could never be served is
+    ``rejected``.
+    """
+
+    instance: Numbers
+    routed: Numbers
+    admitted: Numbers
+    first: Numbers
+    end: Numbers
+    hit: Numbers
+    preemptions: Numbers
+    rejected: NDArray[np.bool_]
+
+
+class Iterations:
+    """The log of iterations: rows of `tiersim.sim.serving_loop.LOG`, in the order of their ends at each instance.
+
+    A row is ``count`` iterations, of which the first takes ``took``, and each ``slope`` more than the one before.
+    Rows with a ``count`` of 0 are about the request ``chunks``: it was preempted, its last token at ``start``, where
+    ``took`` is -1, or else had its next one ``took`` later.
+    """
+
+    def __init__(self, rows: Numbers, served: Served, chunked: bool) -> None:
+        self.rows, self.served, self.chunked = rows, served, chunked
+        self.columns = {name: rows[:, place] for place, name in enumerate(LOG)}
+
+    def gaps(self) -> tuple[Numbers, Numbers]:
+        """All times between two tokens of a request, and how many had each: exact, in no order."""
+        rows = self.columns
+        resumed = (rows["count"] == 0) & (rows["took"] >= 0)
+        gaps, many = [rows["took"][resumed]], [np.ones(int(resumed.sum()), np.int64)]
+        made = np.flatnonzero(rows["decodes"])
+        count = rows["count"][made]
+        row = np.repeat(made, count)
+        inside = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
+        took = rows["took"][row] + inside * rows["slope"][row]
+        if self.chunked:
+            return np.concatenate([*gaps, took]), np.concatenate([*many, rows["decodes"][row]])
+        later = inside > 0
+        first = np.array(list(self._first_gaps()), np.int64).reshape(-1, 2)
+        gaps += [took[later], first[:, 0]]
+        many += [rows["decodes"][row][later], first[:, 1]]
+        return np.concatenate(gaps), np.concatenate(many)
+
+    def _first_gaps(self) -> Iterator[tuple[int, int]]:
+        """The times before the first iteration of each row of decodes: prefills may have come between."""
+        last: dict[int, int] = {}
+        begun: defaultdict[int, Counter[int]] = defaultdict(Counter)
+        for instance, start, count, took, slope, decodes, _, _, more in self.rows.tolist():
+            fresh = begun[instance]
+            if count == 0:
+                if took < 0 and start in fresh:
+                    fresh[start] -= 1
+            elif not decodes:
+                fresh[start + took] += more
+            else:
+                for when, many in fresh.items():
+                    yield start + took - when, many
+                yield start + took - last.get(instance, start), decodes - fresh.total()
+                fresh.clear()
+                last[instance] = start + _sum(took, slope, count)
+
+    def tokens(self, request: int) -> list[int]:
+        """When each token of a request was there."""
+        served = self.served
+        if served.first[request] < 0:
+            return []
+        end, made, there = int(served.end[request]), [int(served.first[request])], True
+        for _, start, count, took, slope, decodes, who, _, _ in self._of(int(served.instance[request])):
+            if count == 0:
+                if who == request:
+                    there = took >= 0
+                    made += [start + took] * there
+            elif decodes and there and start >= made[-1] and (end < 0 or start < end):
+                made += [start + _sum(took, slope, k) for k in range(1, count + 1)]
+        return made
+
+    def _of(self, instance: int) -> list[list[int]]:
+        rows: list[list[int]] = self.rows[self.columns["instance"] == instance].tolist()
+        return rows
+
+
+def _sum(took: int, slope: int, count: int) -> int:
+    """What the first so many iterations of a row take."""
+    return count * took + slope * (count * (count - 1) // 2)
+
+
+class Engines:
+    """Some instances of a server that serve the requests of a trace, routed by whoever calls.
+
+    Call ``advance(time)``, look at what ``view`` and ``hits`` say, and ``submit``; times never go back. ``clock`` is a
+    class with static functions ``step`` and ``line`` (see the specification), and ``arrays`` what they ask for by name.
+    ``policy`` says what leaves the prefix caches. With ``fast`` unset each iteration is planned by itself: slower, and
+    with the same results. ``audited`` derives all books again after every event.
+
+    Raises StudyError where the server cannot be, PolicyError where the policy cannot rule a prefix cache.
+    """
+
+    def __init__(
+        self,
+        prompts: Prompts,
+        server: Server,
+        count: int,
+        clock: Any,
+        arrays: Mapping[str, NDArray[Any]],
+        *,
+        policy: Any = None,
+        seed: int = 0,
+        log: bool = True,
+        fast: bool = True,
+        audited: bool = False,
+        compiled: bool = True,
+    ) -> None:
+        cached = server.prefix != "none" and prompts.block > 0
+        _check(prompts, server, policy, cached)
+        self.prompts, self.server, self.count, self.policy = prompts, server, count, policy or Lru()
+        self.compiled = compiled and getattr(policy, "compiled", True)
+        self.loop = serving_loop.make_loop(self.policy, clock, audited=audited, compiled=self.compiled)
+        share = prompts.block // server.page if cached and server.prefix == "memory" else 0
+        distinct = max(1, len(prompts.parent))
+        room = max(1, min(server.pages // share if share else server.blocks, distinct))
+        names = min(distinct, KEPT * room + 1) if cached else 1
+        said = {
+            "pages": server.pages,
+            "page": server.page,
+            "most": server.max_requests,
+            "budget": server.budget,
+            "chunked": server.chunked,
+            "reserve": server.reserve,
+            "block": prompts.block,
+            "share": share,
+            "room": room,
+            "names": names,
+            "table": 1 << (2 * names).bit_length(),
+            "fast": fast,
+            "count": count,
+        }
+        header = np.zeros((count, len(INSTANCE)), np.int64)
+        first = dict.fromkeys(("ready", "end", "run_end", "soonest"), NEVER) | {"free": server.pages}
+        for name, value in (first | dict.fromkeys(("head", "tail", "left_head", "left_tail"), -1)).items():
+            header[:, INSTANCE.index(name)] = value
+        owned: list[NDArray[Any]] = [
+            header,
+            np.zeros((count, server.max_requests * len(SLOT)), np.int64),
+            np.zeros((count, server.page), np.int64),
+            np.zeros((count, said["table"]), np.int64),
+            np.zeros((count, names * len(CACHE)), np.int64),
+        ]
+        own = [*owned, *self._states(room, names, seed)]
+        settings = np.array([*(said.get(name, 0) for name in SETTINGS), *(array.shape[1] for array in own)], np.int64)
+        self._logging = log
+        self._log = self._given(np.zeros((LOG_ROWS if log else 0, len(LOG)), np.int64))
+        settings[LOG_ROOM] = LOG_ROWS if log else 0
+        view = np.zeros((count, len(VIEW)), np.int64)
+        blocks = prompts.blocks.values.astype(np.int64)
+        given = [view, np.zeros(len(prompts) + 1, np.int64), settings, _rows(prompts, cached), blocks]
+        self._view, self._ended, self._settings, self._requests, self._blocks = map(self._given, given)
+        self._times = [np.ascontiguousarray(arrays[name]).reshape(-1) for name in self.loop.clock]
+        self._own = [self._given(array) for array in own]
+
+    def _given(self, array: NDArray[Any]) -> Any:
+        """An array as the loop takes it: flat, and in plain Python as a list, whose integers do not wrap."""
+        return array.reshape(-1) if self.compiled else array.reshape(-1).tolist()
+
+    def _states(self, room: int, names: int, seed: int) -> list[NDArray[Any]]:
+        """The arrays of the policy, each with a row for each instance."""
+        given = {"objects": names, "capacity": room, "most": min(names, room), "requests": EVENTS, "unit": True}
+        made = [state_of(self.policy, given | {"seed": seed + k}, self.loop.policy) for k in range(self.count)]
+        return [np.stack([state[name] for state in made]) for name in self.loop.policy]
+
+    def _run(self, what: int, first: int, second: int = 0, third: int = 0) -> int:
+        """A call of the loop, with a longer log if it wants one."""
+        shared = (self._view, self._ended, self._settings, self._requests, self._blocks)
+        while True:
+            made = self.loop.module.run(what, first, second, third, *shared, self._log, *self._times, *self._own)
+            if made >= 0:
+                return int(made)
+            more = np.zeros(len(self._log), np.int64)
+            self._log = np.concatenate([self._log, more]) if self.compiled else [*self._log, *more.tolist()]
+            self._settings[LOG_ROOM] *= 2
+            second = 1
+
+    def submit(self, request: int, instance: int, now: int) -> None:
+        """Route a request to an instance at a time, up to which all have advanced."""
+        self._run(ROUTE, request, instance, now)
+
+    def advance(self, until: int | None = None, *, until_end: bool = False) -> int | None:
+        """Let all happen that happens before a time, or all there is; the time of the first end if it is to stop there.
+
+        Whoever stops there may submit at that time, before he goes on: nothing was planned at it yet.
+        """
+        made = self._run(TO_AN_END if until_end else ADVANCE, NEVER if until is None else until)
+        self._audit()
+        return made if made < NEVER else None
+
+    @property
+    def ended(self) -> list[int]:
+        """The requests that ended in the last `advance`, in no order of time between instances."""
+        ended: list[int] = np.asarray(self._ended[: self._settings[ENDED]]).tolist()
+        return ended
+
+    def view(self) -> list[list[int]]:
+        """A list for each of `tiersim.sim.serving_loop.VIEW`, with a number for each instance, as things are now.
+
+        ``prompts`` is the tokens of prompts that are to be computed, or computed anew, ``pending`` those of them that
+        are neither computed nor cached; of a request that waits, as it was when it was routed.
+        """
+        self._run(LOOK, 0)
+        seen: list[list[int]] = np.reshape(self._view, (-1, len(VIEW))).T.tolist()
+        return seen
+
+    def hits(self, request: int) -> list[int]:
+        """How many tokens of the prompt of a request each instance has cached."""
+        self._run(HITS, request)
+        held: list[int] = np.asarray(self._view[: self.count]).tolist()
+        return held
+
+    @property
+    def served(self) -> Served:
+        """What became of the requests so far."""
+        server = self.server
+        word = _columns(self._requests, REQUEST)
+        most = word["prompt"] + word["answer"] - 1
+        rejected = (word["routed"] >= 0) & (-(-most // server.page) > server.pages)
+        names = ("instance", "routed", "admitted", "first", "end", "hit", "preemptions")
+        return Served(**{name: word[name] for name in names}, rejected=rejected)
+
+    @property
+    def iterations(self) -> Iterations:
+        """The log so far."""
+        rows = np.reshape(self._log, (-1, len(LOG)))[: self._settings[LOGGED]]
+        return Iterations(rows, self.served, self.server.chunked)
+
+    def occupancy(self) -> dict[str, list[int]]:
+        """For each instance, the sums over time of requests that wait and that run, and of pages and blocks taken.
+
+        In picoseconds times the number, up to its last event.
+        """
+        word = {name: column.tolist() for name, column in _columns(self._own[0], INSTANCE).items()}
+        return {
+            name: [(high << SPLIT) + low for high, low in zip(word[f"sum_{name}"], word[f"rest_{name}"], strict=True)]
+            for name in ("waiting", "running", "pages", "blocks")
+        }
+
+    def _audit(self) -> None:
+        if wrong := int(self._settings[WRONG]):
+            raise PolicyError(
+                f"{type(self.policy).__name__}.victim gave {wrong >> 1}, which is no block in the prefix cache",
+                None,
+                "it must give the number of an object for which `lookup` says yes",
+            )
+        if fault := int(self._settings[FAULT]):
+            raise AuditError(f"an instance's books do not balance: {FAULTS[fault]}")
+
+
+def _columns(rows: Any, names: Sequence[str]) -> dict[str, Numbers]:
+    """Copies of the columns of rows that lie one after another."""
+    table = np.array(rows, np.int64).reshape(-1, len(names))
+    return {name: table[:, place].copy() for place, name in enumerate(names)}
+
+
+def _rows(prompts: Prompts, cached: bool) -> Numbers:
+    """A row for each request."""
+    rows = np.zeros((len(prompts), len(REQUEST)), np.int64)
+    starts = prompts.blocks.offsets[:-1]
+    whole = np.zeros(len(prompts), np.int64)
+    if cached:
+        whole = np.minimum(np.diff(prompts.blocks.offsets), prompts.input // prompts.block)
+    said = {"prompt": prompts.input, "answer": prompts.output, "blocks": starts, "whole": whole}
+    unknown = dict.fromkeys(("next", "instance", "routed", "admitted", "first", "end"), -1)
+    for name, column in (said | unknown).items():
+        rows[:, REQUEST.index(name)] = column
+    return rows
+
+
+def _check(prompts: Prompts, server: Server, policy: Any, cached: bool) -> None:
+    least = {"pages": 1, "page": 1, "max_requests": 1, "budget": 1, "reserve": 0}
+    for name, bound in least.items():
+        if getattr(server, name) < bound:
+            raise _wrong(name, f"it is {getattr(server, name)} and must be at least {bound}")
+    if server.chunked and server.budget < server.max_requests:
+        raise _wrong(
+            "budget",
+            f"an iteration of {server.budget} tokens has no room for a token of each of {server.max_requests} requests",
+            "let it be at least max_requests",
+        )
+    if not cached:
+        return
+    if policy is None:
+        raise _wrong("prefix", "a prefix cache needs a policy")
+    if server.prefix == "apart" and server.blocks < 1:
+        raise _wrong("blocks", "a prefix cache apart must hold at least one block")
+    if server.prefix == "memory" and prompts.block % server.page:
+        raise _wrong(
+            "page",
+            f"the blocks of the trace have {prompts.block} tokens, which are no whole pages of {server.page}",
+            "take a page that divides them, or a prefix cache apart",
+        )
+    if server.prefix == "memory" and getattr(policy, "may_refuse", False):
+        raise PolicyError(
+            f"{type(policy).__name__} may refuse what enters, and what is in the memory already cannot be refused",
+            None,
+            "take another policy, or a prefix cache apart",
+        )
+
+
+def _wrong(name: str, message: str, remedy: str = "") -> StudyError:
+    error = StudyError(message, None, remedy)
+    error.path = (name,)
+    return error

@@ -1,0 +1,1129 @@
+"""Writes the loop of servers of language models, which docs/explanation/serving.md specifies.
+
+One module is written for each pair of an object policy, which says what leaves the prefix caches, and a time model;
+all else is data. The state of an instance is flat: a header, its admitted requests in the order of admission, of which
+those in decode stand first, and its prefix cache. No step looks at every request in decode: they share a count of
+decode iterations, the *epoch*, and each has the epoch at which it is finished, and the one of every ``page`` at which
+it needs a page.
+
+At most one request is in prefill when an iteration is planned, and it was admitted last: one that is not complete after
+an iteration has used up the budget, so that nobody was admitted after it.
+
+Blocks have names of an instance's own, given by first appearance there, so that the state of a policy does not grow
+with all blocks of a trace. A name is kept when its block leaves, and given to another when there are no more names, the
+one that left longest ago first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from tiersim._base.errors import PolicyError
+from tiersim.sim.cache_loop import fill
+from tiersim.sim.object_loop import REPLACEMENT, Part, Shape
+from tiersim.sim.source import Borrowed, borrow, load_module
+
+__all__ = [
+    "CACHE",
+    "FAULTS",
+    "INSTANCE",
+    "LOG",
+    "NEVER",
+    "REQUEST",
+    "SETTINGS",
+    "SLOT",
+    "SPLIT",
+    "VIEW",
+    "Loop",
+    "make_loop",
+]
+
+TOLD = ("touch", "insert", "victim", "remove", "miss", "evict")
+
+NEVER = 1 << 61
+SPLIT = 20  # bits of a sum over time that its second word holds
+
+SETTINGS = (
+    "pages",
+    "page",
+    "most",  # requests that run at once
+    "budget",
+    "chunked",
+    "reserve",
+    "block",  # tokens
+    "share",  # pages that a cached block takes of the memory, 0 where the prefix cache lies apart
+    "room",  # blocks that the prefix cache may hold
+    "names",
+    "table",  # words of the dictionary of names
+    "fast",
+    "count",  # of instances
+    # what changes
+    "now",
+    "logged",
+    "log_room",
+    "ended",  # requests that the last call has seen to end
+    "wrong",  # a victim that was none
+    "fault",  # what an audit found
+)
+REQUEST = (
+    "prompt",
+    "answer",
+    "blocks",  # where the blocks of its prompt begin
+    "whole",  # how many of them are whole
+    "made",  # tokens of the answer, up to date while it waits
+    "next",  # of those that wait
+    "instance",
+    "routed",
+    "admitted",
+    "first",
+    "end",
+    "hit",  # tokens, at the first admission
+    "routed_hit",
+    "preemptions",
+    "since",  # its last token before the last preemption
+)
+INSTANCE = (
+    "now",  # the last event
+    "ready",  # when it plans next
+    "start",  # of the iteration under way
+    "end",
+    "took",
+    "run",  # iterations of the same decodes that follow it, each of which takes `slope` longer
+    "slope",
+    "run_end",
+    "blocked",  # whoever waits cannot be admitted during the run
+    "taking",  # decodes that take part
+    "slots",  # admitted requests
+    "decodes",  # those of them in decode
+    "epoch",
+    "soonest",  # epoch at which a request may be finished
+    "context",
+    "free",  # pages
+    "head",  # of those that wait
+    "tail",
+    "waiting",
+    "waiting_tokens",
+    "waiting_hits",
+    "cached",  # blocks
+    "used",  # cached blocks that are pinned
+    "told",  # touches and insertions that the policy was told of
+    "named",
+    "left_head",  # names whose blocks have left
+    "left_tail",
+    "last_decode",
+    "row_start",
+    "row_took",
+    "row_count",
+    "chunks",
+    "new",
+    "seen",  # up to when running requests, pages and blocks are summed
+    "seen_waiting",
+    "sum_waiting",  # over time, in 2**20 picoseconds, and the rest
+    "rest_waiting",
+    "sum_running",
+    "rest_running",
+    "sum_pages",
+    "rest_pages",
+    "sum_blocks",
+    "rest_blocks",
+)
+SLOT = ("request", "finish", "done", "part", "hit", "pins", "key", "begun")
+CACHE = ("block", "here", "parent", "child", "older", "newer", "users", "withheld")
+LOG = ("instance", "start", "count", "took", "slope", "decodes", "chunks", "new", "begun")
+VIEW = ("waiting", "running", "prompts", "pending", "pages", "blocks")
+FAULTS = (
+    "",
+    "pages do not add up",
+    "more pages or blocks are taken than there are",
+    "cached blocks do not add up",
+    "users of blocks do not add up",
+    "the policy and the cache do not hold the same blocks",
+    "a block is cached without the one before it",
+    "requests that wait do not add up",
+    "tokens that wait do not add up",
+    "decodes do not add up",
+    "more requests run than may",
+)
+TIME = ("chunks", "new", "area", "squares", "span", "decodes", "context")
+WHOLE = ("Z", "R", "K", "L")  # what all instances share: settings, requests, their blocks, the log
+OWN = ("I", "A", "P", "H", "C")  # header, admitted requests, decodes by when they need pages, names, cached blocks
+
+
+@dataclass(frozen=True)
+class Loop:
+    """The module, whose ``run`` does all, and the names of the arrays of policy and time model that it takes."""
+
+    module: ModuleType
+    policy: tuple[str, ...]
+    clock: tuple[str, ...]
+
+
+def make_loop(policy: Any, clock: Any, *, audited: bool = False, compiled: bool = True) -> Loop:
+    """The loop for a policy and a time model; `audited` looks at all books after every event.
+
+    Raises PolicyError when a verb is missing, or asks for something that a prefix cache does not know.
+    """
+    who = type(policy).__name__
+    part = Part(policy, "p", REPLACEMENT, Shape())
+    if unknown := [name for name in ("next_use", "stream") if name in part.asks]:
+        raise PolicyError(
+            f"{who} asks for {unknown[0]!r}: it must know what comes, and a prefix cache does not",
+            None,
+            "take a policy that looks back, such as lru",
+        )
+    model = borrow(type(clock), ("step", "line"), "t")
+    times = tuple(dict.fromkeys(name for said in model.arguments.values() for name in said if name not in TIME))
+    owned = [*OWN, *(f"p_{name}" for name in part.arrays)]
+    shared = [*WHOLE, *(f"t_{name}" for name in times)]
+    state = ", ".join([*shared, *owned])
+    text = fill(
+        TEXT,
+        state=state,
+        arrays=", ".join(f"array_{name}" for name in (*shared, *owned)),
+        shared="\n".join(f"{name} = pointer(array_{name})" for name in shared),
+        owned="\n".join(f"all_{name} = pointer(array_{name})" for name in owned),
+        own="\n".join(f"{name} = shift(all_{name}, i * Z[Z_LENGTHS + {k}])" for k, name in enumerate(owned)),
+        told="\n\n\n".join(_told(part, verb, state) for verb in ("lookup", *TOLD)),
+        refuses="if x == asked:\n    return False" if part.may_refuse else "",
+        step=_time(model, "step"),
+        line=_time(model, "line"),
+        audit="audit(i, $state)".replace("$state", state) if audited else "",
+        audits=fill(AUDIT, state=state) if audited else "",
+    )
+    words = {"I": INSTANCE, "R": REQUEST, "S": SLOT, "C": CACHE, "L": LOG, "Z": SETTINGS}
+    numbers = {f"{key}_{name.upper()}": place for key, held in words.items() for place, name in enumerate(held)}
+    numbers |= {f"{key}W": len(held) for key, held in words.items()}
+    numbers |= {"NEVER": NEVER, "VW": len(VIEW), "Z_LENGTHS": len(SETTINGS), "LOW": (1 << 32) - 1, "SPLIT": SPLIT}
+    constants = "\n".join(f"{name} = {value}" for name, value in numbers.items())
+    about = f"Serves requests to a language model, its prefix caches under {who}, timed by {type(clock).__name__}"
+    whole = "\n\n\n".join([constants, part.text, model.text, text]) + "\n"
+    return Loop(load_module(whole, compiled=compiled, about=about), part.arrays, times)
+
+
+def _told(part: Part, verb: str, state: str) -> str:
+    """A function that tells the policy of a block by its name, or asks it."""
+    call = part.call(verb, v="x") or (part.call("remove", v="x") if verb == "evict" else "")
+    return fill(
+        """
+        @jit
+        def told_$verb(x, $state):
+            now = I[I_TOLD]
+            time = I[I_NOW] // 1000
+            used = I[I_CACHED]
+            objects = Z[Z_NAMES]
+            capacity = Z[Z_ROOM]
+            size = 1
+            sizes = 1
+            cost = 1.0
+            return $call
+        """,
+        verb=verb,
+        state=state,
+        call=call or "0",
+    )
+
+
+def _time(model: Borrowed, verb: str) -> str:
+    return f"t_{verb}({', '.join(name if name in TIME else f't_{name}' for name in model.arguments[verb])})"
+
+
+TEXT = '''
+$told
+
+
+@jit
+def place_of(block, mask):
+    """Where the search for a block begins: neighbours lie together."""
+    return (((block >> 3) * 2654435761 & LOW) >> 7 << 3 | block & 7) & mask
+
+
+@jit
+def name_of(block, $state):
+    """The name of a block, or -1."""
+    mask = Z[Z_TABLE] - 1
+    at = place_of(block, mask)
+    while H[at] != 0:
+        if H[at] >> 32 == block + 1:
+            return H[at] & LOW
+        at = (at + 1) & mask
+    return -1
+
+
+@jit
+def cached_name(block, $state):
+    """The name of a block that is cached, or -1."""
+    x = name_of(block, $state)
+    return x if x >= 0 and C[x * CW + C_HERE] else -1
+
+
+@jit_apart
+def forget_name(x, $state):
+    """Take a name out of the dictionary: what stands behind it in the same run moves up."""
+    mask = Z[Z_TABLE] - 1
+    at = place_of(C[x * CW + C_BLOCK], mask)
+    while H[at] & LOW != x or H[at] == 0:
+        at = (at + 1) & mask
+    hole = at
+    at = (at + 1) & mask
+    while H[at] != 0:
+        home = place_of((H[at] >> 32) - 1, mask)
+        if (at - home) & mask >= (at - hole) & mask:
+            H[hole] = H[at]
+            hole = at
+        at = (at + 1) & mask
+    H[hole] = 0
+
+
+@jit
+def push_left(x, $state):
+    """A name whose block has left is the last to be given away."""
+    tail = I[I_LEFT_TAIL]
+    C[x * CW + C_OLDER] = tail
+    C[x * CW + C_NEWER] = -1
+    if tail >= 0:
+        C[tail * CW + C_NEWER] = x
+    else:
+        I[I_LEFT_HEAD] = x
+    I[I_LEFT_TAIL] = x
+
+
+@jit
+def pull_left(x, $state):
+    older = C[x * CW + C_OLDER]
+    newer = C[x * CW + C_NEWER]
+    if older >= 0:
+        C[older * CW + C_NEWER] = newer
+    else:
+        I[I_LEFT_HEAD] = newer
+    if newer >= 0:
+        C[newer * CW + C_OLDER] = older
+    else:
+        I[I_LEFT_TAIL] = older
+
+
+@jit
+def named(block, $state):
+    """A name for a block that is not cached: the one it had, a new one, or that of the block that left first."""
+    x = name_of(block, $state)
+    if x >= 0:
+        pull_left(x, $state)
+        return x
+    if I[I_NAMED] < Z[Z_NAMES]:
+        x = I[I_NAMED]
+        I[I_NAMED] = x + 1
+    else:
+        x = I[I_LEFT_HEAD]
+        pull_left(x, $state)
+        forget_name(x, $state)
+    C[x * CW + C_BLOCK] = block
+    mask = Z[Z_TABLE] - 1
+    at = place_of(block, mask)
+    while H[at] != 0:
+        at = (at + 1) & mask
+    H[at] = (block + 1) << 32 | x
+    return x
+
+
+@jit
+def link(x, parent, $state):
+    """Put a block behind another, as the last that came there."""
+    older = C[parent * CW + C_CHILD]
+    C[x * CW + C_PARENT] = parent
+    C[x * CW + C_OLDER] = older
+    C[x * CW + C_NEWER] = -1
+    if older >= 0:
+        C[older * CW + C_NEWER] = x
+    C[parent * CW + C_CHILD] = x
+
+
+@jit
+def leave(x, $state):
+    """A block without others behind it is cached no longer."""
+    parent = C[x * CW + C_PARENT]
+    if parent >= 0:
+        older = C[x * CW + C_OLDER]
+        newer = C[x * CW + C_NEWER]
+        if older >= 0:
+            C[older * CW + C_NEWER] = newer
+        if newer >= 0:
+            C[newer * CW + C_OLDER] = older
+        else:
+            C[parent * CW + C_CHILD] = older
+    C[x * CW + C_HERE] = 0
+    push_left(x, $state)
+    I[I_CACHED] -= 1
+    I[I_FREE] += Z[Z_SHARE]
+
+
+@jit_apart
+def leave_behind(top, $state):
+    """All behind a block leave, the last first, of branches the one that came last first."""
+    x = top
+    while True:
+        child = C[x * CW + C_CHILD]
+        if child >= 0:
+            x = child
+        elif x == top:
+            return
+        else:
+            parent = C[x * CW + C_PARENT]
+            told_remove(x, $state)
+            leave(x, $state)
+            x = parent
+
+
+@jit_apart
+def evict(asked, $state):
+    """A block leaves, and all behind it; False if the policy would not have what is asked for, or named nonsense."""
+    while True:
+        x = told_victim(asked, $state)
+        $refuses
+        if x < 0 or x >= I[I_NAMED] or not told_lookup(x, $state):
+            Z[Z_WRONG] = x << 1 | 1
+            return False
+        if C[x * CW + C_USERS] == 0:
+            break
+        told_remove(x, $state)
+        C[x * CW + C_WITHHELD] = 1
+    leave_behind(x, $state)
+    told_evict(x, $state)
+    leave(x, $state)
+    return True
+
+
+@jit
+def make_room(pages, $state):
+    """Evict until so many pages are free; there are enough of blocks that nobody uses."""
+    while I[I_FREE] < pages:
+        if not evict(-1, $state):
+            return
+
+
+@jit
+def touch(x, $state):
+    if not C[x * CW + C_WITHHELD]:
+        told_touch(x, $state)
+        I[I_TOLD] += 1
+
+
+@jit
+def pin(x, $state):
+    if C[x * CW + C_USERS] == 0:
+        I[I_USED] += 1
+    C[x * CW + C_USERS] += 1
+
+
+@jit
+def unpin(x, $state):
+    C[x * CW + C_USERS] -= 1
+    if C[x * CW + C_USERS] == 0:
+        I[I_USED] -= 1
+        if C[x * CW + C_WITHHELD]:
+            C[x * CW + C_WITHHELD] = 0
+            told_miss(x, $state)
+            told_insert(x, $state)
+            I[I_TOLD] += 1
+
+
+@jit_apart
+def enter(block, parent, behind, $state):
+    """A block is cached, unless the policy refuses it; `behind` is the next one of its prompt, or -1. Its name."""
+    x = named(block, $state)
+    C[x * CW + C_PARENT] = -1
+    C[x * CW + C_CHILD] = -1
+    C[x * CW + C_USERS] = 0
+    C[x * CW + C_WITHHELD] = 0
+    if behind >= 0:
+        link(behind, x, $state)
+    told_miss(x, $state)
+    if Z[Z_SHARE] == 0:
+        while I[I_CACHED] >= Z[Z_ROOM]:
+            if not evict(x, $state):
+                leave_behind(x, $state)
+                push_left(x, $state)
+                I[I_TOLD] += 1
+                return x
+        # it may have been the one before that left
+        if parent >= 0 and not C[parent * CW + C_HERE]:
+            parent = -1
+    if parent >= 0:
+        link(x, parent, $state)
+    C[x * CW + C_HERE] = 1
+    I[I_CACHED] += 1
+    told_insert(x, $state)
+    I[I_TOLD] += 1
+    return x
+
+
+@jit_apart
+def keep_prompt(s, $state):
+    """The whole blocks of a prompt that is complete go to the prefix cache."""
+    r = A[s + S_REQUEST] * RW
+    first = R[r + R_BLOCKS]
+    count = R[r + R_WHOLE]
+    share = Z[Z_SHARE]
+    behind = -1
+    k = count
+    while k > 0:
+        k -= 1
+        x = cached_name(K[first + k], $state)
+        if x >= 0:
+            if k >= A[s + S_HIT]:
+                touch(x, $state)
+                if share:
+                    pin(x, $state)
+                    I[I_FREE] += share
+        else:
+            parent = cached_name(K[first + k - 1], $state) if k else -1
+            x = enter(K[first + k], parent, behind, $state)
+            if share:
+                pin(x, $state)
+        behind = x if C[x * CW + C_HERE] and C[x * CW + C_PARENT] < 0 else -1
+    if share:
+        A[s + S_PINS] = count
+
+
+@jit
+def hit_of(r, $state):
+    """How many blocks a request would hit now."""
+    if R[r + R_WHOLE] == 0:
+        return 0
+    most = min(R[r + R_WHOLE], (R[r + R_PROMPT] + R[r + R_MADE] - 1) // Z[Z_BLOCK])
+    first = R[r + R_BLOCKS]
+    k = 0
+    while k < most and cached_name(K[first + k], $state) >= 0:
+        k += 1
+    return k
+
+
+@jit
+def pages_of(tokens, $state):
+    return (tokens + Z[Z_PAGE] - 1) // Z[Z_PAGE]
+
+
+@jit
+def summed(word, value, time, $state):
+    """Add a value times a time to a sum of two words."""
+    low = I[word + 1] + value * (time & (1 << SPLIT) - 1)
+    I[word] += value * (time >> SPLIT) + (low >> SPLIT)
+    I[word + 1] = low & (1 << SPLIT) - 1
+
+
+@jit
+def see(now, $state):
+    """Sum what there was since it was last looked at."""
+    time = now - I[I_SEEN]
+    I[I_SEEN] = now
+    summed(I_SUM_RUNNING, I[I_SLOTS], time, $state)
+    summed(I_SUM_PAGES, Z[Z_PAGES] - I[I_FREE], time, $state)
+    summed(I_SUM_BLOCKS, I[I_CACHED], time, $state)
+
+
+@jit
+def see_waiting(now, $state):
+    summed(I_SUM_WAITING, I[I_WAITING], now - I[I_SEEN_WAITING], $state)
+    I[I_SEEN_WAITING] = now
+
+
+@jit
+def wait(r, sign, $state):
+    I[I_WAITING] += sign
+    I[I_WAITING_TOKENS] += sign * (R[r + R_PROMPT] + R[r + R_MADE])
+    I[I_WAITING_HITS] += sign * R[r + R_ROUTED_HIT]
+
+
+@jit
+def made_by(s, $state):
+    """The tokens of the answer that a request in decode has made."""
+    return R[A[s + S_REQUEST] * RW + R_ANSWER] - (A[s + S_FINISH] - I[I_EPOCH])
+
+
+@jit
+def give_back(s, tokens, $state):
+    """The memory of an admitted request that has stored so many tokens, or is to."""
+    I[I_FREE] += pages_of(tokens - A[s + S_PINS] * Z[Z_BLOCK], $state)
+    first = R[A[s + S_REQUEST] * RW + R_BLOCKS]
+    k = A[s + S_PINS]
+    while k > 0:
+        k -= 1
+        unpin(name_of(K[first + k], $state), $state)
+
+
+@jit
+def no_decode(s, $state):
+    """A request is no longer in decode."""
+    r = A[s + S_REQUEST] * RW
+    I[I_CONTEXT] -= R[r + R_PROMPT] + made_by(s, $state)
+    P[A[s + S_KEY]] -= 1
+
+
+@jit
+def note(i, start, count, took, slope, decodes, chunks, new, begun, $state):
+    """A row of the log."""
+    if Z[Z_LOG_ROOM]:
+        row = Z[Z_LOGGED] * LW
+        Z[Z_LOGGED] += 1
+        L[row + L_INSTANCE] = i
+        L[row + L_START] = start
+        L[row + L_COUNT] = count
+        L[row + L_TOOK] = took
+        L[row + L_SLOPE] = slope
+        L[row + L_DECODES] = decodes
+        L[row + L_CHUNKS] = chunks
+        L[row + L_NEW] = new
+        L[row + L_BEGUN] = begun
+
+
+@jit_apart
+def preempt(i, now, $state):
+    """The request that was admitted last goes back to the front of those that wait."""
+    slots = I[I_SLOTS] - 1
+    s = slots * SW
+    number = A[s + S_REQUEST]
+    r = number * RW
+    if slots < I[I_DECODES]:
+        R[r + R_MADE] = made_by(s, $state)
+        since = max(A[s + S_BEGUN], I[I_LAST_DECODE])
+        R[r + R_SINCE] = since
+        note(i, since, 0, -1, 0, 0, number, 0, 0, $state)
+        no_decode(s, $state)
+        I[I_DECODES] = slots
+        give_back(s, R[r + R_PROMPT] + R[r + R_MADE] - 1, $state)
+    else:
+        give_back(s, R[r + R_PROMPT] + R[r + R_MADE], $state)
+    I[I_SLOTS] = slots
+    R[r + R_PREEMPTIONS] += 1
+    R[r + R_NEXT] = I[I_HEAD]
+    if I[I_HEAD] < 0:
+        I[I_TAIL] = number
+    I[I_HEAD] = number
+    wait(r, 1, $state)
+
+
+@jit_apart
+def grow_one_by_one(i, now, $state):
+    """Pages for decodes, in the order of admission, where there are not enough; whether one was preempted."""
+    key = I[I_EPOCH] % Z[Z_PAGE]
+    preempted = False
+    k = 0
+    while k < I[I_DECODES]:
+        if A[k * SW + S_KEY] == key:
+            while I[I_FREE] == 0 and k < I[I_SLOTS]:
+                if (I[I_CACHED] - I[I_USED]) * Z[Z_SHARE] > 0:
+                    if not evict(-1, $state):
+                        return True
+                else:
+                    preempt(i, now, $state)
+                    preempted = True
+            if k < I[I_DECODES]:
+                I[I_FREE] -= 1
+        k += 1
+    return preempted
+
+
+@jit
+def grow(i, now, $state):
+    """Each decode gets memory for one token more; whether somebody was preempted."""
+    need = P[I[I_EPOCH] % Z[Z_PAGE]]
+    if need > I[I_FREE]:
+        if need > I[I_FREE] + (I[I_CACHED] - I[I_USED]) * Z[Z_SHARE]:
+            return grow_one_by_one(i, now, $state)
+        make_room(need, $state)
+    I[I_FREE] -= need
+    return False
+
+
+@jit_apart
+def admit(now, left, $state):
+    """Admit who waits, while there is budget and memory."""
+    while left > 0 and I[I_SLOTS] < Z[Z_MOST] and I[I_HEAD] >= 0:
+        number = I[I_HEAD]
+        r = number * RW
+        hit = hit_of(r, $state)
+        share = Z[Z_SHARE]
+        tokens = R[r + R_PROMPT] + R[r + R_MADE]
+        rest = tokens - hit * Z[Z_BLOCK]
+        if not Z[Z_CHUNKED] and rest > left and I[I_SLOTS] > I[I_DECODES]:
+            return
+        pages = pages_of(rest if share else tokens, $state)
+        idle = I[I_CACHED] - I[I_USED]
+        first = R[r + R_BLOCKS]
+        if share:
+            for k in range(hit):
+                if C[name_of(K[first + k], $state) * CW + C_USERS] == 0:
+                    idle -= 1
+        reserve = Z[Z_RESERVE] if I[I_SLOTS] else 0
+        if pages + reserve > I[I_FREE] + idle * share:
+            return
+        I[I_HEAD] = R[r + R_NEXT]
+        wait(r, -1, $state)
+        k = hit
+        while k > 0:
+            k -= 1
+            x = name_of(K[first + k], $state)
+            touch(x, $state)
+            if share:
+                pin(x, $state)
+        make_room(pages, $state)
+        I[I_FREE] -= pages
+        s = I[I_SLOTS] * SW
+        I[I_SLOTS] += 1
+        A[s + S_REQUEST] = number
+        A[s + S_DONE] = hit * Z[Z_BLOCK]
+        A[s + S_HIT] = hit
+        A[s + S_PINS] = hit if share else 0
+        if R[r + R_ADMITTED] < 0:
+            R[r + R_ADMITTED] = now
+            R[r + R_HIT] = A[s + S_DONE]
+        part = min(left, rest) if Z[Z_CHUNKED] else rest
+        A[s + S_PART] = part
+        left -= part
+
+
+@jit
+def sum_of_steps(took, slope, count):
+    """What so many iterations take, of which the first takes `took`, and each `slope` more than the one before."""
+    return count * took + slope * (count * (count - 1) // 2)
+
+
+@jit
+def plan_run(decodes, context, $state):
+    """How many iterations of the same decodes follow the one that is planned, and by how much each is longer."""
+    more = I[I_SOONEST] - I[I_EPOCH] - 1
+    if more <= 0:
+        return 0, 0
+    # pages that are not there
+    page = Z[Z_PAGE]
+    free = I[I_FREE]
+    if free < (more // page + 1) * decodes:
+        fit = free // decodes * page
+        free -= free // decodes * decodes
+        while fit < more:
+            free -= P[(I[I_EPOCH] + 1 + fit) % page]
+            if free < 0:
+                break
+            fit += 1
+        more = min(more, fit)
+    if more <= 0:
+        return 0, 0
+    constant, slope, until = $line
+    more = min(more, (until - context) // decodes)
+    # sums over a run stay in a word
+    took = constant + slope * context
+    limit = NEVER // Z[Z_PAGES]
+    while more > 0 and (more + 1) * (took + slope * decodes * more) > limit:
+        more >>= 1
+    return max(more, 0), slope * decodes
+
+
+@jit
+def plan(i, now, $state):
+    """The iteration that begins now."""
+    I[I_NOW] = now
+    I[I_READY] = NEVER
+    see(now, $state)
+    see_waiting(now, $state)
+    preempted = False
+    taking = 0
+    if Z[Z_CHUNKED]:
+        preempted = grow(i, now, $state)
+        taking = I[I_DECODES]
+        left = Z[Z_BUDGET] - taking
+        for k in range(taking, I[I_SLOTS]):
+            s = k * SW
+            r = A[s + S_REQUEST] * RW
+            A[s + S_PART] = min(left, R[r + R_PROMPT] + R[r + R_MADE] - A[s + S_DONE])
+            left -= A[s + S_PART]
+        if not preempted:
+            admit(now, left, $state)
+    else:
+        admit(now, Z[Z_BUDGET], $state)
+        if I[I_SLOTS] == I[I_DECODES]:
+            preempted = grow(i, now, $state)
+            taking = I[I_DECODES]
+    chunks = 0
+    new = 0
+    area = 0
+    squares = 0
+    span = 0
+    for k in range(I[I_DECODES], I[I_SLOTS]):
+        s = k * SW
+        part = A[s + S_PART]
+        end = A[s + S_DONE] + part
+        chunks += 1
+        new += part
+        area += part * end
+        squares += part * part
+        span += end
+    decodes = taking
+    context = I[I_CONTEXT] if taking else 0
+    took = int($step)
+    I[I_TAKING] = taking
+    I[I_START] = now
+    I[I_TOOK] = took
+    I[I_END] = now + took
+    I[I_CHUNKS] = chunks
+    I[I_NEW] = new
+    I[I_ROW_START] = now
+    I[I_ROW_TOOK] = took
+    I[I_ROW_COUNT] = 1
+    I[I_RUN] = 0
+    I[I_SLOPE] = 0
+    I[I_BLOCKED] = 0
+    if Z[Z_FAST] and chunks == 0 and not preempted:
+        I[I_RUN], I[I_SLOPE] = plan_run(decodes, context, $state)
+        I[I_BLOCKED] = I[I_HEAD] >= 0
+    I[I_RUN_END] = now + sum_of_steps(took, I[I_SLOPE], I[I_RUN] + 1)
+    $audit
+
+
+@jit
+def pass_run(count, $state):
+    """So many iterations of a run end, and the next one begins; in closed form."""
+    took = I[I_TOOK]
+    slope = I[I_SLOPE]
+    decodes = I[I_TAKING]
+    page = Z[Z_PAGE]
+    time = sum_of_steps(took, slope, count)
+    # pages over time: of every `page` iterations, those with the same place in it
+    taken = 0
+    pages = 0
+    for k in range(min(page, count)):
+        if k:
+            taken += P[(I[I_EPOCH] + k) % page]
+        many = (count - 1 - k) // page + 1
+        ones = many * (many - 1) // 2
+        begun = Z[Z_PAGES] - I[I_FREE] + taken
+        long = took + slope * k
+        pages += begun * long * many + (begun * slope * page + decodes * long) * ones
+        pages += decodes * slope * page * (ones * (2 * many - 1) // 3)
+    summed(I_SUM_PAGES, 1, pages, $state)
+    summed(I_SUM_RUNNING, I[I_SLOTS], time, $state)
+    summed(I_SUM_BLOCKS, I[I_CACHED], time, $state)
+    I[I_SEEN] += time
+    for k in range(1, count % page + 1):
+        I[I_FREE] -= P[(I[I_EPOCH] + k) % page]
+    I[I_FREE] -= count // page * decodes
+    I[I_EPOCH] += count
+    I[I_CONTEXT] += count * decodes
+    I[I_START] += time
+    I[I_LAST_DECODE] = I[I_START]
+    I[I_TOOK] = took + slope * count
+    I[I_END] = I[I_START] + I[I_TOOK]
+    I[I_RUN] -= count
+    I[I_ROW_COUNT] += count
+
+
+@jit
+def settle(until, $state):
+    """Let the iterations of a run end that end before a time, but for its last."""
+    if I[I_RUN] == 0 or I[I_END] >= until:
+        return
+    low = 1
+    high = I[I_RUN]
+    while low < high:
+        middle = (low + high + 1) >> 1
+        if I[I_START] + sum_of_steps(I[I_TOOK], I[I_SLOPE], middle) < until:
+            low = middle
+        else:
+            high = middle - 1
+    pass_run(low, $state)
+
+
+@jit
+def over(s, now, $state, D):
+    """A request is finished."""
+    number = A[s + S_REQUEST]
+    r = number * RW
+    R[r + R_END] = now
+    R[r + R_MADE] = R[r + R_ANSWER]
+    give_back(s, R[r + R_PROMPT] + R[r + R_ANSWER] - 1, $state)
+    D[Z[Z_ENDED]] = number
+    Z[Z_ENDED] += 1
+
+
+@jit
+def end_decodes(now, $state, D):
+    """Requests in decode that have all their tokens leave; who stays moves up."""
+    kept = 0
+    soonest = NEVER
+    for k in range(I[I_DECODES]):
+        s = k * SW
+        if A[s + S_FINISH] == I[I_EPOCH]:
+            no_decode(s, $state)
+            over(s, now, $state, D)
+        else:
+            soonest = min(soonest, A[s + S_FINISH])
+            if kept < k:
+                for word in range(SW):
+                    A[kept * SW + word] = A[s + word]
+            kept += 1
+    I[I_SOONEST] = soonest
+    return kept
+
+
+@jit
+def end_prefill(i, s, now, $state, D):
+    """A prompt is complete; whether the request goes on, in decode."""
+    r = A[s + S_REQUEST] * RW
+    keep_prompt(s, $state)
+    made = R[r + R_MADE] + 1
+    R[r + R_MADE] = made
+    if made == 1:
+        R[r + R_FIRST] = now
+    else:
+        since = R[r + R_SINCE]
+        note(i, since, 0, now - since, 0, 0, A[s + S_REQUEST], 0, 0, $state)
+    if made == R[r + R_ANSWER]:
+        over(s, now, $state, D)
+        return False
+    A[s + S_BEGUN] = now
+    A[s + S_FINISH] = I[I_EPOCH] + R[r + R_ANSWER] - made
+    I[I_SOONEST] = min(I[I_SOONEST], A[s + S_FINISH])
+    stored = R[r + R_PROMPT] + made - 1 - A[s + S_PINS] * Z[Z_BLOCK]
+    key = (I[I_EPOCH] - stored) % Z[Z_PAGE]
+    A[s + S_KEY] = key
+    P[key] += 1
+    I[I_CONTEXT] += R[r + R_PROMPT] + made
+    return True
+
+
+@jit_apart
+def end(i, $state, D):
+    """The iteration under way ends."""
+    now = I[I_END]
+    I[I_NOW] = now
+    see(now, $state)
+    I[I_END] = NEVER
+    begun = 0
+    decodes = I[I_DECODES]
+    kept = decodes
+    if I[I_TAKING]:
+        I[I_EPOCH] += 1
+        I[I_CONTEXT] += decodes
+        I[I_LAST_DECODE] = now
+        if I[I_SOONEST] <= I[I_EPOCH]:
+            kept = end_decodes(now, $state, D)
+    slots = I[I_SLOTS]
+    I[I_DECODES] = kept
+    for k in range(decodes, slots):
+        s = k * SW
+        r = A[s + S_REQUEST] * RW
+        A[s + S_DONE] += A[s + S_PART]
+        goes_on = True
+        if A[s + S_DONE] == R[r + R_PROMPT] + R[r + R_MADE]:
+            goes_on = end_prefill(i, s, now, $state, D)
+            I[I_DECODES] += goes_on
+            begun += goes_on
+        if goes_on:
+            if kept < k:
+                for word in range(SW):
+                    A[kept * SW + word] = A[s + word]
+            kept += 1
+    I[I_SLOTS] = kept
+    if kept or I[I_HEAD] >= 0:
+        I[I_READY] = now
+    start = I[I_ROW_START]
+    took = I[I_ROW_TOOK]
+    note(i, start, I[I_ROW_COUNT], took, I[I_SLOPE], I[I_TAKING], I[I_CHUNKS], I[I_NEW], begun, $state)
+    $audit
+
+
+@jit_apart
+def go(i, until, $state, D):
+    """All that an instance does before a time; whether there was room in the log."""
+    while Z[Z_WRONG] == 0 and Z[Z_FAULT] == 0:
+        if Z[Z_LOG_ROOM] and Z[Z_LOGGED] + 2 * Z[Z_MOST] > Z[Z_LOG_ROOM]:
+            return False
+        if I[I_END] < NEVER:
+            if I[I_RUN_END] >= until:
+                return True
+            if I[I_RUN]:
+                pass_run(I[I_RUN], $state)
+            end(i, $state, D)
+        elif I[I_READY] < until:
+            plan(i, I[I_READY], $state)
+        else:
+            return True
+    return True
+
+
+@jit
+def arrive(number, now, i, $state):
+    """A request is routed to an instance."""
+    settle(now, $state)
+    r = number * RW
+    R[r + R_INSTANCE] = i
+    R[r + R_ROUTED] = now
+    if pages_of(R[r + R_PROMPT] + R[r + R_ANSWER] - 1, $state) > Z[Z_PAGES]:
+        return
+    R[r + R_ROUTED_HIT] = hit_of(r, $state) * Z[Z_BLOCK]
+    see_waiting(now, $state)
+    R[r + R_NEXT] = -1
+    if I[I_HEAD] < 0:
+        I[I_HEAD] = number
+    else:
+        R[I[I_TAIL] * RW + R_NEXT] = number
+    I[I_TAIL] = number
+    wait(r, 1, $state)
+    if I[I_END] == NEVER:
+        if I[I_READY] == NEVER:
+            I[I_READY] = now
+    elif I[I_RUN] and not I[I_BLOCKED]:
+        I[I_RUN] = 0
+        I[I_RUN_END] = I[I_END]
+
+
+@jit
+def look(V, $state):
+    """What a router sees of an instance."""
+    prompts = I[I_WAITING_TOKENS]
+    pending = prompts - I[I_WAITING_HITS]
+    for k in range(I[I_DECODES], I[I_SLOTS]):
+        r = A[k * SW + S_REQUEST] * RW
+        tokens = R[r + R_PROMPT] + R[r + R_MADE]
+        prompts += tokens
+        pending += tokens - A[k * SW + S_DONE]
+    V[0] = I[I_WAITING]
+    V[1] = I[I_SLOTS]
+    V[2] = prompts
+    V[3] = pending
+    V[4] = Z[Z_PAGES] - I[I_FREE]
+    V[5] = I[I_CACHED]
+
+
+$audits
+
+
+@jit_cached
+def run(what, first, second, third, array_V, array_D, $arrays):
+    """Does what is asked.
+
+    0: all that happens before the time `first`; 1: the same up to the first end of a request; with `second` a call
+    goes on with the last one. 2: request `first` is routed to instance `second` at `third`. 3: a row of what is seen
+    of each instance. 4: how many tokens of request `first` each instance has cached. Returns the time of an end,
+    NEVER if there was none, or -1 if the log is full.
+    """
+    $shared
+    $owned
+    V = pointer(array_V)
+    D = pointer(array_D)
+    count = Z[Z_COUNT]
+    if what < 2 and not second:
+        Z[Z_ENDED] = 0
+    if what == 0:
+        for i in range(count):
+            at = i * IW
+            coming = all_I[at + I_RUN_END] if all_I[at + I_END] < NEVER else all_I[at + I_READY]
+            if coming < first:
+                $own
+                if not go(i, first, $state, D):
+                    return -1
+        Z[Z_NOW] = first
+    elif what == 1:
+        while Z[Z_WRONG] == 0 and Z[Z_FAULT] == 0:
+            soonest = first << 1
+            which = -1
+            for k in range(count):
+                at = k * IW
+                busy = all_I[at + I_END] < NEVER
+                coming = all_I[at + I_RUN_END] << 1 if busy else all_I[at + I_READY] << 1 | 1
+                if coming < soonest:
+                    soonest = coming
+                    which = k
+            if which < 0:
+                Z[Z_NOW] = first
+                return NEVER
+            if Z[Z_LOG_ROOM] and Z[Z_LOGGED] + 2 * Z[Z_MOST] > Z[Z_LOG_ROOM]:
+                return -1
+            i = which
+            $own
+            if soonest & 1:
+                plan(i, soonest >> 1, $state)
+                continue
+            if I[I_RUN]:
+                pass_run(I[I_RUN], $state)
+            end(i, $state, D)
+            if Z[Z_ENDED]:
+                Z[Z_NOW] = soonest >> 1
+                return soonest >> 1
+    elif what == 2:
+        i = second
+        $own
+        arrive(first, third, i, $state)
+    elif what == 3:
+        for i in range(count):
+            $own
+            settle(Z[Z_NOW], $state)
+            look(shift(V, i * VW), $state)
+    else:
+        for i in range(count):
+            $own
+            V[i] = hit_of(first * RW, $state) * Z[Z_BLOCK]
+    return NEVER
+'''
+
+AUDIT = """
+@jit_apart
+def audit(i, $state):
+    \"\"\"Derive from scratch what is counted of an instance; the number of what is wrong goes to the settings.\"\"\"
+    taken = 0
+    users = 0
+    context = 0
+    phases = 0
+    more = 1 if I[I_END] < NEVER and I[I_TAKING] else 0
+    for k in range(I[I_SLOTS]):
+        s = k * SW
+        r = A[s + S_REQUEST] * RW
+        tokens = R[r + R_PROMPT] + R[r + R_MADE]
+        if k < I[I_DECODES]:
+            tokens = R[r + R_PROMPT] + made_by(s, $state) - 1 + more
+            context += R[r + R_PROMPT] + made_by(s, $state)
+        taken += pages_of(tokens - A[s + S_PINS] * Z[Z_BLOCK], $state)
+        users += A[s + S_PINS]
+    for k in range(Z[Z_PAGE]):
+        phases += P[k]
+    here = 0
+    used = 0
+    held = 0
+    fault = 0
+    for x in range(I[I_NAMED]):
+        c = x * CW
+        known = told_lookup(x, $state) != 0
+        if C[c + C_HERE]:
+            here += 1
+            used += C[c + C_USERS] > 0
+            held += C[c + C_USERS]
+            if known == (C[c + C_WITHHELD] != 0):
+                fault = 5
+            if C[c + C_PARENT] >= 0 and not C[C[c + C_PARENT] * CW + C_HERE]:
+                fault = 6
+        elif known:
+            fault = 5
+    waiting = 0
+    tokens = 0
+    number = I[I_HEAD]
+    while number >= 0:
+        waiting += 1
+        tokens += R[number * RW + R_PROMPT] + R[number * RW + R_MADE]
+        number = R[number * RW + R_NEXT]
+    if taken + here * Z[Z_SHARE] + I[I_FREE] != Z[Z_PAGES]:
+        fault = 1
+    if I[I_FREE] < 0 or here > Z[Z_ROOM]:
+        fault = 2
+    if here != I[I_CACHED]:
+        fault = 3
+    if used != I[I_USED] or held != users:
+        fault = 4
+    if waiting != I[I_WAITING]:
+        fault = 7
+    if tokens != I[I_WAITING_TOKENS]:
+        fault = 8
+    if context != I[I_CONTEXT] or phases != I[I_DECODES]:
+        fault = 9
+    if I[I_SLOTS] > Z[Z_MOST]:
+        fault = 10
+    Z[Z_FAULT] = fault
+"""

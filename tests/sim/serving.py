@@ -1,0 +1,257 @@
+"""Random servers and requests for them, run by the plain model and by the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from tests.oracles import serving as oracle
+from tiersim._base.registry import build
+from tiersim.sim.prompts import Prompts
+from tiersim.sim.serving import Engines, Server
+from tiersim.traces.ragged import Ragged
+
+__all__ = ["Linear", "System", "Two", "modelled", "prompts_from", "simulated", "systems"]
+
+
+class Linear:
+    """A time model whose iterations take whole sums of all that they may."""
+
+    @staticmethod
+    def step(
+        rates: NDArray[np.int64],
+        chunks: int,
+        new: int,
+        area: int,
+        squares: int,
+        span: int,
+        decodes: int,
+        context: int,
+    ) -> int:
+        work = rates[0] + rates[1] * chunks + rates[2] * new + rates[3] * area + rates[4] * squares
+        return int(work + rates[5] * span + rates[6] * decodes + rates[7] * context)
+
+    @staticmethod
+    def line(rates: NDArray[np.int64], decodes: int, context: int) -> tuple[int, int, int]:
+        return rates[0] + rates[6] * decodes, rates[7], 1 << 60
+
+
+class Two:
+    """As `Linear`, but decodes are slower from some context on: the line has a kink."""
+
+    @staticmethod
+    def step(
+        rates: NDArray[np.int64],
+        chunks: int,
+        new: int,
+        area: int,
+        squares: int,
+        span: int,
+        decodes: int,
+        context: int,
+    ) -> int:
+        work = rates[0] + rates[1] * chunks + rates[2] * new + rates[3] * area + rates[4] * squares
+        slow = max(context - rates[8], 0)
+        return int(work + rates[5] * span + rates[6] * decodes + rates[7] * context + 5 * slow)
+
+    @staticmethod
+    def line(rates: NDArray[np.int64], decodes: int, context: int) -> tuple[int, int, int]:
+        if context <= rates[8]:
+            return rates[0] + rates[6] * decodes, rates[7], rates[8]
+        return rates[0] + rates[6] * decodes - 5 * rates[8], rates[7] + 5, 1 << 60
+
+
+@dataclass
+class System:
+    """A server, how many instances of it, a policy, and requests as (arrival, prompt, answer, blocks, instance)."""
+
+    server: Server
+    count: int
+    policy: Any
+    requests: list[tuple[int, int, int, list[int], int]]
+    block: int
+    rates: list[int]
+    think: int = -1  # each end brings the next request, after so long
+
+
+@st.composite
+def systems(draw: Any, *, policies: tuple[Any, ...] = ("lru", "fifo", "lfu"), closed: bool = False) -> System:
+    """Small systems with little memory: prompts that share beginnings, bursts, preemptions, both kinds of cache."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    page = draw(st.sampled_from([1, 2, 3, 4]))
+    block = page * draw(st.sampled_from([1, 2, 3]))
+    most = draw(st.integers(1, 6))
+    chunked = draw(st.booleans())
+    prefix = draw(st.sampled_from(["none", "memory", "memory", "apart", "apart"]))
+    if prefix == "apart" and draw(st.booleans()):
+        block = draw(st.integers(1, 7))
+    server = Server(
+        pages=draw(st.sampled_from([8, 12, 16, 24, 40, 100])),
+        page=page,
+        max_requests=most,
+        budget=(most if chunked else 1) + draw(st.sampled_from([0, 1, 3, 8, 30])),
+        chunked=chunked,
+        reserve=draw(st.sampled_from([0, 0, 0, 1, 3])),
+        prefix=prefix,
+        blocks=draw(st.integers(1, 12)) if prefix == "apart" else 0,
+    )
+    count = draw(st.sampled_from([1, 1, 2, 3]))
+    longest = min(server.pages * page, 60)
+    requests, now, paths = [], 0, [[0]]
+    tree: dict[tuple[int, ...], int] = {}
+    pace = draw(st.sampled_from([0, 5, 40, 300]))
+    for _ in range(draw(st.integers(1, 30))):
+        prompt = int(rng.integers(1, max(2, longest - 3)))
+        answer = int(rng.integers(1, 12)) if rng.random() < 0.8 else int(rng.integers(1, longest))
+        # a beginning that was there, and a new end
+        old = paths[int(rng.integers(len(paths)))]
+        kept = old[: int(rng.integers(0, len(old) + 1))]
+        path = (kept + [int(x) for x in rng.integers(0, 3, 60)])[: -(-prompt // block)]
+        paths.append(path)
+        nodes = [tree.setdefault(tuple(path[: k + 1]), len(tree)) for k in range(len(path))]
+        requests.append((now, prompt, answer, nodes, int(rng.integers(count))))
+        now += int(rng.integers(0, pace + 1)) if rng.random() < 0.7 else 0
+    rates = [int(rng.integers(0, 9)) for _ in range(8)]
+    rates[0] += 1
+    rates.append(int(rng.integers(0, 60)))
+    policy = draw(st.sampled_from(policies))
+    think = int(rng.integers(0, 20)) if closed else -1
+    return System(server, count, policy, requests, block, rates, think)
+
+
+def prompts_from(requests: list[tuple[int, int, int, list[int], int]], block: int) -> Prompts:
+    nodes = [nodes for _, _, _, nodes, _ in requests]
+    parent = np.full(max((max(held, default=-1) for held in nodes), default=-1) + 1, -1, np.int64)
+    for held in nodes:
+        parent[held[1:]] = held[:-1]
+    unknown = np.full(len(requests), -1, np.int64)
+    arrival, given, made = (np.array([row[k] for row in requests], np.int64) for k in range(3))
+    return Prompts(arrival, given, made, Ragged.of(nodes), parent, block, unknown, unknown)
+
+
+def engines(system: System, clock: Any = Linear, **options: Any) -> Engines:
+    return Engines(
+        prompts_from(system.requests, system.block),
+        system.server,
+        system.count,
+        clock(),
+        {"rates": np.array(system.rates)},
+        policy=build("object-replacement", system.policy),
+        seed=7,
+        **options,
+    )
+
+
+def cluster(system: System, clock: Any = Linear, verbs: bool = False) -> oracle.Cluster:
+    server = system.server
+    rates = np.array(system.rates)
+    distinct = max(1, len(prompts_from(system.requests, system.block).parent))
+    apart = server.blocks if server.prefix == "apart" else None
+    per = max(1, system.block // server.page)
+    room = min(max(1, apart if apart is not None else server.pages // per), distinct)
+    plain: dict[str, Callable[[], oracle.Policy]] = {"lru": oracle.Lru, "fifo": oracle.Fifo, "lfu": oracle.Lfu}
+
+    def policy(k: int) -> oracle.Policy | None:
+        if server.prefix == "none":
+            return None
+        if not verbs:
+            return plain[system.policy]()
+        return oracle.Verbs(build("object-replacement", system.policy), distinct, room, 7 + k)
+
+    memory = oracle.Memory(
+        server.pages,
+        server.page,
+        server.max_requests,
+        server.budget,
+        server.chunked,
+        server.reserve,
+        system.block,
+        apart,
+    )
+
+    def step(*work: int) -> int:
+        return int(clock.step(rates, *work))
+
+    return oracle.Cluster(memory, system.count, step, policy)
+
+
+def modelled(system: System, clock: Any = Linear, verbs: bool = False) -> tuple[list[Any], list[Any], oracle.Cluster]:
+    """What became of each request by the plain model, and what a router saw."""
+    held = cluster(system, clock, verbs)
+    jobs = [oracle.Job(0, *row[:3], list(row[3])) for row in system.requests]
+    seen: list[Any] = []
+
+    def submit(number: int, now: int) -> None:
+        view = held.view()
+        seen.append((now, [list(column) for column in zip(*(one.values() for one in view))], held.cached(jobs[number])))
+        held.submit(jobs[number], system.requests[number][4], now)
+        jobs[number].number = number
+
+    def ended() -> list[int]:
+        return [number for number, job in enumerate(jobs) if job.end >= 0]
+
+    drive(system, lambda until, stop: held.advance(until, stop), submit, ended)
+    rows = [
+        [j.instance, j.routed, j.admitted, j.first, j.end, j.hit_tokens, j.preemptions, j.rejected, j.tokens]
+        for j in jobs
+    ]
+    return rows, seen, held
+
+
+def simulated(system: System, clock: Any = Linear, **options: Any) -> tuple[list[Any], list[Any], Engines]:
+    """The same by the engine."""
+    held = engines(system, clock, **options)
+    seen: list[Any] = []
+    over: list[int] = []
+
+    def advance(until: int | None, stop: bool) -> int | None:
+        made = held.advance(until, until_end=stop)
+        over.extend(held.ended)
+        return made
+
+    def submit(number: int, now: int) -> None:
+        seen.append((now, held.view(), held.hits(number)))
+        held.submit(number, system.requests[number][4], now)
+
+    drive(system, advance, submit, lambda: over)
+    served, log = held.served, held.iterations
+    columns = [served.instance, served.routed, served.admitted, served.first, served.end, served.hit]
+    columns += [served.preemptions, served.rejected]
+    rows = [list(row) for row in zip(*(column.tolist() for column in columns))]
+    return [[*row, log.tokens(k)] for k, row in enumerate(rows)], seen, held
+
+
+def drive(
+    system: System,
+    advance: Callable[[int | None, bool], int | None],
+    submit: Callable[[int, int], None],
+    ended: Callable[[], list[int]],
+) -> None:
+    """Send all requests: at their time, or each when one before it has ended, `think` later."""
+    if system.think < 0:
+        for number, row in enumerate(system.requests):
+            advance(row[0], False)
+            submit(number, row[0])
+        advance(None, False)
+        return
+    first = 1 + len(system.requests) // 3
+    coming = [(row[0], number) for number, row in enumerate(system.requests[:first])]
+    sent = first
+    known = 0
+    while True:
+        coming.sort()
+        now = advance(coming[0][0] if coming else None, True)
+        if now is not None:
+            while known < len(ended()) and sent < len(system.requests):
+                coming.append((now + system.think, sent))
+                known, sent = known + 1, sent + 1
+        elif coming:
+            time, number = coming.pop(0)
+            submit(number, time)
+        else:
+            return
