@@ -42,6 +42,9 @@ class TlbAwareSrrip:
     attempts: Annotated[
         int, Param("how often another victim is sought instead of a TLB block", ge=0, le=16, source="the paper's rule")
     ] = 1
+    near: Annotated[
+        bool, Param("whether a new TLB block is predicted at once, or late as other lines", source="the paper's rule")
+    ] = True
 
     # a second hit brings the prediction nearer again
     hit_is_idempotent: ClassVar[bool] = False
@@ -64,11 +67,11 @@ class TlbAwareSrrip:
         s[at] ^= old ^ new
 
     @staticmethod
-    def fill(s: Words, at: int, way: int, kind: int, pressure: int, aware: bool) -> None:
+    def fill(s: Words, at: int, way: int, kind: int, pressure: int, aware: bool, near: bool) -> None:
         word = s[at] & ~(LINE << way)
         if kind >= TLB:
             word |= 1 << BLOCKS + way
-        if not (aware and pressure and kind >= TLB):
+        if not (aware and near and pressure and kind >= TLB):
             word |= 1 << HIGH + way
         s[at] = word
 

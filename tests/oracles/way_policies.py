@@ -123,7 +123,8 @@ class Srrip:
 class TlbAwareSrrip:
     """docs/explanation/translation.md, its section of this name; whether a way holds a TLB block is asked of the cache.
 
-    `spared` is how many victims may be passed by at once, and `pressed` says whether translation pressure is high.
+    `spared` is how many victims may be passed by at once, `pressed` says whether translation pressure is high, and
+    `near` whether a new block is expected at once.
     """
 
     def __init__(
@@ -132,10 +133,11 @@ class TlbAwareSrrip:
         is_block: Callable[[int], bool] = lambda way: False,
         pressed: Callable[[], bool] = lambda: False,
         spared: int = 1,
+        near: bool = True,
     ) -> None:
         self.expected = [3] * ways
         self.pointer = 0
-        self.is_block, self.pressed, self.spared = is_block, pressed, spared
+        self.is_block, self.pressed, self.spared, self.near = is_block, pressed, spared, near
 
     def favoured(self, way: int) -> bool:
         return self.pressed() and self.is_block(way)
@@ -144,7 +146,7 @@ class TlbAwareSrrip:
         self.expected[way] = 0 if self.favoured(way) else max(self.expected[way] - 1, 0)
 
     def fill(self, way: int) -> None:
-        self.expected[way] = 0 if self.favoured(way) else 2
+        self.expected[way] = 0 if self.near and self.favoured(way) else 2
 
     def next_last(self, allowed: Sequence[int]) -> int:
         """The next allowed way with 3; the pointer then stands behind it."""

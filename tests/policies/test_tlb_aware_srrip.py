@@ -30,14 +30,16 @@ def verbs(engine: Engine) -> tuple[Any, Any, Any]:
 class Pair:
     """One set in the middle of a cache, held by the policy and by its twin; whatever either answers is compared."""
 
-    def __init__(self, ways: int, aware: bool = True, attempts: int = 1, engine: Engine = "plain") -> None:
-        self.ways, self.aware, self.attempts = ways, aware, attempts
+    def __init__(
+        self, ways: int, aware: bool = True, attempts: int = 1, engine: Engine = "plain", near: bool = True
+    ) -> None:
+        self.ways, self.aware, self.attempts, self.near = ways, aware, attempts, near
         self.hit, self.fill, self.victim = verbs(engine)
         self.words = TlbAwareSrrip.state(3, ways, 0).ravel()
         self.kinds = [DATA] * ways
         self.pressure = 0
         self.twin = Naive(
-            ways, lambda way: self.kinds[way] >= TLB, lambda: aware and bool(self.pressure), spared=attempts
+            ways, lambda way: self.kinds[way] >= TLB, lambda: aware and bool(self.pressure), attempts, near
         )
 
     def use(self, way: int) -> None:
@@ -47,7 +49,7 @@ class Pair:
 
     def put(self, way: int, kind: int) -> None:
         self.kinds[way] = kind
-        self.fill(self.words, 1, way, kind, self.pressure, self.aware)
+        self.fill(self.words, 1, way, kind, self.pressure, self.aware, self.near)
         self.twin.fill(way)
         self.compare()
 
@@ -94,10 +96,11 @@ def live(pair: Pair, rng: random.Random, steps: int) -> None:
     ways=st.integers(1, 16),
     aware=st.booleans(),
     attempts=st.sampled_from([0, 1, 1, 2, 3, 16]),
+    near=st.booleans(),
     seed=st.integers(0, 2**32),
 )
-def test_any_set(ways: int, aware: bool, attempts: int, seed: int) -> None:
-    live(Pair(ways, aware, attempts), random.Random(seed), 120)
+def test_any_set(ways: int, aware: bool, attempts: int, near: bool, seed: int) -> None:
+    live(Pair(ways, aware, attempts, near=near), random.Random(seed), 120)
 
 
 @pytest.mark.parametrize("aware", [True, False])
