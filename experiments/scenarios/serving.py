@@ -1,0 +1,470 @@
+"""Requests to language models, served by a cluster."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache, partial
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiersim._base.errors import PolicyError, StudyError
+from tiersim._base.params import Param, config, dump
+from tiersim._base.registry import build, register
+from tiersim.experiments.scenario import Measured, Metric, OfTrace, Progress
+from tiersim.experiments.trace_use import TraceParam, TraceUse
+from tiersim.models.serving import ServingSystem, limits_of, server_of
+from tiersim.sim.prompts import Prompts, prompts_of, rated
+from tiersim.sim.queued import SECOND
+from tiersim.sim.serving import Engines, Server
+from tiersim.traces import Trace
+from tiersim.traces.ragged import Ragged
+from tiersim.traces.schema import REQUEST
+
+Numbers = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+WINDOWS = 100
+WHOLE = 10**9
+MILLI = SECOND // 1000
+SAMPLE = 10  # requests from one look at the loads to the next, as in DualMap's artifact
+TOLD = 256  # requests between two reports of progress
+FEWEST = 8  # sessions
+
+SPANS = {
+    "ttft": "from arrival to the first token",
+    "tpot": "of a token after the first: mean of a request",
+    "itl": "between two tokens of a request, of the whole run",
+    "e2e": "from arrival to the last token",
+    "queue": "from arrival to admission",
+}
+POINTS = {"mean": "mean", "p50": "median", "p90": "90th percentile", "p95": "95th percentile", "p99": "99th percentile"}
+METRICS = {
+    **{
+        f"{span}.{point}": ("ms", f"{doc}: {word}", "less")
+        for span, doc in SPANS.items()
+        for point, word in POINTS.items()
+    },
+    "slo_attainment": ("ratio", "of the requests: served within `slo`", "more"),
+    "goodput": ("1/s", "requests served within `slo`", "more"),
+    "throughput": ("1/s", "requests served", "more"),
+    "throughput.input": ("tokens/s", "of prompts that were served", "more"),
+    "throughput.output": ("tokens/s", "of answers", "more"),
+    "requests": ("requests", "in the measured part of the trace", ""),
+    "rejected": ("requests", "that no instance has memory for", "less"),
+    "preemptions": ("preemptions", "of requests that lost their memory to others", "less"),
+    "prefix_hit_ratio.tokens": ("ratio", "of the tokens of prompts, at admission", "more"),
+    "prefix_hit_ratio.bound": ("ratio", "the same of one cache that never forgets, partial blocks too", ""),
+    "load_cv": (
+        "ratio",
+        "standard deviation by mean of the prompt tokens that instances still have to compute",
+        "less",
+    ),
+    "waiting": ("requests", "that wait at an instance: mean over time", "less"),
+    "running": ("requests", "that run at an instance: mean over time", ""),
+    "memory_used": ("ratio", "of the pages of an instance: mean over time", ""),
+    "cached": ("tokens", "in the prefix cache of an instance: mean over time", ""),
+    "duration": ("s", "from the first arrival to the last token, of the whole run", "less"),
+}
+
+
+@config
+class RequestTrace(TraceUse):
+    """Requests to a language model."""
+
+    truncate: Annotated[int | None, Param("prompts are cut to so many tokens", unit="count", ge=1)] = None
+
+    def to_data(self) -> dict[str, Any]:
+        more = {} if self.truncate is None else {"truncate": str(self.truncate)}
+        return super().to_data() | more
+
+
+@config
+class Load:
+    """How requests arrive."""
+
+    rate: Annotated[
+        int | None, Param("arrivals are stretched to this mean; unless said, they are as recorded", unit="rate", ge=1)
+    ] = None
+
+
+@config
+class Slo:
+    """What a request must keep to count as served well; what is left out is not asked."""
+
+    ttft: Annotated[int | None, Param("from arrival to the first token, at most", unit="time", ge=1)] = None
+    tpot: Annotated[int | None, Param("of a token after the first: mean of a request, at most", unit="time", ge=1)] = (
+        None
+    )
+    e2e: Annotated[int | None, Param("from arrival to the last token, at most", unit="time", ge=1)] = None
+
+
+@dataclass
+class Simulated:
+    """The course of each request of the trace in the order of arrival, and what was summed; times in picoseconds."""
+
+    prompts: Prompts
+    instance: Numbers
+    admitted: Numbers
+    first: Numbers
+    end: Numbers
+    hit: Numbers
+    preemptions: Numbers
+    gaps: dict[str, float]
+    sums: dict[str, int]
+    loads: Floats
+    outside: dict[str, int]
+    warm_up: int
+
+
+@dataclass
+class Asked:
+    """A request as routers see it."""
+
+    prompts: Prompts
+    number: int = 0
+    time: int = 0
+    prompt: int = 0
+    session: int = -1
+
+    @property
+    def blocks(self) -> Sequence[int]:
+        offsets = self.prompts.blocks.offsets
+        found: list[int] = self.prompts.blocks.values[offsets[self.number] : offsets[self.number + 1]].tolist()
+        return found
+
+
+class View:
+    """The instances as routers see them, looked up when something is asked for."""
+
+    def __init__(self, engines: Engines) -> None:
+        self.engines = engines
+        self.seen: list[list[int]] | None = None
+
+    def _column(self, place: int) -> list[int]:
+        if self.seen is None:
+            self.seen = self.engines.view()
+        return self.seen[place]
+
+    waiting = property(lambda self: self._column(0))
+    running = property(lambda self: self._column(1))
+    prompts = property(lambda self: self._column(2))
+    pending = property(lambda self: self._column(3))
+    pages = property(lambda self: self._column(4))
+
+    def hits(self, request: Asked) -> list[int]:
+        return self.engines.hits(request.number)
+
+
+@register("serving", family="scenario")
+class Serving(OfTrace):
+    """How requests to language models fare on servers: times to tokens, batches, prefix caches, routing."""
+
+    trace: Annotated[RequestTrace, TraceParam("the requests to serve", reads_all=True, form=RequestTrace)]
+    system: Annotated[ServingSystem, Param("the cluster")]
+    load: Annotated[Load, Param("how requests arrive")] = field(default_factory=Load)
+    policy: Annotated[Any, Param("which instance takes a request", family="routing")] = field(
+        default_factory=partial(build, "routing", "round-robin")
+    )
+    slo: Annotated[Slo, Param("when a request counts as served well")] = field(default_factory=Slo)
+
+    records: ClassVar[str] = REQUEST.name
+    steps: ClassVar[str] = "requests"
+
+    def check(self) -> None:
+        self.trace.demand(self.records)
+        try:
+            server_of(self.system.instance, 0)
+            self._arrays()
+        except StudyError as error:
+            error.path = ("system", "instance", *error.path)
+            raise
+
+    def refuses(self) -> str:
+        return ""
+
+    def is_random(self) -> bool:
+        cache = self.system.instance.prefix_cache
+        parts = [self.policy, *([cache.policy] if cache else [])]
+        return any(getattr(part, "random", False) for part in parts)
+
+    def has_sessions(self) -> bool:
+        return "session" in next(iter(self.trace.open().chunks(1, 0, 1)), {})
+
+    def structure(self) -> Mapping[str, Any]:
+        return {name: dump(getattr(self, name)) for name in ("trace", "system", "load", "policy")}
+
+    def modules(self) -> list[str]:
+        instance = self.system.instance
+        parts = [self.policy, instance.time_model, *([instance.prefix_cache.policy] if instance.prefix_cache else [])]
+        return [type(self).__module__, *dict.fromkeys(type(part).__module__ for part in parts)]
+
+    def _prompts(self) -> Prompts:
+        use = self.trace
+        return _prepared(use.open(), use.skip, use.limit, use.truncate)
+
+    def preparation(self) -> str:
+        return f"requests {self.trace_fingerprint()} {self.trace.skip} {self.trace.limit} {self.trace.truncate}"
+
+    def prepare(self, progress: Progress) -> None:
+        progress(len(self._prompts()))
+
+    def streams(self) -> bool:
+        return True
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        instance = self.system.instance
+        made: dict[str, NDArray[Any]] = instance.time_model.compiled(
+            instance.model, instance.accelerator, instance.parallel
+        )
+        return made
+
+    def _engines(self, prompts: Prompts, server: Server, seed: int, count: int) -> Engines:
+        instance = self.system.instance
+        policy = instance.prefix_cache.policy if instance.prefix_cache else None
+        return Engines(prompts, server, count, instance.time_model, self._arrays(), policy=policy, seed=seed)
+
+    def loop(self) -> str:
+        instance = self.system.instance
+        return f"{instance.time_model} {instance.prefix_cache and instance.prefix_cache.policy}"
+
+    def warm(self, note: Callable[[str], None]) -> None:
+        note("compiling")
+        one = np.ones(1, np.int64)
+        nothing = Prompts(
+            one * 0, one, one, Ragged(np.zeros(0, np.int64), np.zeros(2, np.int64)), one[:0], 0, -one, -one
+        )
+        engines = self._engines(nothing, Server(1), 0, 1)
+        engines.submit(0, 0, 0)
+        engines.advance()
+        note("")
+
+    @cached_property
+    def _server(self) -> Server:
+        try:
+            return server_of(self.system.instance, self._prompts().block)
+        except StudyError as error:
+            error.path = ("system", "instance", *error.path)
+            raise
+
+    def simulate(self, seed: int, progress: Progress) -> Simulated:
+        prompts = self._prompts()
+        if self.load.rate is not None:
+            prompts = replace(prompts, arrival=rated(prompts, self.load.rate))
+        count = self.system.cluster.instances
+        engines = self._engines(prompts, self._server, seed, count)
+        loads = self._serve(prompts, engines, seed, progress)
+        served, log = engines.served, engines.iterations
+        last = int(served.end.max(initial=0))
+        sums = {name: sum(held) for name, held in engines.occupancy().items()} | {"time": last * count}
+        return Simulated(
+            prompts,
+            served.instance,
+            served.admitted,
+            served.first,
+            served.end,
+            served.hit,
+            served.preemptions,
+            _points(*log.gaps()),
+            sums,
+            loads,
+            self._outside(log.columns),
+            min(self.trace.warm_up_records(), len(prompts)),
+        )
+
+    def _serve(self, prompts: Prompts, engines: Engines, seed: int, progress: Progress) -> Floats:
+        """Route each request when it arrives, and let all be served; how uneven the loads were, now and then."""
+        count, router = engines.count, copy.deepcopy(self.policy)
+        if hasattr(router, "start"):
+            router.start(count, seed)
+        loads: list[float] = []
+        sessions, sizes = prompts.session.tolist(), prompts.input.tolist()
+        for number, time in enumerate(prompts.arrival.tolist()):
+            engines.advance(time)
+            chosen = 0
+            if count > 1:
+                view = View(engines)
+                chosen = router.route(Asked(prompts, number, time, sizes[number], sessions[number]), view)
+                if type(chosen) is not int or not 0 <= chosen < count:
+                    raise PolicyError(
+                        f"{type(router).__name__}.route gave {chosen!r}, which is none of {count} instances",
+                        None,
+                        f"it must give a whole number from 0 to {count - 1}",
+                    )
+                if number % SAMPLE == 0:
+                    loads.append(_variation(view.pending))
+            engines.submit(number, chosen, time)
+            if number % TOLD == TOLD - 1:
+                progress(TOLD)
+        engines.advance()
+        progress(len(prompts) % TOLD)
+        return np.array(loads, float)
+
+    def _outside(self, rows: Mapping[str, Numbers]) -> dict[str, int]:
+        """Iterations with more than the time model was measured with, by what there was more of."""
+        count = rows["count"]
+        out = {}
+        for name, (_, most) in limits_of(self.system.instance).items():
+            if name in rows and (beyond := int(count[rows[name] > most].sum())):
+                out[name] = beyond
+        return out
+
+    def measure(self, simulated: Simulated) -> Measured:
+        table = self._requests(simulated)
+        measured = slice(simulated.warm_up, None)
+        own = {name: held[measured] for name, held in table.items()}
+        metrics: dict[str, int | float] = {}
+        for name in ("ttft", "tpot", "e2e", "queue"):
+            known = own[name][~np.isnan(own[name])]
+            metrics |= {f"{name}.{point}": held for point, held in _points(known).items()}
+        metrics |= {f"itl.{point}": held / MILLI for point, held in simulated.gaps.items()}
+        served = own["served"] > 0
+        begun = simulated.prompts.arrival[measured]
+        span = (simulated.end[measured].max() - begun[0]) / SECOND if served.any() else 0
+        metrics["requests"] = len(served)
+        metrics["rejected"] = int((~served).sum())
+        metrics["preemptions"] = int(simulated.preemptions[measured].sum())
+        metrics["slo_attainment"] = float(own["slo_attainment"].mean())
+        if span > 0:
+            metrics["goodput"] = float(own["slo_attainment"].sum()) / span
+            metrics["throughput"] = int(served.sum()) / span
+            metrics["throughput.input"] = float(own["input"][served].sum()) / span
+            metrics["throughput.output"] = float(own["output"][served].sum()) / span
+        if self.system.instance.prefix_cache is not None and simulated.prompts.block:
+            metrics["prefix_hit_ratio.tokens"] = float(own["hit"].sum() / own["input"].sum())
+            metrics["prefix_hit_ratio.bound"] = float(own["bound"].sum() / own["input"].sum())
+        if len(loads := simulated.loads[-(-simulated.warm_up // SAMPLE) :]):
+            metrics["load_cv"] = float(loads.mean())
+        if time := simulated.sums["time"]:
+            metrics["waiting"] = simulated.sums["waiting"] / time
+            metrics["running"] = simulated.sums["running"] / time
+            metrics["memory_used"] = simulated.sums["pages"] / time / self._server.pages
+            metrics["cached"] = simulated.sums["blocks"] / time * simulated.prompts.block
+            metrics["duration"] = time / self.system.cluster.instances / SECOND
+        notes = [
+            f"extrapolating: {count:,} iterations had more {name} than the time model was measured with"
+            for name, count in simulated.outside.items()
+        ]
+        ends = np.arange(1, WINDOWS + 1) * len(table["input"]) // WINDOWS
+        ends = np.unique(ends[ends > 0])
+        windows = {"end": ends / ends[-1]} | _parts(table, ends, simulated.warm_up)
+        return Measured(metrics, windows, notes, self._sessions(simulated, own), requests=table)
+
+    def _requests(self, simulated: Simulated) -> dict[str, Floats]:
+        """A row for each request, in the order of arrival; times in milliseconds, not-a-number where there is none."""
+        prompts = simulated.prompts
+        served = simulated.end >= 0
+        late = np.where(served, simulated.first - prompts.arrival, np.nan) / MILLI
+        made = np.where(served & (prompts.output > 1), simulated.end - simulated.first, np.nan)
+        table = {
+            "arrival": prompts.arrival / MILLI,
+            "input": prompts.input.astype(float),
+            "output": prompts.output.astype(float),
+            "instance": simulated.instance.astype(float),
+            "ttft": late,
+            "tpot": made / np.maximum(prompts.output - 1, 1) / MILLI,
+            "e2e": np.where(served, simulated.end - prompts.arrival, np.nan) / MILLI,
+            "queue": np.where(served, simulated.admitted - prompts.arrival, np.nan) / MILLI,
+            "hit": np.maximum(simulated.hit, 0).astype(float),
+            "bound": _bound(prompts).astype(float),
+            "served": served.astype(float),
+        }
+        kept = served
+        for name in ("ttft", "tpot", "e2e"):
+            most = getattr(self.slo, name)
+            if most is not None:  # an answer of one token has no time between tokens
+                kept = kept & ~(table[name] > most / MILLI)
+        return table | {"slo_attainment": kept.astype(float)}
+
+    def _sessions(self, simulated: Simulated, own: Mapping[str, Floats]) -> dict[str, NDArray[Any]]:
+        sessions = simulated.prompts.session[simulated.warm_up :]
+        if len(sessions) == 0 or sessions[0] < 0:
+            return {}
+        order = np.argsort(sessions, kind="stable")
+        names, counts = np.unique(sessions, return_counts=True)
+        if len(names) < FEWEST:
+            return {}
+        sorted_ = {name: held[order] for name, held in own.items()}
+        return {"session": names, **_parts(sorted_, np.cumsum(counts), 0)}
+
+    def memory(self) -> int:
+        return 150_000_000 + 600 * self.size() + 10_000 * self.system.cluster.instances
+
+    def shown(self) -> list[str]:
+        hits = ["prefix_hit_ratio.tokens"] if self.system.instance.prefix_cache else []
+        kept = ["slo_attainment"] if dump(self.slo) else []
+        return ["ttft.mean", "ttft.p90", "itl.p99", "throughput", *hits, *kept]
+
+    @staticmethod
+    def metrics() -> list[Metric]:
+        return [Metric(name, *said) for name, said in METRICS.items()]
+
+    def describe(self, name: str) -> Metric | None:
+        return Metric(name, *METRICS[name]) if name in METRICS else None
+
+    def metric_names(self) -> list[str]:
+        """Every metric that this config can give, whether or not the trace allows it."""
+        return list(METRICS)
+
+
+@lru_cache(maxsize=4)
+def _prepared(trace: Trace, skip: int, limit: int | None, truncate: int | None) -> Prompts:
+    made = prompts_of(trace.chunks(1 << 14, skip, limit), truncate=truncate)
+    if not len(made):
+        error = StudyError("no request is left: all have failed")
+        error.path = ("trace",)
+        raise error
+    return made
+
+
+def _points(values: NDArray[Any], counts: NDArray[Any] | None = None) -> dict[str, float]:
+    """The mean and the percentiles of values, each of which there is so many times; empty where there is none.
+
+    A percentile is the least value that so many do not exceed.
+    """
+    if not len(values):
+        return {}
+    order = np.argsort(values)
+    held = np.asarray(values, float)[order]
+    many = np.ones(len(held)) if counts is None else np.asarray(counts, float)[order]
+    below = np.cumsum(many)
+    out = {"mean": float(np.average(held, weights=many))}
+    for name in list(POINTS)[1:]:
+        at = int(np.searchsorted(below, int(name[1:]) / 100 * below[-1] * (1 - 1e-12)))
+        out[name] = float(held[min(at, len(held) - 1)])
+    return out
+
+
+def _variation(loads: Sequence[int]) -> float:
+    held = np.array(loads, float)
+    mean = held.mean()
+    return float(held.std() / mean) if mean else 0.0
+
+
+def _bound(prompts: Prompts) -> Numbers:
+    """Tokens of each prompt that a cache would have which has all prompts before it."""
+    counts = np.diff(prompts.blocks.offsets)
+    request = np.repeat(np.arange(len(counts)), counts)
+    first = np.full(len(prompts.parent), len(counts), np.int64)
+    np.minimum.at(first, prompts.blocks.values, request)
+    hits = np.bincount(request[first[prompts.blocks.values] < request], minlength=len(counts))
+    return np.minimum(hits * prompts.block, prompts.input)
+
+
+def _parts(table: Mapping[str, Floats], ends: Numbers, warm_up: int) -> dict[str, Floats]:
+    """The metrics that are means over requests in each part of the table, and their denominators where measured."""
+    starts = np.concatenate([[0], ends[:-1]])
+    measured = np.arange(len(table["input"])) >= warm_up
+    out: dict[str, Floats] = {}
+    for name in ("ttft", "tpot", "e2e", "queue", "slo_attainment", "prefix_hit_ratio.tokens"):
+        values = table["hit"] if name.startswith("prefix") else table[name]
+        weights = table["input"] if name.startswith("prefix") else (~np.isnan(values)).astype(float)
+        over = np.add.reduceat(np.nan_to_num(values), starts)
+        under = np.add.reduceat(weights, starts)
+        key = name if name in METRICS else f"{name}.mean"
+        out[key] = np.divide(over, under, out=np.full(len(ends), np.nan), where=under > 0)
+        out[f"{key}.weight"] = np.add.reduceat(weights * measured, starts)
+    return out
