@@ -7,13 +7,15 @@ from dataclasses import dataclass, is_dataclass
 from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from tiersim._base.errors import StudyError
 from tiersim._base.registry import nearest
 from tiersim.experiments.yaml_tree import Node, from_data, load, merge, plain
 
-__all__ = ["Preset", "Value", "expand", "find", "names"]
+__all__ = ["Preset", "Value", "built", "expand", "find", "names"]
+
+T = TypeVar("T")
 
 FOLDER = Path(__file__).parents[1] / "models" / "presets"
 KIND = re.compile(r"^kind: *(\S+)", re.MULTILINE)
@@ -135,6 +137,15 @@ def expand(tree: Node, cls: type) -> Node:
         if isinstance(out[key].value, dict):
             out[key] = expand(out[key], inner)
     return Node(out, tree.place, tree.key_place)
+
+
+def built(name: str, cls: type[T]) -> T:
+    """What a preset for this class is. Raises StudyError as `find`, and for one of another kind."""
+    from pydantic import TypeAdapter
+
+    whole = expand(from_data({"preset": name}, "preset"), type("Holder", (), {"__annotations__": {"preset": cls}}))
+    made: T = TypeAdapter(cls).validate_python(plain(whole)["preset"])
+    return made
 
 
 @cache

@@ -115,7 +115,7 @@ def _medians(columns: dict[str, Any]) -> Iterable[Measured]:
     names = ("operation", "tokens", "context", "output", "batch", "workers", "model", "hardware")
     defaults = ("", 0, 0, 0, 1, 1, "", "")
     found: dict[tuple[Any, ...], list[float]] = defaultdict(list)
-    for *row, time in zip(*(held(name, default) for name, default in zip(names, defaults)), times.tolist()):
-        found[tuple(row)].append(time)
+    for row, time in zip(zip(*(held(name, default) for name, default in zip(names, defaults))), times.tolist()):
+        found[row].append(time)
     for row, runs in found.items():
-        yield Measured(*row, time=round(median(runs) * 1000))
+        yield Measured(*row, round(median(runs) * 1000))

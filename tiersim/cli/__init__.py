@@ -20,12 +20,13 @@ COMMANDS = {
     "mrc": ("tiersim.cli.replay", "Miss ratio by cache size, of LRU for all sizes in one pass."),
     "traces": ("tiersim.cli.traces", "Look up, fetch, check, describe and convert traces."),
     "timeline": ("tiersim.cli.timeline", "Write what happens in queued time as a file for Perfetto."),
-    "capture": ("tiersim.cli.capture", "Make a trace of a program of your own."),
+    "capture": ("tiersim.cli.capture", "Make a trace of a program or a server of your own."),
     "list": ("tiersim.cli.show", "List what exists: policies, presets, traces, metrics, claims ..."),
     "explain": ("tiersim.cli.show", "Explain a key, policy, preset, metric or claim: unit, default, source."),
     "schema": ("tiersim.cli.show", "Print the JSON Schema of a study, for editors."),
     "new": ("tiersim.cli.new", "Write a commented study to start from."),
     "presets": ("tiersim.cli.presets", "Make presets of hardware and models of your own."),
+    "calibrate": ("tiersim.cli.calibrate", "Fit a time model of language models to measured times."),
 }
 
 

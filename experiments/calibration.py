@@ -1,0 +1,335 @@
+"""Fits a time model to one part of a profile of measured times, and tells how far it is off on the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from statistics import median
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiersim._base.errors import StudyError
+from tiersim._base.registry import build, nearest
+from tiersim._base.units import show
+from tiersim.models.gpu import Gpu
+from tiersim.models.llm.parallel import Parallel
+from tiersim.models.llm.profile import WHOLE, Profile, profile_of
+from tiersim.models.llm.times.contract import FEATURES, pairs
+from tiersim.models.llm.times.roofline import Costs, Roofline
+from tiersim.models.llm.transformer import Transformer
+
+__all__ = ["FORMS", "Calibration", "Residuals", "calibrate", "observations"]
+
+Reals = NDArray[np.float64]
+ROUNDS: Final = 50
+SMALL: Final = 1e-3  # relative errors below it count as equal
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A measured iteration: its features, and picoseconds; `parts` where only the matrices of layers were timed."""
+
+    features: dict[str, int]
+    time: int
+    parts: bool = False
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """How far off a model is: of relative errors the median and 95th percentile of sizes, and the median with sign."""
+
+    configurations: int
+    median: float
+    p95: float
+    bias: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A fitted time model as the keys of a study, and how far off it is where it was fitted and where not."""
+
+    profile: str
+    time_model: dict[str, Any]
+    fitted: Residuals
+    held_out: Residuals | None
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"snippet": self.snippet}
+
+    @property
+    def snippet(self) -> str:
+        """YAML to paste into a study."""
+        lines = [f"# Fitted to {self.fitted.configurations} configurations of {self.profile}; {_told(self.fitted)}."]
+        if self.held_out is not None:
+            lines.append(f"# On {self.held_out.configurations} others {_told(self.held_out)}.")
+        lines.append("time_model:")
+        for key, value in self.time_model.items():
+            if isinstance(value, dict):
+                value = "{" + ", ".join(f"{name}: {list(bounds)}" for name, bounds in value.items()) + "}"
+            lines.append(f"  {key}: {value}")
+        return "\n".join(lines) + "\n"
+
+
+def _told(residuals: Residuals) -> str:
+    return f"it is off by {residuals.median:.1%} (median), {residuals.p95:.1%} (95th percentile)"
+
+
+def calibrate(
+    profile: str,
+    form: str = "roofline",
+    *,
+    model: Transformer | None = None,
+    gpu: Gpu | None = None,
+    tensor: int = 1,
+    of: str | None = None,
+    on: str | None = None,
+    hold_out: float = 0.5,
+) -> Calibration:
+    """Fit a time model to a profile: the least sum of relative errors, no time below 0 and no efficiency above 1.
+
+    `form` is ``linear`` or ``roofline``; `of`, `on` and `tensor` pick a model, hardware and number of devices out of
+    the profile; a share `hold_out` of the configurations, spread evenly over them, is left out and predicted. Raises
+    StudyError where the profile cannot be fitted.
+    """
+    if form not in FORMS:
+        hint = nearest(form, FORMS) or f"there are: {', '.join(FORMS)}"
+        raise StudyError(f"no time model that can be fitted is called {form!r}; {hint}")
+    if not 0 <= hold_out < 1:
+        raise StudyError(f"a share of {hold_out:.0%} cannot be held out", None, "say one below 100 %, such as 50 %")
+    seen = observations(profile_of(profile).only(of, on, tensor), model)
+    if form == "roofline" and (model is None or gpu is None):
+        raise StudyError("a roofline is fitted for a model on a GPU", None, "say both, with --model and --gpu")
+    out = [int((k + 1) * hold_out) > int(k * hold_out) for k in range(len(seen))]
+    fit = [item for item, away in zip(seen, out) if not away]
+    rest = [item for item, away in zip(seen, out) if away]
+    if len(fit) < 3:
+        raise StudyError(f"{len(fit)} configurations are too few to fit", None, "hold out less, or measure more")
+    setting = (model, gpu, Parallel(tensor=tensor))
+    said = {"use": form, **FORMS[form](fit, *setting), "fitted": _bounds(fit)}
+    residuals = [_residuals(said, part, setting) if part else None for part in (fit, rest)]
+    assert residuals[0] is not None
+    return Calibration(profile, said, residuals[0], residuals[1])
+
+
+def observations(held: Profile, model: Transformer | None) -> list[Observation]:
+    """What a profile of one setting tells, prompts before tokens, each by its size. Raises StudyError without any."""
+    seen: dict[tuple[tuple[str, int], ...], list[int]] = {}
+    for row in sorted(held.rows, key=lambda row: (row.operation, row.batch, row.tokens, row.attended)):
+        if row.operation == "prompt":  # however long the answer was
+            new, each = row.batch * row.tokens, row.tokens
+            said = {"chunks": row.batch, "new": new, "area": new * each, "squares": new * each, "span": new}
+        elif row.operation == "token":
+            said = {"decodes": row.batch, "context": row.attended}
+        else:
+            continue
+        seen.setdefault(tuple(said.items()), []).append(row.time)
+    made = [Observation(dict(said), round(median(times))) for said, times in seen.items()]
+    if made:
+        return made
+    if model is None:
+        raise held.wrong(f"it has no {' and '.join(WHOLE)}, and parts of a layer need to know the model: say --model")
+    # no pairs: attention is none of the parts
+    return [
+        Observation({"new": tokens, "squares": tokens}, time, parts=True)
+        for tokens, time in held.layers(model.layers).items()
+    ]
+
+
+def _bounds(fit: Sequence[Observation]) -> dict[str, list[int]]:
+    """Between what a model was fitted."""
+    made = {}
+    for feature in ("new", "decodes", "context"):
+        held = [item.features[feature] for item in fit if feature in item.features]
+        if held:
+            made[feature] = [min(held), max(held)]
+    return made
+
+
+# --- linear
+
+
+def _linear(
+    fit: Sequence[Observation], model: Transformer | None, gpu: Gpu | None, parallel: Parallel
+) -> dict[str, str]:
+    rows = [
+        [1.0, f("new"), pairs(f("area"), f("squares"), f("new")), f("decodes"), f("context")] for f in map(_get, fit)
+    ]
+    times = _least(np.array(rows), _times(fit))
+    units = ("", "/token", "/token", "/request", "/token")
+    keys = ("iteration", "prefill", "attention", "decode", "cached")
+    said = {key: show(_rounded(time), "time") + unit for key, time, unit in zip(keys, times, units)}
+    return {"prefill": said.pop("prefill")} | {key: text for key, text in said.items() if not text.startswith("0 ")}
+
+
+def _get(item: Observation) -> Callable[[str], int]:
+    return lambda feature: item.features.get(feature, 0)
+
+
+def _times(fit: Sequence[Observation]) -> Reals:
+    return np.array([item.time for item in fit], float)
+
+
+def _rounded(time: float) -> int:
+    """Picoseconds to five digits: a fit is no better."""
+    return int(float(f"{time:.5g}"))
+
+
+def _least(rows: Reals, times: Reals, base: Reals | None = None, fixed: Reals | float = 0.0) -> Reals:
+    """The coefficients of least error, none below its base (0 unless said), beside what is fixed.
+
+    The sum of sizes of errors is least, each relative to the larger of what is measured and said: one wrong
+    measurement costs at most 1, whichever way it is wrong. It is found by least squares whose weights are made anew
+    from the errors (P. W. Holland and R. E. Welsch, 1977), begun with all measurements and without those that would
+    rule a fit alone (a leverage above a half).
+    """
+    floor = np.zeros(rows.shape[1]) if base is None else base
+    left = times - rows @ floor - fixed
+    best, least = floor, _off(rows @ floor + fixed, times).sum()
+    scaled = rows / times[:, None]
+    scaled /= _largest(scaled)
+    leverage = (scaled @ np.linalg.pinv(scaled)).diagonal()
+    for start in (np.ones(len(times)), 1.0 * (leverage < 0.5)):
+        weight = start / times
+        for _ in range(ROUNDS):
+            found = floor + _least_squares(rows * weight[:, None], left * weight)
+            said = rows @ found + fixed
+            errors = _off(said, times)
+            if errors.sum() < least:
+                best, least = found, errors.sum()
+            weight = 1 / np.maximum(said, times) / np.sqrt(np.maximum(errors, SMALL))
+    return best
+
+
+def _largest(rows: Reals) -> Reals:
+    """The largest number of each column, and 1 where all are 0."""
+    most: Reals = np.abs(rows).max(axis=0)
+    return np.where(most > 0, most, 1)
+
+
+def _off(said: Reals, times: Reals) -> Reals:
+    """Sizes of errors, relative to the larger of what is said and measured."""
+    made: Reals = np.abs(said - times) / np.maximum(said, times)
+    return made
+
+
+def _least_squares(rows: Reals, target: Reals) -> Reals:
+    """The coefficients of least squares that are not below 0: each set of those above it is tried, as there are few."""
+    best, least = np.zeros(rows.shape[1]), float(target @ target)
+    scale = _largest(rows)
+    free = [column for column in range(rows.shape[1]) if rows[:, column].any()]
+    for count in range(1, len(free) + 1):
+        for chosen in map(list, combinations(free, count)):
+            part = rows[:, chosen] / scale[chosen]
+            found, *_ = np.linalg.lstsq(part, target, rcond=None)
+            error = float(((part @ found - target) ** 2).sum())
+            if (found >= 0).all() and error < least * (1 - 1e-9):
+                best, least = np.zeros(rows.shape[1]), error
+                best[chosen] = found / scale[chosen]
+    return best
+
+
+# --- roofline
+
+EFFICIENCIES: Final = ("matrices", "weights", "attention", "cache")
+WHOLE_SHARE: Final = 10**9
+
+
+def _roofline(
+    fit: Sequence[Observation], model: Transformer | None, gpu: Gpu | None, parallel: Parallel
+) -> dict[str, str]:
+    """Which side of each roof an iteration is on depends on the efficiencies, so that the fit is repeated."""
+    assert model is not None
+    assert gpu is not None
+    bare = dict.fromkeys(EFFICIENCIES, WHOLE_SHARE)
+    costs = Costs(Roofline(**bare), model, gpu, parallel)
+    default = Roofline()
+    start = [WHOLE_SHARE / getattr(default, key) for key in EFFICIENCIES]
+    terms = [_terms(item, costs, default) for item in fit]
+    times, base = _times(fit), np.array([1.0, 1, 1, 1, 0])
+    best = np.array([*start, float(default.layer)])
+    least, found = _error(terms, times, best), best
+    for _ in range(ROUNDS):
+        rows, fixed = _sides(terms, found)
+        # a roof that no iteration is at stays where it is
+        again = np.where(rows.any(axis=0), _least(rows, times, base, fixed), found)
+        if np.allclose(again, found, rtol=1e-9):
+            break
+        found = again
+        if (error := _error(terms, times, found)) < least:
+            best, least = found, error
+    said = {key: f"{round(100 / slowness, 2):g} %" for key, slowness in zip(EFFICIENCIES, best)}
+    return said | {"layer": f"{show(_rounded(best[-1]), 'time')}/layer"}
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """What an iteration takes at full efficiency: roofs as (column, time) pairs, its layers, and the rest."""
+
+    roofs: tuple[tuple[tuple[int, float], tuple[int, float]], ...]
+    layers: float
+    fixed: float
+
+
+def _terms(item: Observation, costs: Costs, said: Roofline) -> _Terms:
+    f = _get(item)
+    pair, span, _, output, output_read, _, _, wire = costs.apart()
+    tokens, requests = f("new") + f("decodes"), f("chunks") + f("decodes")
+    reads = costs.reads()
+    roofs = [((0, float(costs.token() * tokens)), (1, float(reads[min(tokens, len(reads) - 1)])))]
+    if item.parts:
+        return _Terms(tuple(roofs), costs.layers, 0)
+    attended = pairs(f("area"), f("squares"), f("new")) * pair / 4096
+    roofs += [
+        ((0, float(output * requests)), (1, float(output_read))),
+        ((2, attended), (3, float(span * f("span")))),
+        ((3, float(costs.context() * f("context"))), (3, 0.0)),
+    ]
+    meetings = costs.meetings() * said.meeting + wire * tokens * WHOLE_SHARE / said.network
+    return _Terms(tuple(roofs), costs.layers, said.iteration + said.request * requests + meetings)
+
+
+def _sides(terms: Sequence[_Terms], found: Reals) -> tuple[Reals, Reals]:
+    """The iterations as sums: of each roof the side that counts, and what is not fitted."""
+    rows = np.zeros((len(terms), len(found)))
+    for row, term in zip(rows, terms):
+        for one, other in term.roofs:
+            column, time = max(one, other, key=lambda side: side[1] * found[side[0]])
+            row[column] += time
+        row[-1] = term.layers
+    return rows, np.array([term.fixed for term in terms])
+
+
+def _error(terms: Sequence[_Terms], times: Reals, found: Reals) -> float:
+    rows, fixed = _sides(terms, found)
+    return float(_off(rows @ found + fixed, times).sum())
+
+
+FORMS: Final = {"linear": _linear, "roofline": _roofline}
+
+
+# --- how far off
+
+
+def _residuals(
+    said: dict[str, Any], part: Sequence[Observation], setting: tuple[Transformer | None, Gpu | None, Parallel]
+) -> Residuals:
+    """Relative errors of a time model on observations."""
+    made = build("time-model", said)
+    errors = np.array([predicted(made, item, setting) / item.time - 1 for item in part])
+    sizes = np.abs(errors)
+    return Residuals(len(part), float(np.median(sizes)), float(np.percentile(sizes, 95)), float(np.median(errors)))
+
+
+def predicted(made: Any, item: Observation, setting: tuple[Transformer | None, Gpu | None, Parallel]) -> float:
+    """What a time model says of an observation, in picoseconds."""
+    model, gpu, parallel = setting
+    if item.parts and isinstance(made, Roofline) and model is not None and gpu is not None:
+        costs = Costs(made, model, gpu, parallel)
+        reads, tokens = costs.reads(), item.features["new"]
+        return max(float(costs.token() * tokens), reads[min(tokens, len(reads) - 1)]) + costs.layers * made.layer
+    arrays = made.compiled(*setting)
+    features = dict.fromkeys(FEATURES, 0) | item.features
+    return float(made.step(*arrays.values(), *features.values()))
