@@ -30,10 +30,22 @@ WHOLE = 10**9  # parts per billion
 class FigureSpec:
     """One figure of a report."""
 
-    x: Annotated[str, Param("a factor (a swept key, `what_if`), or `time` for the course of the run")]
+    x: Annotated[
+        str,
+        Param(
+            "a factor (a swept key, `what_if`), `time` for the course of the run, or `reuse` for how often lines were "
+            "hit before they left, where y is the share of those that were not"
+        ),
+    ]
     y: Annotated[str, Param("a metric")]
     by: Annotated[str | None, Param("a factor that makes the lines apart")] = None
     title: Annotated[str | None, Param("what stands over it")] = None
+    variants: Annotated[list[str] | None, Param("the what_ifs that are shown; all unless said")] = None
+    against: Annotated[str | None, Param("a what_if: y is shown as the change against it")] = None
+    mean: Annotated[
+        str | None,
+        Param("a factor over which the mean is taken, of changes the geometric one; where it is x, one more bar"),
+    ] = None
 
 
 @config
@@ -263,15 +275,22 @@ def _report(study: Study, node: Node, runs: list[Planned]) -> ReportSpec:
     for place, name in enumerate(report.metrics or ()):
         if told := _unknown_metric(name, known, runs):
             raise wrong(("metrics", place), told)
-    factors = ["what_if", "time", *{key for run in runs for key in run.factors}]
+    factors = ["what_if", "time", "reuse", *{key for run in runs for key in run.factors}]
     for place, figure in enumerate(report.figures or ()):
         if told := _unknown_metric(figure.y, known, runs):
             raise wrong(("figures", place, "y"), told)
-        for key in ("x", "by"):
+        for key in ("x", "by", "mean"):
             said = getattr(figure, key)
             if said is not None and said not in factors:
                 hint = nearest(said, factors) or f"there are: {', '.join(dict.fromkeys(factors))}"
                 raise wrong(("figures", place, key), f"nothing varies {said!r}; {hint}")
+        for path, said in (
+            (("against",), figure.against),
+            *((("variants", spot), label) for spot, label in enumerate(figure.variants or ())),
+        ):
+            if said is not None and said not in labels:
+                hint = nearest(said, labels) or f"there are: {', '.join(sorted(labels))}"
+                raise wrong(("figures", place, *path), f"no variant is called {said!r}; {hint}")
     return report
 
 

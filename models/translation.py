@@ -133,8 +133,12 @@ class PagedCore(Core):
     """A core that waits for translations too."""
 
     stall_factor: Annotated[
-        int, Param("share of the time beyond the first TLB that the core cannot hide", unit="ratio", ge=0)
+        int,
+        Param("share of the time beyond the first TLB that an additive core cannot hide", unit="ratio", ge=0),
     ] = 10**9
+    walkers: Annotated[
+        int, Param("page walks under way at once, with `timing: queued`: its page walkers", ge=1, le=256)
+    ] = 2  # as the reorder buffer of 224, those of Skylake: Intel's optimization manual, 248966
 
 
 @config
@@ -362,7 +366,8 @@ def _mechanism(system: PagedSystem, levels: list[Level], policy: Any) -> tuple[M
 
 def _path_of_data(levels: list[Level]) -> tuple[int, ...]:
     """The caches that a load looks up, from the first on."""
-    path, at = [], next(k for k, level in enumerate(levels) if "data" in level.serves)
+    path: list[int] = []
+    at: int | None = next(k for k, level in enumerate(levels) if "data" in level.serves)
     while at is not None:
         path.append(at)
         at = levels[at].below

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from tiersim.experiments.figures.canvas import COLUMN, DASHES, MARKERS, PAGE, PALETTE, encode, style
 from tiersim.experiments.figures.charts import draw_bars, draw_course, draw_lines
 from tiersim.experiments.figures.cloud import draw_cloud
+from tiersim.experiments.figures.derived import derived
+from tiersim.experiments.figures.reuse import draw_reuse
 from tiersim.experiments.figures.series import Spec, done, matches, values_of
 from tiersim.experiments.figures.words import amounts, text_of, words
 from tiersim.experiments.results import StudyResult, differing
@@ -65,17 +67,21 @@ def default_figures(result: StudyResult) -> list[Spec]:
 def draw(result: StudyResult, spec: Spec) -> Figure:
     """One figure of a study.
 
-    `spec` holds ``x`` (a factor, ``what_if`` or ``time``), ``y`` (a metric), ``by`` (the factor that makes the lines
-    apart, what_if if it varies), ``title``, and ``where`` (factors that are kept at a value). Other factors that vary
+    `spec` holds ``x`` (a factor, ``what_if``, ``time``, or ``reuse`` for how often lines were hit before they left),
+    ``y`` (a metric), ``by`` (the factor that makes the lines apart, what_if if it varies), ``title``, ``where``
+    (factors that are kept at a value), and what `derived` works out. Other factors that vary
     are kept at the baseline or at their first value, and the title says so, unless they go in step with x; several
     seeds are drawn as their mean with the range from least to greatest. A factor of a design has no value to be kept
     at: over one of them all points are shown, and over others their mean and range. Raises StudyError when no run has
     what is asked for.
     """
+    result, spec = derived(result, spec)
     with style():
+        if spec["x"] == "reuse":
+            return draw_reuse(result, spec)
         if spec["x"] == "time":
             return draw_course(result, spec)
-        if spec["x"] == "what_if":
+        if spec["x"] in ("what_if", "trace"):  # which have no order
             return draw_bars(result, spec)
         if spec["x"] in result.drawn:
             return draw_cloud(result, spec)

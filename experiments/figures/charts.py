@@ -26,7 +26,7 @@ from tiersim.experiments.figures.canvas import (
     metric_of,
 )
 from tiersim.experiments.figures.series import Picked, Spec, pick
-from tiersim.experiments.figures.words import amounts, text_of
+from tiersim.experiments.figures.words import amounts, shortened, text_of
 from tiersim.experiments.results import StudyResult
 from tiersim.experiments.table import number
 
@@ -67,7 +67,8 @@ def draw_bars(result: StudyResult, spec: Spec) -> Figure:
     """Bars that lie, since names of variants are long."""
     picked = pick(result, spec)
     xs = list(picked.xs)
-    names = [textwrap.fill(f"{x} (baseline)" if x == result.baseline else x, 24) for x in xs]
+    short = shortened(spec["x"], xs)
+    names = [textwrap.fill(f"{x} (baseline)" if x == result.baseline else short[x], 24) for x in xs]
     groups = len(picked.series)
     slot = max(0.13 * groups + 0.1, 0.14 * (1 + max(name.count("\n") for name in names)) + 0.08, 0.26)
     figure, axes = begin(result, spec, picked, COLUMN, slot * len(xs) + 0.1)

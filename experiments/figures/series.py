@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiersim._base.errors import StudyError
-from tiersim.experiments.figures.words import amounts, text_of
+from tiersim.experiments.figures.words import amounts, shortened, text_of
 from tiersim.experiments.results import Row, StudyResult, differing
 
-__all__ = ["Picked", "Series", "Spec", "done", "factor", "matches", "pick", "values_of"]
+__all__ = ["Picked", "Series", "Spec", "done", "factor", "follows", "matches", "pick", "values_of"]
 
 Spec = dict[str, Any]
 MOST_SERIES = 7  # of a range's values: as many as there are colours
@@ -92,9 +92,11 @@ def pick(result: StudyResult, spec: Spec) -> Picked:
     for name in dict.fromkeys(varied):
         if name in (x, by, "seed") or name in result.drawn:
             continue
-        if name != "what_if" and _goes_with(result, rows, name, x):
+        if name != "what_if" and follows(result, rows, name, x):
             in_step.append(name)
             continue
+        if name != "what_if" and by and follows(result, rows, name, by):
+            continue  # as each line has one of it
         there = values_of(result, rows, name)
         chosen = result.baseline if name == "what_if" and result.baseline in there else there[0]
         rows = [row for row in rows if matches(result, row, {name: chosen})]
@@ -107,7 +109,7 @@ def pick(result: StudyResult, spec: Spec) -> Picked:
     return Picked(_joined(series), xs, by, held, in_step, seeds, math.ceil(most / seeds), len(series) > 1)
 
 
-def _goes_with(result: StudyResult, rows: Sequence[Row], name: str, x: str) -> bool:
+def follows(result: StudyResult, rows: Sequence[Row], name: str, x: str) -> bool:
     """Whether each value of x has one of this factor, as in a zip."""
     pairs = {(text_of(factor(result, row, x)), text_of(factor(result, row, name))) for row in rows}
     return len(pairs) == len({one for one, _ in pairs})
@@ -149,7 +151,7 @@ def _labels(result: StudyResult, by: str) -> dict[str, str]:
         parts = np.array_split(np.arange(len(there)), 3)
         spans = [(ordered[part[0]], ordered[part[-1]], part) for part in parts]
         return {text_of(ordered[at]): f"{text_of(low)} to {text_of(high)}" for low, high, part in spans for at in part}
-    return {text_of(value): text_of(value) for value in there}
+    return shortened(by, [text_of(value) for value in there])
 
 
 def _joined(series: list[Series]) -> list[Series]:

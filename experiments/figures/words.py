@@ -10,7 +10,7 @@ from typing import Any
 from tiersim._base import units
 from tiersim._base.errors import UnitError
 
-__all__ = ["amounts", "quantities", "text_of", "words"]
+__all__ = ["amounts", "quantities", "shortened", "text_of", "words"]
 
 
 def words(name: str) -> str:
@@ -35,6 +35,14 @@ def text_of(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(text_of(held) for held in value)
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def shortened(factor: str, texts: Sequence[str]) -> dict[str, str]:
+    """What each value of a factor is called in a figure: a trace without folder and options, where that tells it."""
+    if factor != "trace":
+        return {text: text for text in texts}
+    short = [text.partition(" (")[0].rpartition("/")[2] for text in texts]
+    return {text: name if short.count(name) == 1 else text for text, name in zip(texts, short, strict=True)}
 
 
 def amounts(values: Sequence[Any]) -> list[float] | None:
