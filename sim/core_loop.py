@@ -31,7 +31,7 @@ from tiersim.sim.cache_loop import FETCH, FIRST_COUNTER, HEADER, STORE, Level, W
 from tiersim.sim.queued import dram
 from tiersim.sim.source import load_module
 
-__all__ = ["CORES", "FIELDS", "JOURNAL", "LATENCY", "SETTINGS", "make_core_loop"]
+__all__ = ["CORES", "FIELDS", "JOURNAL", "LATENCY", "SETTINGS", "CoreWriter", "make_core_loop"]
 
 LATENCY = 30  # word of a cache's header: what a lookup takes, in picoseconds
 # words of memory's header, after its counters and whether a fetch is under way
@@ -61,17 +61,17 @@ PARTS = {"F_" + name.upper(): place for place, name in enumerate(FIELDS)} | {
 }
 
 
-class _CoreWriter(Writer):
+class CoreWriter(Writer):
     """Writes the functions of caches that cores have for themselves or share, and the loop of the cores."""
 
-    def __init__(self, levels: Sequence[Level], shared: frozenset[int]) -> None:
-        super().__init__(levels)
+    def share(self, shared: frozenset[int], block: int) -> None:
+        """Say what all cores have together; each has a block of so many words."""
         self.shared = shared
+        self.passed = "M"
         self.pointers = [*self.pointers, "M", "O"]
         self.state = ", ".join(self.pointers)
-        self.passed = "M"
-        self.own_block = (len(levels) + 1) * HEADER
-        self.top = len(levels) * HEADER
+        self.own_block = block
+        self.base = len(self.levels) * HEADER
 
     def header(self, k: int, place: int = 0) -> str:
         at = str(k * HEADER + place)
@@ -87,29 +87,61 @@ class _CoreWriter(Writer):
                 other = number * $block
                 dirty_old |= drop_$name($state, old)
             """,
-            cores=str(self.top + CORES),
+            cores=str(self.base + CORES),
             block=str(self.own_block),
             name=self.names[k],
             state=state,
         )
 
     def delay(self, k: int) -> str:
-        return f"S[{self.top + DELAY}] += {self.word(k, LATENCY)}"
+        return f"S[{self.base + DELAY}] += {self.word(k, LATENCY)}"
 
     def text(self) -> str:
-        # the name of the module is a hash of its text, and must change with what it imports
-        digest = hashlib.sha256(Path(str(dram.__file__)).read_bytes()).hexdigest()[:20]
-        constants = {**PARTS, "READS": dram.READS, "WRITES": dram.WRITES, "FIRST": dram.FIRST, "NOW": dram.NOW}
-        constants |= {"P_CL": dram.P_CL, "P_BURST": dram.P_BURST, "NEVER": dram.NEVER, "BLOCK": self.own_block}
-        constants |= {"MASK": (1 << 62) - 1, "TRAFFIC": self.top + TRAFFIC, "DELAY": self.top + DELAY}
-        constants |= {name: getattr(dram, name) for name in dir(dram) if name.startswith("R_")}
+        constants = self.constants()
         numbers = "\n".join(f"{name} = {value}" for name, value in constants.items())
         functions = "\n\n\n".join(self.functions()).replace(MEMORY, TRACED)
         binds = zip(self.pointers[:-2], self.arrays, strict=True)
-        loop = LOOP.replace("$arrays", ", ".join(self.arrays)).replace("$state", self.state).strip("\n")
-        loop = loop.replace("    @bind\n", "".join(f"    {short} = pointer({long})\n" for short, long in binds))
-        head = f"# with tiersim.sim.queued.dram {digest}\n{IMPORTS}\n\n{numbers}"
-        return "\n\n\n".join([head, functions, self.misses(), self.step(), loop]) + "\n"
+        parts = self.loop_parts()
+        loop = fill(
+            LOOP,
+            arrays=", ".join(self.arrays),
+            state=self.state,
+            bind=join(*(f"{short} = pointer({long})" for short, long in binds)),
+            **parts,
+        )
+        return "\n\n\n".join([self.imports(), numbers, functions, self.misses(), self.step(), loop]) + "\n"
+
+    def imports(self) -> str:
+        return f"{digest(dram)}\nfrom tiersim.sim.queued.dram import advance, offer"
+
+    def constants(self) -> dict[str, int]:
+        """What the loop calls by a name."""
+        constants = {**PARTS, "READS": dram.READS, "WRITES": dram.WRITES, "FIRST": dram.FIRST, "NOW": dram.NOW}
+        constants |= {"P_CL": dram.P_CL, "P_BURST": dram.P_BURST, "NEVER": dram.NEVER, "BLOCK": self.own_block}
+        constants |= {"MASK": (1 << 62) - 1, "TRAFFIC": self.base + TRAFFIC, "DELAY": self.base + DELAY}
+        return constants | {name: getattr(dram, name) for name in dir(dram) if name.startswith("R_")}
+
+    def loop_parts(self) -> dict[str, str]:
+        """What the loop does where a reference asks memory for one line at most.
+
+        `served` is what follows when memory has served request f; `until` the time of what comes next besides memory,
+        and `events` what that is, unless it is a reference; `windows` comes before a reference and `settle` after it,
+        `stalled` where its core had to wait for it; `drain` is the end.
+        """
+        served = "ended(finished[f], table, misses, cores, settings, placed, spare, journal)"
+        sent = fill(SEND, at="at + delay", line="physical(L[entry >> 1], k, settings)")
+        return {
+            "more": "",
+            "functions": ENDED.strip("\n"),
+            "served": served,
+            "closed": "if not open_:\n    break",
+            "until": "at",
+            "events": "",
+            "stalled": "",
+            "windows": "",
+            "settle": fill(SETTLE, state=self.state, send=sent),
+            "drain": fill(DRAIN, served=served),
+        }
 
     def _entries(self) -> tuple[int | None, int | None]:
         entries = [k for k, level in enumerate(self.levels) if level.serves]
@@ -121,10 +153,12 @@ class _CoreWriter(Writer):
         """Whether a reference would miss its first cache; nothing changes."""
         data, fetch = self._entries()
 
-        def looked(k: int) -> str:
-            return join(self.place(k), self.look_up(k), "return way < 0")
+        def looked(k: int, *, data: bool) -> str:
+            return join(self.unknown(data=data), self.place(k), self.look_up(k), "return way < 0")
 
-        apart = when(f"kind == {FETCH}", looked(fetch)) if fetch is not None and fetch != data else ""
+        apart = ""
+        if fetch is not None and self.apart(data, fetch):
+            apart = when(f"kind == {FETCH}", looked(fetch, data=False))
         return fill(
             """
             @inline
@@ -134,30 +168,42 @@ class _CoreWriter(Writer):
             """,
             state=self.state,
             apart=apart,
-            data=looked(data) if data is not None else "return False",
+            data=looked(data, data=True) if data is not None else "return False",
         )
+
+    def unknown(self, *, data: bool) -> str:
+        """What makes a reference wait before its first cache is looked up."""
+        return ""
+
+    def begins(self) -> str:
+        """What a reference begins with."""
+        return ""
+
+    def late(self) -> str:
+        """What makes a reference late besides a miss."""
+        return ""
 
     def step(self) -> str:
         """One reference; returns whether it missed its first cache."""
         data, fetch = self._entries()
         apart = ""
-        if fetch is not None and fetch != data:
-            apart = when(f"kind == {FETCH}", self.first(fetch, data=False))
+        if fetch is not None and self.apart(data, fetch):
+            apart = when(f"kind == {FETCH}", self.reference(fetch, data=False))
         return fill(
             """
             @inline
             def step($state, x, kind):
-                $origin
+                $begins
                 $apart
                 $data
             """,
             state=self.state,
-            origin=f"S[{self.fetching}] = kind >> 1" if self.fetches else "",
+            begins=self.begins(),
             apart=apart,
-            data=self.first(data, data=True) if data is not None else "return False",
+            data=self.reference(data, data=True) if data is not None else "return False",
         )
 
-    def first(self, k: int, *, data: bool) -> str:
+    def reference(self, k: int, *, data: bool) -> str:
         """One reference at a first cache: as `entry` of a plain loop, without its shortcuts."""
         level = self.levels[k]
         fetches = "instructions" in level.serves
@@ -165,11 +211,13 @@ class _CoreWriter(Writer):
         def if_store(then: str, otherwise: str = "") -> str:
             return when(f"kind == {STORE}", then, otherwise) if data else otherwise
 
+        trained = self.trained(k, first=True)
         goes_by = ""
         if data and not level.allocates:
+            passed_on = self.below(k, "store")
             goes_by = when(
                 f"way < 0 and kind == {STORE}",
-                join(self.count(k, "write_misses"), self.count_kind(k), self.below(k, "store"), "return True"),
+                join(self.count(k, "write_misses"), self.count_kind(k), passed_on, trained, "return True"),
             )
         count = self.count(k, "reads")
         if data:
@@ -179,12 +227,14 @@ class _CoreWriter(Writer):
             """
             $count
             $count_fetches
+            $translated
+            $origin
             $place
             $note
             $shadow
             $look_up
             $goes_by
-            missed = way < 0
+            missed = way < 0$late
             if way >= 0:
                 $hit
             else:
@@ -192,10 +242,15 @@ class _CoreWriter(Writer):
                 $kind
                 $bring
             $stored
+            $trained
             return missed
             """,
             count=count,
             count_fetches=f"{self.counter(k, 'fetches')} += kind == {FETCH}" if fetches else "",
+            translated=self.translated(data=data),
+            origin=f"S[{self.fetching}] = kind >> 1" if self.fetches else "",
+            late=self.late(),
+            trained=trained,
             place=self.place(k),
             note=self.note(k),
             shadow=if_store(self.shadow(k, "touch" if level.allocates else "pass"), self.shadow(k, "touch")),
@@ -240,7 +295,6 @@ def write_memory(S, at, M, x):
     S[at + 4] += 1
     return 0
 """
-IMPORTS = "from tiersim.sim.queued.dram import advance, offer"
 LOOP = '''
 @jit
 def to_cycles(time, kilohertz):
@@ -314,7 +368,7 @@ def ready_at(core, cores, misses, settings, would):
             continue
         if misses[core, m, 2] and misses[core, m, 1] <= oldest:
             behind = ((oldest - misses[core, m, 1]) * settings[T_PACE]) >> 20
-            time = max(time, min(end + behind, NEVER))
+            time = max(time, min(misses[core, m, 2] + behind, NEVER))
         first = min(first, end)
         taken += end > cores[core, F_TIME]
     window = time
@@ -336,32 +390,13 @@ def note(journal, placed, core, issued, asked, end, channel, kind):
         journal[row, 5] = kind
 
 
-@jit
-def ended(number, table, misses, cores, settings, placed, spare, journal):
-    """A request that DRAM has served: its miss has an end now, or its row is free again."""
-    outstanding = settings[T_OUTSTANDING]
-    if number >= settings[T_CORES] * outstanding:
-        placed[1] += 1
-        spare[placed[1]] = number
-        return
-    core = number // outstanding
-    m = number - core * outstanding
-    end = to_time(table[number, R_DONE], settings[T_FREQUENCY]) + settings[T_MEMORY]
-    misses[core, m, 0] = end
-    took = end - misses[core, m, 3]
-    cores[core, F_MEMORY_DELAY] += took
-    if misses[core, m, 4] == 2:
-        cores[core, F_FETCH_DELAY] += took
-    else:
-        cores[core, F_DELAY] += took
-    asked, kind, channel = misses[core, m, 3], misses[core, m, 4], table[number, R_CHANNEL]
-    note(journal, placed, core, misses[core, m, 5], asked, end, channel, kind)
+$functions
 
 
 @jit_cached
-def run(E, G, cores, misses, settings, order, placed, sizes, roles, table, spare, traffic, journal, chips, rules, head,
-        ready, rows, hits, acts, due, queues, scratch, finished, log, $arrays):
-    @bind
+def run(E, gaps, cores, misses, settings, order, placed, sizes, roles, table, spare, traffic, journal, chips, rules, head,
+        ready, opened, hits, acts, due, queues, scratch, finished, log, $more$arrays):
+    $bind
     M = pointer(traffic)
     count = settings[T_CORES]
     outstanding = settings[T_OUTSTANDING]
@@ -401,15 +436,15 @@ def run(E, G, cores, misses, settings, order, placed, sizes, roles, table, spare
                 if cores[k, F_HELD] == outstanding:
                     event = E[k, cores[k, F_PLACE]]
                     would = would_miss($state, event >> 2, event & 3)
-                when, told = ready_at(k, cores, misses, settings, would)
+                when, bound = ready_at(k, cores, misses, settings, would)
                 if when < at:
                     best = k
                     at = when
-                    window = told
-            if not open_:
-                break
+                    window = bound
+            $closed
         # memory, as far as something may come of it before
-        if channels and not settings[T_FOLLOW] and safe < at:
+        until = $until
+        if channels and not settings[T_FOLLOW] and safe < until:
             behind = NEVER
             for ch in range(channels):
                 if head[ch, READS] or head[ch, WRITES] or head[ch, FIRST] >= 0:
@@ -418,21 +453,23 @@ def run(E, G, cores, misses, settings, order, placed, sizes, roles, table, spare
                 safe = NEVER
                 continue
             limit = behind + chips[P_CL] + chips[P_BURST]
-            if at < NEVER:
-                limit = min(limit, max(to_cycles(at, kilohertz), behind + 1))
+            if until < NEVER:
+                limit = min(limit, max(to_cycles(until, kilohertz), behind + 1))
             for ch in range(channels):
                 if head[ch, NOW] >= limit or not (head[ch, READS] or head[ch, WRITES] or head[ch, FIRST] >= 0):
                     continue
-                done, _ = advance(chips, rules, head, ready, rows, hits, acts, due, queues, scratch, table, ch, limit,
+                done, _ = advance(chips, rules, head, ready, opened, hits, acts, due, queues, scratch, table, ch, limit,
                                   len(finished) - 1, finished, log, 0)
                 for f in range(done):
-                    ended(finished[f], table, misses, cores, settings, placed, spare, journal)
+                    $served
             safe = to_time(limit, kilohertz) + ahead
             placed[2] = safe
             continue
+        $events
         # its reference
         k = best
         O = k * BLOCK
+        $stalled
         cores[k, F_WINDOW_STALL] += window - cores[k, F_TIME]
         cores[k, F_OUTSTANDING_STALL] += at - window
         cores[k, F_TIME] = at
@@ -446,91 +483,132 @@ def run(E, G, cores, misses, settings, order, placed, sizes, roles, table, spare
         placed[0] += 1
         event = E[k, cores[k, F_PLACE]]
         kind = event & 3
-        S[TRAFFIC] = 0
-        S[DELAY] = 0
-        missed = step($state, event >> 2, kind)
-        for t in range(S[TRAFFIC]):  # a store that is passed on may bring a line in further down
-            missed |= (M[t] & 1) == 0
-        cores[k, F_REFERENCES] += kind != 2
-        delay = S[DELAY]
-        reads = 0
-        slot = -1
-        if missed and not settings[T_FOLLOW]:
-            cores[k, F_MISSES] += 1
-            for m in range(outstanding):
-                if misses[k, m, 0] == 0:
-                    slot = m
-                    break
-        for t in range(S[TRAFFIC]):
-            entry = M[t]
-            write = entry & 1
-            reads += 1 - write
-            if channels == 0 or settings[T_FOLLOW]:
-                continue
-            if write:
-                if placed[1] < 0:
-                    return -1  # no row left for lines that are written
-                number = spare[placed[1]]
-                placed[1] -= 1
-            elif slot >= 0:
-                number = k * outstanding + slot
-            else:  # a store that was passed on, and has no place: nobody waits
-                if placed[1] < 0:
-                    return -1
-                number = spare[placed[1]]
-                placed[1] -= 1
-            place_of(physical(L[entry >> 1], k, settings), sizes, roles, table, number)
-            begin = to_cycles(at + delay, kilohertz)
-            table[number, R_WRITE] = write
-            table[number, R_PARTS] = roles[9]
-            table[number, R_AT] = begin
-            ch = table[number, R_CHANNEL]
-            if not (head[ch, READS] or head[ch, WRITES] or head[ch, FIRST] >= 0) and head[ch, NOW] < begin:
-                advance(chips, rules, head, ready, rows, hits, acts, due, queues, scratch, table, ch, begin,
-                        len(finished) - 1, finished, log, 0)
-            offer(head, table, ch, number)
-            safe = min(safe, to_time(begin, kilohertz) + ahead)
-            placed[2] = safe
-        cores[k, F_MEMORY_READS] += reads
-        if reads and (channels == 0 or settings[T_FOLLOW]):
-            delay += latency
-            cores[k, F_MEMORY_DELAY] += latency
-        if kind == 2:
-            cores[k, F_FETCH_DELAY] += delay
-        else:
-            cores[k, F_DELAY] += delay
-        if slot >= 0 and (delay or reads):
-            misses[k, slot, 0] = at + delay
-            if reads and channels:
-                misses[k, slot, 0] = NEVER
-            misses[k, slot, 1] = cores[k, F_INSTRUCTIONS]
-            misses[k, slot, 2] = kind != 1
-            misses[k, slot, 3] = at + delay
-            misses[k, slot, 4] = kind
-            misses[k, slot, 5] = at
-            if misses[k, slot, 0] < NEVER:
-                note(journal, placed, k, at, at + delay - latency * reads, at + delay, -1, kind)
-            cores[k, F_HELD] += 1
+        $windows
+        $settle
         # the next one
         cores[k, F_PLACE] += 1
         if cores[k, F_PLACE] < cores[k, F_END]:
-            gap = G[k, cores[k, F_PLACE]]
+            gap = gaps[k, cores[k, F_PLACE]]
             cores[k, F_INSTRUCTIONS] += gap
             paced = cores[k, F_REST] + gap * settings[T_PACE]
             cores[k, F_TIME] += paced >> 20
             cores[k, F_REST] = paced & 1048575
-    # what is still under way
-    for ch in range(channels):
-        while head[ch, READS] or head[ch, WRITES] or head[ch, FIRST] >= 0:
-            done, _ = advance(chips, rules, head, ready, rows, hits, acts, due, queues, scratch, table, ch, NEVER, 1,
-                              finished, log, 0)
-            for f in range(done):
-                ended(finished[f], table, misses, cores, settings, placed, spare, journal)
+    $drain
     for k in range(count):
         for m in range(outstanding):
             cores[k, F_TIME] = max(cores[k, F_TIME], misses[k, m, 0])
     return 0
 '''
+
+ENDED = '''
+@jit
+def ended(number, table, misses, cores, settings, placed, spare, journal):
+    """A request that DRAM has served: its miss has an end now, or its row is free again."""
+    outstanding = settings[T_OUTSTANDING]
+    if number >= settings[T_CORES] * outstanding:
+        placed[1] += 1
+        spare[placed[1]] = number
+        return
+    core = number // outstanding
+    m = number - core * outstanding
+    end = to_time(table[number, R_DONE], settings[T_FREQUENCY]) + settings[T_MEMORY]
+    misses[core, m, 0] = end
+    if misses[core, m, 2]:
+        misses[core, m, 2] = end
+    took = end - misses[core, m, 3]
+    cores[core, F_MEMORY_DELAY] += took
+    if misses[core, m, 4] == 2:
+        cores[core, F_FETCH_DELAY] += took
+    else:
+        cores[core, F_DELAY] += took
+    asked, kind, channel = misses[core, m, 3], misses[core, m, 4], table[number, R_CHANNEL]
+    note(journal, placed, core, misses[core, m, 5], asked, end, channel, kind)
+'''
+SETTLE = """
+S[TRAFFIC] = 0
+S[DELAY] = 0
+missed = step($state, event >> 2, kind)
+for t in range(S[TRAFFIC]):  # a store that is passed on may bring a line in further down
+    missed |= (M[t] & 1) == 0
+cores[k, F_REFERENCES] += kind != 2
+delay = S[DELAY]
+reads = 0
+slot = -1
+if missed and not settings[T_FOLLOW]:
+    cores[k, F_MISSES] += 1
+    for m in range(outstanding):
+        if misses[k, m, 0] == 0:
+            slot = m
+            break
+for t in range(S[TRAFFIC]):
+    entry = M[t]
+    write = entry & 1
+    reads += 1 - write
+    if channels == 0 or settings[T_FOLLOW]:
+        continue
+    if write:
+        if placed[1] < 0:
+            return -1  # no row left for lines that are written
+        number = spare[placed[1]]
+        placed[1] -= 1
+    elif slot >= 0:
+        number = k * outstanding + slot
+    else:  # a store that was passed on, and has no place: nobody waits
+        if placed[1] < 0:
+            return -1
+        number = spare[placed[1]]
+        placed[1] -= 1
+    $send
+cores[k, F_MEMORY_READS] += reads
+if reads and (channels == 0 or settings[T_FOLLOW]):
+    delay += latency
+    cores[k, F_MEMORY_DELAY] += latency
+if kind == 2:
+    cores[k, F_FETCH_DELAY] += delay
+else:
+    cores[k, F_DELAY] += delay
+if slot >= 0 and (delay or reads):
+    misses[k, slot, 0] = at + delay
+    if reads and channels:
+        misses[k, slot, 0] = NEVER
+    misses[k, slot, 1] = cores[k, F_INSTRUCTIONS]
+    misses[k, slot, 2] = misses[k, slot, 0] * (kind != 1)
+    misses[k, slot, 3] = at + delay
+    misses[k, slot, 4] = kind
+    misses[k, slot, 5] = at
+    if misses[k, slot, 0] < NEVER:
+        note(journal, placed, k, at, at + delay - latency * reads, at + delay, -1, kind)
+    cores[k, F_HELD] += 1
+"""
+SEND = """
+place_of($line, sizes, roles, table, number)
+begin = to_cycles($at, kilohertz)
+table[number, R_WRITE] = write
+table[number, R_PARTS] = roles[9]
+table[number, R_AT] = begin
+ch = table[number, R_CHANNEL]
+if not (head[ch, READS] or head[ch, WRITES] or head[ch, FIRST] >= 0) and head[ch, NOW] < begin:
+    advance(chips, rules, head, ready, opened, hits, acts, due, queues, scratch, table, ch, begin,
+            len(finished) - 1, finished, log, 0)
+offer(head, table, ch, number)
+safe = min(safe, to_time(begin, kilohertz) + ahead)
+placed[2] = safe
+"""
+DRAIN = """
+# what is still under way
+for ch in range(channels):
+    while head[ch, READS] or head[ch, WRITES] or head[ch, FIRST] >= 0:
+        done, _ = advance(chips, rules, head, ready, opened, hits, acts, due, queues, scratch, table, ch, NEVER, 1,
+                          finished, log, 0)
+        for f in range(done):
+            $served
+"""
+
+
+def digest(module: ModuleType) -> str:
+    """A line that changes with the source of a module: a loop is named by its text, not by what it imports."""
+    held = hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest()[:20]
+    return f"# with {module.__name__} {held}"
 
 
 def make_core_loop(levels: Sequence[Level], shared: frozenset[int], *, compiled: bool = True) -> ModuleType:
@@ -539,4 +617,6 @@ def make_core_loop(levels: Sequence[Level], shared: frozenset[int], *, compiled:
         f"{level.name} ({level.ways} ways, {type(level.policy).__name__}{', shared' if k in shared else ''})"
         for k, level in enumerate(levels)
     )
-    return load_module(_CoreWriter(levels, shared).text(), compiled=compiled, about=about)
+    writer = CoreWriter(levels)
+    writer.share(shared, (len(levels) + 1) * HEADER)
+    return load_module(writer.text(), compiled=compiled, about=about)

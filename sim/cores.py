@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,11 @@ from tiersim.sim.cache_loop import COUNTERS, FIRST_COUNTER, HEADER, MEMORY_COUNT
 from tiersim.sim.queued import dram
 from tiersim.sim.replay import EMPTY, first_words
 
-__all__ = ["Books", "CoreResult", "Cores", "Events", "Timed", "run_cores"]
+__all__ = ["Books", "Buffers", "CoreResult", "Cores", "Events", "Timed", "channels_of", "run_cores", "settings_of"]
 
 CHUNK = 1 << 16  # references of each core that are held at a time
 WRITES = 1 << 14  # lines on their way to memory that nobody waits for
+B = TypeVar("B")
 RATE = 1 << 20  # parts of a picosecond that the pace of a core counts in
 TIME, REST, INSTRUCTIONS, PLACE, END, CLOSED = range(6)  # of `core_loop.FIELDS`
 
@@ -31,8 +32,11 @@ class Events(Protocol):
     def lines(self) -> NDArray[np.int64]:
         """The address of each numbered line divided by the line size."""
 
-    def pieces(self, size: int) -> Iterator[tuple[NDArray[np.int32], NDArray[Any]]]:
-        """References, line number and kind as in `Events`, and the instructions since the one before, own included."""
+    def pieces(self, size: int) -> Iterator[tuple[NDArray[Any], ...]]:
+        """References, line number and kind as in `Events`, and the instructions since the one before, own included.
+
+        A loop that translates takes a third array: how many windows of instructions end before each.
+        """
 
 
 @dataclass(frozen=True)
@@ -200,35 +204,24 @@ def run_cores(
     count = len(events)
     compiled = compiled and all(getattr(level.policy, "compiled", True) for level in levels)
     loop = core_loop.make_core_loop(levels, shared, compiled=compiled)
-    starts = np.cumsum([0, *(len(stream.lines) for stream in events)])
+    starts = np.cumsum([0, *(len(stream.lines) for stream in events)])[:-1]
     lines = np.concatenate([stream.lines for stream in events])
     state = _State(levels, sets, shared, count, seed, len(lines))
     for core in range(count):
         state.block(core)[:-1, core_loop.LATENCY] = cores.latencies
     memory = cores.memory
-    buffers = _Buffers(events, starts, cuts, again)
-    held = dram.new_channels(memory.shape, memory.channels) if memory else dram.new_channels(_NONE, 0)
+    buffers = Buffers(events, starts, cuts, again)
+    held = channels_of(memory)
     reads = count * cores.outstanding
     table = np.zeros((reads + WRITES, dram.R_FIELDS), np.int64)
     spare = np.arange(reads + WRITES - 1, reads - 1, -1)
-    settings = np.array(
-        [
-            count, cores.outstanding, cores.window, cores.pace, cores.latency, memory.lines if memory else 1,
-            memory.page if memory else 0, memory.kilohertz if memory else 0, 0 if follow is None else len(follow),
-            keep_order,
-        ],
-        np.int64,
-    )  # fmt: skip
-    roles = (
-        [*memory.roles, memory.shape.groups, memory.shape.banks, memory.hashed, memory.parts] if memory else [0] * 10
-    )
+    settings, sizes, roles = settings_of(cores, count, follow, keep_order)
     order = np.zeros(_total(events) if keep_order else 1, np.uint8) if follow is None else follow
     placed = np.array([0, len(spare) - 1, dram.NEVER, 0], np.int64)
     noted = np.zeros((journal, len(core_loop.JOURNAL)), np.int64)
     misses = np.zeros((count, cores.outstanding, 6), np.int64)
     given = (
-        buffers.events, buffers.gaps, buffers.cores, misses, settings, order, placed,
-        np.array(memory.sizes if memory else [1] * 6, np.int64), np.array(roles, np.int64), table, spare,
+        buffers.events, buffers.gaps, buffers.cores, misses, settings, order, placed, sizes, roles, table, spare,
         np.zeros(64, np.int64), noted, *held.arrays, np.zeros(1 << 12, np.int64), np.zeros((0, 4), np.int64),
         state.tags, state.words, lines, state.shadow, *futures,
     )  # fmt: skip
@@ -237,17 +230,10 @@ def run_cores(
         caches, traffic = state.counters()
         return Books(caches, traffic, buffers.cores.copy(), held.counts() if memory else {})
 
-    for core in range(count):
-        buffers.refill(core, cores.pace)
-    told = 0
-    kept: list[Books] = []
-    while wanted := _call(loop, given, levels, state):
-        if buffers.cut and wanted == 1:
-            kept.append(books())
-        buffers.refill(wanted - 1, cores.pace)
-        if progress and wanted == 1:
-            progress(buffers.met - told)
-            told = buffers.met
+    def call() -> int:
+        return _call(loop, given, levels, state)
+
+    kept = buffers.run(call, books, cores.pace, progress)
     end = books()
     result = CoreResult(
         **vars(end),
@@ -272,26 +258,67 @@ def run_cores(
 _NONE = dram.Shape(1, 1, 1, 0, 0, 1, 0, 0, 0, ())
 
 
+def channels_of(memory: Timed | None) -> dram.Channels:
+    """The channels of a memory, none where it has a fixed latency."""
+    return dram.new_channels(memory.shape, memory.channels) if memory else dram.new_channels(_NONE, 0)
+
+
+def settings_of(
+    cores: Cores, count: int, follow: NDArray[np.uint8] | None, keep_order: bool
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """What a loop takes: the words of `tiersim.sim.core_loop.SETTINGS`, and the sizes and roles of a line's fields."""
+    memory = cores.memory
+    settings = [
+        count, cores.outstanding, cores.window, cores.pace, cores.latency, memory.lines if memory else 1,
+        memory.page if memory else 0, memory.kilohertz if memory else 0, 0 if follow is None else len(follow),
+        keep_order,
+    ]  # fmt: skip
+    roles = (
+        [*memory.roles, memory.shape.groups, memory.shape.banks, memory.hashed, memory.parts] if memory else [0] * 10
+    )
+    sizes = memory.sizes if memory else [1] * 6
+    return np.array(settings, np.int64), np.array(sizes, np.int64), np.array(roles, np.int64)
+
+
 def _total(events: Sequence[Events]) -> int:
     return sum(len(piece) for stream in events for piece, _ in stream.pieces(1 << 20))
 
 
-class _Buffers:
+class Buffers:
     """A window on the references of each core, filled as far as they are used.
 
     ``met`` is how many of the first core were handed out and used, ``cut`` whether its books are to be copied then.
+    ``starts`` are what the numbers of each core's lines begin with.
     """
 
     def __init__(self, events: Sequence[Events], starts: NDArray[np.int64], cuts: Sequence[int], again: bool) -> None:
         self.cores = np.zeros((len(events), len(core_loop.FIELDS)), np.int64)
         self.events = np.zeros((len(events), CHUNK), np.int64)
         self.gaps = np.zeros((len(events), CHUNK), np.int64)
+        self.windows = np.zeros((len(events), CHUNK), np.int64)
         self.starts, self.again = starts, again
         self.met, self.cut = 0, False
         self._streams = events
         self._cuts = sorted(set(cuts))
         self._pieces = [stream.pieces(CHUNK) for stream in events]
-        self._rest: tuple[NDArray[np.int32], NDArray[Any]] | None = None  # of the first core, behind a cut
+        self._rest: tuple[NDArray[Any], ...] | None = None  # of the first core, behind a cut
+
+    def run(
+        self, call: Callable[[], int], books: Callable[[], B], pace: int, progress: Callable[[int], None] | None
+    ) -> list[B]:
+        """Call a loop until all references are used; gives the books at the cuts."""
+        for core in range(len(self.cores)):
+            self.refill(core, pace)
+        told = 0
+        kept = []
+        while wanted := call():
+            if self.cut and wanted == 1:
+                kept.append(books())
+            self.refill(wanted - 1, pace)
+            if progress and wanted == 1:
+                progress(self.met - told)
+                told = self.met
+        return kept
 
     def refill(self, core: int, pace: int) -> None:
         """Put the next references of a core into its buffer, and let it meet the first of them."""
@@ -307,9 +334,11 @@ class _Buffers:
                 self.cores[:, CLOSED] = 1
                 self.cores[:, END] = self.cores[:, PLACE]
             return
-        events, gaps = piece
+        events, gaps, *windows = piece
         self.events[core, : len(events)] = events.astype(np.int64) + (int(self.starts[core]) << 2)
         self.gaps[core, : len(gaps)] = gaps
+        for ended in windows:
+            self.windows[core, : len(ended)] = ended
         row[PLACE], row[END] = 0, len(events)
         gap = int(gaps[0])
         row[INSTRUCTIONS] += gap
@@ -317,7 +346,7 @@ class _Buffers:
         row[TIME] += paced // RATE
         row[REST] = paced % RATE
 
-    def _first(self) -> tuple[NDArray[np.int32], NDArray[Any]] | None:
+    def _first(self) -> tuple[NDArray[Any], ...] | None:
         """The next references of the first core, none beyond a cut."""
         self.met += int(self.cores[0, END])
         piece, self._rest = self._rest or next(self._pieces[0], None), None
@@ -329,7 +358,7 @@ class _Buffers:
         room = self._cuts[0] - self.met if self._cuts else len(piece[0]) + 1
         self.cut = room <= len(piece[0])
         if room < len(piece[0]):
-            piece, self._rest = (piece[0][:room], piece[1][:room]), (piece[0][room:], piece[1][room:])
+            piece, self._rest = tuple(part[:room] for part in piece), tuple(part[room:] for part in piece)
         return piece
 
 

@@ -124,6 +124,7 @@ class _State:
         self.names = [*(level.name for level in loop.levels), "memory", *(part.name for part in loop.lookups)]
         self.top = structure_of(loop)[""] * HEADER
         size = self.top + len(MEANS) - 1 + BINS + loop.kinds * REUSE + len(loop.words)
+        self.size = size  # of the words in front of those of the policies
         front = np.zeros(size, np.int64)
         blocks = [front]
         own = {part.name for part in loop.mechanism.parts}

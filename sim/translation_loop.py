@@ -485,13 +485,18 @@ class TranslationWriter(Writer):
             "latency": self.word(k, LATENCY),
         } | {counter: self.tally(k, counter) for counter in counters}
 
+    @property
+    def of_tlb(self) -> tuple[str, ...]:
+        """The functions of each TLB."""
+        return LOOK, ENTER, PUT, REMOVE
+
     def tlb_functions(self) -> list[str]:
         ways = {part.ways for part in self.parts[len(self.levels) + 1 :]} - {level.ways for level in self.levels}
         made = [self.find(count) for count in sorted(ways)]
         for t, tlb in enumerate(self.loop.tlbs):
             number, lead = ("G[2 * u + 1]", "u = G[2 * u]") if tlb.coalesces else ("D[4 * u + 1]", "")
             parts = self.lookup(self.tlb(t), number, "u")
-            made += [fill(text, t=str(t), lead=lead, **parts) for text in (LOOK, ENTER, PUT, REMOVE)]
+            made += [fill(text, t=str(t), lead=lead, **parts) for text in self.of_tlb]
         return made
 
     def at_size(self, sizes: frozenset[int], then: str, unit: str = "u") -> str:
