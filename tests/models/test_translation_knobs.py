@@ -20,6 +20,7 @@ RECORDS = 3000
 VICTIMA = {"policy": {"use": "victima", "predictor": "at-least-once"}}
 
 GUEST = {"system.nested": {"entries": 4, "ways": 2, "latency": "3 cycles", "policy": "plain.py:Plain"}}
+VIRTUAL = {"system.nested": {**GUEST["system.nested"], "lookup": "virtual"}}
 TURNS: dict[str, dict[str, Any]] = {
     "trace.use": {"trace.use": "other.parquet"},
     "trace.skip": {"trace.skip": "100"},
@@ -67,6 +68,7 @@ OF_PARTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "system.nested.ways": ({"system.nested.ways": "full"}, GUEST),
     "system.nested.latency": ({"system.nested.latency": "4 cycles"}, GUEST),
     "system.nested.policy": ({"system.nested.policy": "plain.py:Newest"}, GUEST),
+    "system.nested.lookup": ({"system.nested.lookup": "virtual"}, GUEST),
     "processes.NAME.skip": ({"processes": {"noise": {"use": "other.parquet", "skip": "100"}}}, TURN),
     "processes.NAME.limit": ({"processes": {"noise": {"use": "other.parquet", "limit": "300"}}}, TURN),
     "quantum": ({"quantum": "3k"}, TURN),
@@ -101,6 +103,7 @@ VICTIMA_TURNS: dict[str, dict[str, Any]] = {
     "translation_pressure": {"policy": {"use": "victima", "translation_pressure": 1000}},
     "data_pressure": {"policy": {"use": "victima", "data_pressure": 1000}},
     "nested_blocks": {"policy": {"use": "victima", "nested_blocks": False}},
+    "profile": {"policy": {"use": "victima", "profile": "artifact"}},
 }
 GROUPS = {"trace", "system", *(f"system.{part}" for part in ("caches", "memory", "core", "tlbs", "walker"))}
 GROUPS |= {"system.walker.caches", *(f"system.memory.dram{part}" for part in ("", ".timing", ".controller"))}
@@ -264,6 +267,10 @@ def test_all_knobs_are_turned() -> None:
         ({**GUEST, "policy": "hashed"}, "hashed page tables of guests are not modelled"),
         ({"policy": {"use": "pom-tlb", "entries": 100}}, "100 entries are no multiple of 16 ways"),
         ({"system.caches.l3.inclusion": "exclusive", "system.caches.l3.prefetch": {}}, "l3 is exclusive"),
+        ({**GUEST, "policy": {"use": "victima", "profile": "artifact"}}, "write `lookup: virtual`"),
+        ({**VIRTUAL, "policy": "victima"}, "write `nested_blocks: false`"),
+        ({"policy": {"use": "victima", "profile": "artifact", "data_pressure": 6}}, "nothing predicts"),
+        ({"policy": {"use": "victima", "profile": "artifact", "predictor": "always"}}, "nothing predicts"),
         ({"policy": {"use": "victima", "cache": "l4"}}, "there is no cache 'l4'"),
         ({"asids": False}, "there is one address space"),
         ({**TURN, **GUEST, "asids": False}, "address spaces are guests"),

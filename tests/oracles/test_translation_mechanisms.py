@@ -10,11 +10,13 @@ from hypothesis import given, settings
 
 from tests.oracles.hierarchy import CacheSpec
 from tests.oracles.strategies import translated, variants
-from tests.oracles.test_translation_oracle import CACHES, PWCS, RADIX, TINY, fetches, page, region, tables, unit
+from tests.oracles.test_translation_oracle import CACHES, PWCS, RADIX, TINY, block, fetches, page, region, tables, unit
 from tests.oracles.translation import (
     NESTED_BLOCK,
     PAGE,
+    REGION,
     TLB_BLOCK,
+    ArtifactSpec,
     Config,
     HashedSpec,
     HashedTable,
@@ -339,3 +341,70 @@ def test_what_stands_behind_tlbs_does_not_change_them(machine: Config, reference
             sign * out.counters[name][what]
             for what, sign in (("fills", 1), ("evictions", -1), ("invalidations", -1), ("taken", -1))
         )
+
+
+# the artifact of Victima
+
+ARTIFACT = replace(RADIX, tlbs=TINY, caches=WIDE, mechanism=ArtifactSpec("l2"))
+VIRTUAL = replace(GUESTS, nested=NestedSpec(1, 1, virtual=True))
+SMALL_L1 = {**WIDE, "l1": CacheSpec(1, 1, below="l2", serves="data")}
+
+
+def test_a_block_of_the_artifact_is_found_in_the_first_cache() -> None:
+    out = simulate(ARTIFACT, fetches(0, 8, 16, 0, 1))
+    walk = 13 + 4 * 157
+    assert out.times == [walk, *[13 + 3 * 4 + 157] * 2, 1 + 4, 1 + 4]
+    assert out.counts["block_hits"] == 2
+    assert out.counts["inserted"] == out.by["pom"]["memory"]["reads"] == 3
+
+
+def test_one_that_has_left_the_first_cache_comes_back() -> None:
+    machine = replace(ARTIFACT, caches=SMALL_L1)
+    out = simulate(machine, fetches(0, 1))
+    assert out.times[1] == 1 + 4 + 16
+    assert {line for line, _ in out.contents["l1"]} == {block(0)}
+    assert simulate(machine, fetches(0, 1, 2)).times[2] == 1 + 4
+
+
+def test_the_artifact_walks_for_nobody_and_takes_no_leaf_line() -> None:
+    out = simulate(replace(ARTIFACT, mechanism=ArtifactSpec("l2", on_miss=False)), fetches(0, 8, 16))
+    assert out.counts["left"] == out.counts["inserted"] == 1
+    assert out.background_walks == 0
+    assert out.predictor == {}
+    assert block(0) in {line for line, _ in out.contents["l3"]}
+    assert tables(out, "l2") == tables(simulate(replace(ARTIFACT, mechanism=None), fetches(0, 8, 16)), "l2")
+
+
+@pytest.mark.parametrize(
+    ("on_miss", "on_eviction", "inserted"), [(False, False, 0), (True, False, 3), (False, True, 1)]
+)
+def test_when_the_artifact_makes_blocks(on_miss: bool, on_eviction: bool, inserted: int) -> None:
+    machine = replace(ARTIFACT, mechanism=ArtifactSpec("l2", on_miss, on_eviction))
+    assert simulate(machine, fetches(0, 8, 16)).counts["inserted"] == inserted
+
+
+def test_a_shootdown_takes_a_block_of_the_artifact_out_of_all_caches() -> None:
+    out = simulate(ARTIFACT, [*fetches(0), page(0, kind="shootdown"), *fetches(1)])
+    assert out.counts["block_hits"] == 0
+    assert all(count["invalidations"] == 1 for count in out.counters.values())
+
+
+def test_a_nested_tlb_of_the_programs_pages_misses_once_in_a_walk() -> None:
+    out = simulate(VIRTUAL, fetches(0))
+    assert out.counts["host_walks"] == 1
+    assert out.times == [13 + 4 * 157 + 4 * 1 + 4 * 157]
+    assert out.nested_tlb == {unit(0)}
+
+
+def test_the_artifact_walks_no_host_tables_where_pages_have_one_size() -> None:
+    out = simulate(replace(VIRTUAL, mechanism=ArtifactSpec("l2")), fetches(0, 8))
+    assert out.times[0] == 13 + 4 * 157 + 4 * (1 + 4)
+    assert out.counts["host_walks"] == 0
+    assert out.counts["nested_block_hits"] == 4 + 1  # the second walk finds its upper levels in page-walk caches
+    assert out.nested_tlb == set()
+
+
+def test_a_host_page_of_another_size_has_a_block_of_its_own() -> None:
+    out = simulate(replace(VIRTUAL, mechanism=ArtifactSpec("l2"), host_large=each), fetches(0))
+    assert out.counts["host_walks"] == 1
+    assert Line(NESTED_BLOCK, 0, REGION, 0) in {line for line, _ in out.contents["l2"]}
