@@ -200,7 +200,9 @@ class _Lines(_File):
         if column.text:
             return [json.dumps(text, ensure_ascii=False) for text in values.strings]
         if column.ragged:
-            return [f"[{', '.join(map(_number, held.tolist()))}]" for held in values]
+            timed = (column.unit, column.dtype) == TIME
+            told = ((_seconds(held).to_pylist() if timed else map(_number, held.tolist())) for held in values)
+            return [f"[{', '.join(each)}]" for each in told]
         if (column.unit, column.dtype) == TIME:
             made: list[str] = _seconds(values).to_pylist()
             return made

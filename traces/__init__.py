@@ -9,16 +9,27 @@ if TYPE_CHECKING:
     from tiersim.traces.catalogue import trace_names
     from tiersim.traces.direct import DirectTrace, stream_trace
     from tiersim.traces.load import load_trace
+    from tiersim.traces.serving_capture import capture_serving
     from tiersim.traces.store import Writer
     from tiersim.traces.trace import Trace
 
-__all__ = ["DirectTrace", "Trace", "Writer", "capture_memory", "load_trace", "stream_trace", "trace_names"]
+__all__ = [
+    "DirectTrace",
+    "Trace",
+    "Writer",
+    "capture_memory",
+    "capture_serving",
+    "load_trace",
+    "stream_trace",
+    "trace_names",
+]
 
 HOMES = {
     "DirectTrace": "direct",
     "Trace": "trace",
     "Writer": "store",
     "capture_memory": "capture",
+    "capture_serving": "serving_capture",
     "load_trace": "load",
     "stream_trace": "direct",
     "trace_names": "catalogue",

@@ -250,6 +250,17 @@ REQUEST: Final = Schema(
             "model", "uint64", "1", "of whom it is asked, a name hashed as keys are; absent if unknown", 0, None, True
         ),
         Column("status", "uint8", "1", "0 served, 1 failed; absent when all are 0", 0, FAILED, True),
+        Column(
+            "end", "int64", "ns", "from the arrival until the answer was there; absent when not measured", 0, None, True
+        ),
+        Column(
+            "pieces",
+            "int64",
+            "ns",
+            "a list: from the arrival until each piece of an answer that was streamed; absent when not measured",
+            optional=True,
+            ragged=True,
+        ),
     ),
     "status",
     STATUSES,

@@ -29,7 +29,7 @@ from tiersim.traces.prefix import BlockSize, block_size, hit_blocks
 from tiersim.traces.ragged import Ragged
 from tiersim.traces.schema import SERVED, Chunk
 
-__all__ = ["Arrivals", "Blocks", "RequestInfo", "Sessions", "fingerprint", "traps"]
+__all__ = ["Arrivals", "Blocks", "Measured", "RequestInfo", "Sessions", "fingerprint", "traps"]
 
 NAMED: Final = 3  # records that a warning names
 WINDOWS: Final = 100  # of the arrivals that are drawn
@@ -53,6 +53,26 @@ class Sessions:
     sessions: int
     turns: Spread
     between_ns: Spread | None
+
+
+@dataclass
+class Measured:
+    """How a server answered what it served, in ns: until the end, and where it streamed until the first piece of the
+    answer, and from a piece to the next.
+    """
+
+    end: Spread
+    first: Spread | None
+    between: Spread | None
+
+    def rows(self) -> list[tuple[str, str]]:
+        """What a person reads."""
+        told = (
+            ("time to the first piece", self.first),
+            ("time between pieces", self.between),
+            ("time to the end", self.end),
+        )
+        return [(name, held.told("ns")) for name, held in told if held is not None]
 
 
 @dataclass(kw_only=True)
@@ -83,6 +103,7 @@ class RequestInfo(Info):
     span_ns: int | None
     arrivals: Arrivals | None
     sessions: Sessions | None
+    measured: Measured | None
     models: int | None
     categories: int | None
     blocks: Blocks | None
@@ -105,6 +126,7 @@ class RequestInfo(Info):
             out += [("sessions", f"{self.sessions.sessions:,}"), ("requests of a session", self.sessions.turns.told())]
             if self.sessions.between_ns is not None:
                 out.append(("time to the next request of a session", self.sessions.between_ns.told("ns")))
+        out += [] if self.measured is None else self.measured.rows()
         out += [(name, f"{count:,}") for name in ("models", "categories") if (count := getattr(self, name)) is not None]
         return out if self.blocks is None else out + _block_rows(self.blocks)
 
@@ -145,6 +167,7 @@ def fingerprint(chunks: Iterator[Chunk], tally: Tally) -> RequestInfo:
         span_ns=tally.span,
         arrivals=arrivals,
         sessions=_sessions(held) if "session" in held else None,
+        measured=_measured(held),
         models=len(np.unique(held["model"])) if "model" in held else None,
         categories=len(np.unique(held["category"])) if "category" in held else None,
         blocks=asked,
@@ -184,6 +207,25 @@ def _sessions(held: Chunk) -> Sessions:
         same = which[order][1:] == which[order][:-1]
         between = Spread.if_any(np.diff(held["arrival"][order])[same])
     return Sessions(len(names), Spread.of(turns), between)
+
+
+def _measured(held: Chunk) -> Measured | None:
+    served = _served(held)
+    if "end" not in held or not served.any():
+        return None
+    first = between = None
+    if "pieces" in held:
+        pieces = held["pieces"]
+        values, starts = pieces.values, pieces.offsets[:-1][served & (pieces.counts > 0)]
+        first = Spread.if_any(values[starts])
+        inside = np.repeat(served, pieces.counts)
+        inside[pieces.offsets[:-1][pieces.counts > 0]] = False
+        between = Spread.if_any(np.diff(values, prepend=0)[inside])
+    return Measured(Spread.of(held["end"][served]), first, between)
+
+
+def _served(held: Chunk) -> NDArray[np.bool_]:
+    return held["status"] == SERVED if "status" in held else np.ones(len(held["input"]), bool)
 
 
 def _read(chunks: Iterator[Chunk]) -> tuple[Chunk, Requests | None, Lengths]:
@@ -235,10 +277,10 @@ def fitting(size: BlockSize | None, prompts: int) -> BlockSize | None:
 def traps(chunks: Iterator[Chunk], tally: Tally) -> Iterator[str]:
     """Lengths of nothing, numbers of blocks that do not fit, blocks that stand for no prefix, ids of several files."""
     held, requests, counts = _read(chunks)
-    served = held["status"] == SERVED if "status" in held else np.ones(tally.records, bool)
-    for name, empty in (("a prompt", held["input"] == 0), ("an answer", (held["output"] == 0) & served)):
+    served = _served(held)
+    for name, empty in (("a prompt", held["input"] == 0), ("an answer", held["output"] == 0)):
         yield from spotted(
-            empty,
+            empty & served,
             f"requests have {name} of 0 tokens",
             "they failed, or hold what is no text, and nothing says which; leave out those that failed",
         )

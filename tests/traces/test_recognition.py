@@ -94,6 +94,11 @@ SAMPLES |= {
     b"2024-03-21 20:13:37,677 - INFO - PROMPT: why?\n\nThought 1: \n\n",
 }
 
+SAMPLES["serving-journal"] = (
+    b'{"tiersim":"serving","version":1,"step":64}\n{"n":1,"at":7,"kind":"chat","model":"m","session":5,"bytes":70,'
+    b'"marks":"AAAAAAAAAAEAAAAAAAAAAg=="}\n{"n":1,"input":70,"output":2,"status":"served","end":90,"pieces":[40,80]}\n'
+)
+
 # what must be named, and what its files are taken for when it is not
 NAMED = {"mooncake-requests": "mooncake"}
 OPTIONS: dict[str, dict[str, Any]] = {"servegen": {"lengths": "lengths.jsonl"}}

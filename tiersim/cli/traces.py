@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tiersim.experiments.doctor.contract import Info
     from tiersim.experiments.trace_tools import Made
 
-__all__ = ["traces_command"]
+__all__ = ["show_info", "traces_command"]
 
 
 @click.group("traces", short_help="Look up, fetch, check, describe and convert traces.")
@@ -179,12 +179,13 @@ def info_command(
     if as_json:
         print(json.dumps(found.to_dict(), indent=2))
         return
-    _show(found)
+    show_info(found)
     if drawn:
         click.echo(drawn)
 
 
-def _show(info: Info) -> None:
+def show_info(info: Info) -> None:
+    """Print the fingerprint of a trace as a person reads it."""
     kinds = ", ".join(f"{count:,} {name}" for name, count in info.kinds.items())
     rows = [("format", f"{info.format}, {info.schema} records"), ("records", f"{info.records:,} ({kinds})")]
     click.secho(info.trace, bold=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiersim.experiments.doctor.request import RequestInfo, several_chains
+from tiersim.experiments.doctor.contract import Spread
+from tiersim.experiments.doctor.request import RequestInfo, _measured, several_chains
 from tiersim.experiments.trace_doctor import check_trace, trace_info
 from tiersim.traces.prefix import block_size, hit_blocks
 from tiersim.traces.ragged import Ragged
@@ -131,6 +132,45 @@ def test_sizes_that_mean_nothing(stored: Any, one: Any) -> None:
     assert (found.block_tokens, found.prefix_by_tokens, found.prefix_by_blocks) == (None, None, 6 / 10)
 
 
+def test_measured_times(stored: Any) -> None:
+    path = stored(
+        "request",
+        input=[8, 8, 0, 8],
+        output=[3, 1, 1, 0],
+        status=[0, 0, 1, 0],
+        end=[90, 40, 700, 50],
+        pieces=[[20, 50, 60], [30], [600, 650], []],
+    )
+    found = info(path).measured
+    assert found is not None
+    assert found.first is not None
+    assert found.between is not None
+    assert (found.end.mean, found.end.most) == (60, 90)
+    assert (found.first.mean, found.first.least, found.first.most) == (25, 20, 30)
+    assert (found.between.mean, found.between.least, found.between.most) == (20, 10, 30)
+    assert [name for name, _ in found.rows()] == ["time to the first piece", "time between pieces", "time to the end"]
+    whole = info(stored("request", "whole.parquet", input=[8], output=[1], end=[5])).measured
+    assert whole is not None
+    assert (whole.first, whole.between, whole.end.least) == (None, None, 5)
+    assert info(stored("request", "failed.parquet", input=[8], output=[1], end=[5], status=[1])).measured is None
+
+
+@given(st.lists(st.tuples(st.booleans(), st.lists(st.integers(0, 99), max_size=4)), min_size=1, max_size=6))
+def test_measured_times_against_brute_force(drawn: list[tuple[bool, list[int]]]) -> None:
+    times = [sorted(pieces) for _, pieces in drawn]
+    status = np.array([failed for failed, _ in drawn], np.uint8)
+    held = {"input": status.astype(np.uint32), "status": status, "end": np.ones(len(drawn), np.int64)}
+    found = _measured({**held, "pieces": Ragged.of(times, "int64")})
+    served = [pieces for pieces, failed in zip(times, status, strict=True) if not failed]
+    if found is None:
+        assert not served
+        return
+    first = [pieces[0] for pieces in served if pieces]
+    between = [later - sooner for pieces in served for sooner, later in pairwise(pieces)]
+    assert found.first == Spread.if_any(np.array(first, np.int64))
+    assert found.between == Spread.if_any(np.array(between, np.int64))
+
+
 def test_blocks_that_stand_for_themselves(stored: Any, one: Any) -> None:
     # 2 comes after 1 and after 3, and 1 first and after 2
     path = stored("request", input=[8, 8, 8], output=[1] * 3, blocks=[[1, 2], [3, 2], [2, 1]])
@@ -145,10 +185,10 @@ def test_several_files(stored: Any, one: Any) -> None:
 
 
 def test_lengths_of_nothing(stored: Any, one: Any) -> None:
-    path = stored("request", input=[8, 0, 8, 8], output=[1, 1, 0, 0], status=[0, 0, 1, 0])
+    path = stored("request", input=[8, 0, 8, 8, 0], output=[1, 1, 0, 0, 1], status=[0, 0, 1, 0, 1])
     said = check_trace(path).warnings
-    assert one(said, "a prompt of 0 tokens").startswith("1 of 4 requests have a prompt of 0 tokens, first record 2:")
-    assert one(said, "an answer of 0 tokens").startswith("1 of 4 requests have an answer of 0 tokens, first record 4:")
+    assert one(said, "a prompt of 0 tokens").startswith("1 of 5 requests have a prompt of 0 tokens, first record 2:")
+    assert one(said, "an answer of 0 tokens").startswith("1 of 5 requests have an answer of 0 tokens, first record 4:")
 
 
 def test_sessions_that_fall_back(stored: Any, one: Any) -> None:

@@ -40,6 +40,8 @@ COLUMNS: dict[str, dict[str, Any]] = {
         "blocks": [[2**64 - 1], [], [1, 2], [1, 2, 3]],
         "session": [1, 2, 1, 2],
         "status": [0, 0, 0, 1],
+        "end": [7, 8, 3_000_000_001, 0],
+        "pieces": [[5, 6], [], [1_500_000_000, 3_000_000_001], []],
     },
     "routing": {
         "layer": [0, 0, 1, 2],
@@ -120,8 +122,10 @@ def test_json_lines(schema: str, stored: Any) -> None:
         found = [row[name] for row in rows]
         if name == SCHEMAS[schema].kind:
             assert found == [known_kinds[value] for value in values]
-        elif name in ("time", "arrival"):
+        elif name in ("time", "arrival", "end"):
             assert found == pytest.approx([value / 10**9 for value in values], abs=0)
+        elif name == "pieces":
+            assert [[round(value * 10**9) for value in each] for each in found] == values
         else:
             assert found == known(values)
     assert [row.keys() for row in rows] == [COLUMNS[schema].keys()] * 4
@@ -130,6 +134,7 @@ def test_json_lines(schema: str, stored: Any) -> None:
 def test_times_are_exact(stored: Any) -> None:
     convert(stored("request", **COLUMNS["request"]), Path("out.jsonl"))
     assert '"arrival": 12.000000005,' in Path("out.jsonl").read_text()
+    assert '"pieces": [1.500000000, 3.000000001]}' in Path("out.jsonl").read_text()
 
 
 @pytest.mark.parametrize("schema", ["access", "object", "edge", "profile", "popularity"])
