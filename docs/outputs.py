@@ -57,6 +57,7 @@ ALL = [
         keep="results/many-factors/figures/*latency*.svg",
     ),
     Output("random-updates", ("tiersim run random-updates.yaml",)),
+    Output("small-cluster", ("tiersim run small-cluster.yaml",)),
     Output("long-list", ("tiersim run long-list.yaml",)),
     Output("old-truths", ("tiersim verify old-truths.yaml",)),
     Output("explain-claim", ("tiersim explain M14",), "quick"),

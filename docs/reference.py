@@ -44,11 +44,13 @@ SPECIFIED = {  # scenario -> the page that specifies it, and its title
     "memory-hierarchy": ("hierarchy", "What the hierarchy does"),
     "object-cache": ("object-caches", "What an object cache does"),
     "translation": ("translation", "What address translation does"),
+    "serving": ("serving", "What a server of language models does"),
 }
 NAMES_IN_METRICS = {
     "memory-hierarchy": "NAME is a cache of the study. Metrics over instructions are absent where the trace has none.",
     "object-cache": "NAME is a tenant, by its number. Tenants are absent where the trace has none.",
     "translation": "NAME is a TLB or a cache of the study. Without counted instructions each reference is one.",
+    "serving": "Of the requests behind `warm_up`, unless the whole run is said. Percentiles are values that occurred.",
 }
 RECORDS = {  # schema -> what its records are
     "access": "memory accesses",
@@ -288,8 +290,32 @@ Which pages are worth a TLB block: `policy.predictor` of `victima`.
 {described("walk-cost-predictor", "###")}"""
 
 
+def routers() -> str:
+    return f"""# Routers
+
+Which instance takes a request: `policy` of the [scenario serving](serving.md). A class of your own has
+`route(request, view)`, which returns the number of an instance; `tiersim/policies/routing/contract.py` says what both
+arguments know.
+
+{in_short("routing")}
+{described("routing")}"""
+
+
+def time_models() -> str:
+    return f"""# Time models
+
+How long an iteration of a server of language models takes. [What they say, and how far they are off](
+../explanation/time-models.md), and [how to fit one](../how-to/own-model.md).
+
+{in_short("time-model")}
+{described("time-model")}"""
+
+
 def preset_pages() -> str:
-    parts = ["# Presets\n", "Hardware as data, each number with its source. A study overrides what it likes.\n"]
+    parts = [
+        "# Presets\n",
+        "Hardware and models as data, with sources. A study overrides what it likes.\n",
+    ]
     for row in listing("presets"):
         preset = presets.find(row["name"])
         values = [(code(v.key), v.value, v.source, v.uncertainty) for v in preset.values]
@@ -470,6 +496,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "object-policies": object_policies,
     "admissions": admissions,
     "translation-policies": translations,
+    "routers": routers,
+    "time-models": time_models,
     "presets": preset_pages,
     "traces": traces,
     "claims": claims,
