@@ -7,6 +7,9 @@ import pytest
 import tiersim
 from tiersim._base.errors import AbsentError
 from tiersim.experiments.plan import make_plan
+from tiersim.experiments.yaml_tree import load, plain
+from tiersim.traces.catalogue import bundled
+from tiersim.traces.fetch import public
 
 STUDY = """
 # Which ones run?
@@ -51,3 +54,13 @@ def test_a_name_that_no_catalogue_has_is_no_absent_trace() -> None:
     Path("wrong.yaml").write_text(STUDY.replace("csapp-long", "csapp-lang"), encoding="utf-8")
     with pytest.raises(tiersim.TiersimError, match="the catalogue has no public trace 'public/csapp-lang'"):
         make_plan("wrong.yaml")
+
+
+def test_every_address_trace_of_the_catalogue_is_asked_whether_it_waits_for_translations() -> None:
+    file = Path(tiersim.__file__).parent / "experiments" / "library" / "translation-real.yaml"
+    listed = plain(load(file))["sweep"]["trace.use"]
+    known = [*bundled(), *(item.name for item in public().values() if item.kind == "memory accesses")]
+    assert sorted(listed) == sorted(known)
+    plan = make_plan(file)
+    assert {run.factors["trace.use"] for run in plan.runs} == set(bundled())
+    assert len(plan.skipped) == len(known) - len(bundled())
