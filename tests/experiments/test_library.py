@@ -1,5 +1,6 @@
 """The studies that come with tiersim: the schema knows them, they are checked whole, and the main one runs."""
 
+import importlib.util
 import re
 from functools import cache
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 import tiersim
 from tests.models.test_knobs import POLICY
 from tiersim.experiments.catalogue import keys_of, schema
+from tiersim.experiments.figures import draw
 from tiersim.experiments.plan import make_plan
+from tiersim.experiments.results import StudyResult
 from tiersim.experiments.scenarios.memory_hierarchy import MemoryHierarchy
 from tiersim.experiments.scenarios.object_cache import ObjectCacheScenario
 from tiersim.experiments.study import read_study
@@ -186,23 +189,65 @@ def test_object_policies_runs() -> None:
         assert ratio["Belady, who knows the future", size] <= found, (variant, size)
 
 
-def test_victima_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small, and as plain Python: a policy of a file is not compiled."""
-    monkeypatch.chdir(tmp_path)
+def small_victima(name: str, *sets: str) -> StudyResult:
+    """On two small traces, and as plain Python: a policy of a file is not compiled. Each figure is drawn."""
     Path("plain.py").write_text(POLICY, encoding="utf-8")
-    small = ["trace.references=3k", "trace.warm_up=500", "trace.footprint=64 MiB"]
-    result = tiersim.run(
-        LIBRARY / "victima.yaml",
-        ["sweep=null", "claims=null", "repeat=null", *small, "system.caches.l1d.policy=plain.py:Plain"],
-        keep=False,
-    )
+    traces = [
+        f"{{trace: {{use: generated/gups, references: 3k, footprint: {size} MiB, warm_up: 500}}}}" for size in (64, 65)
+    ]
+    small = [f"sweep.list=[{', '.join(traces)}]", "system.caches.l2.capacity=64 KiB", "claims=null", "repeat=null"]
+    result = tiersim.run(LIBRARY / name, [*small, *sets, "system.caches.l1d.policy=plain.py:Plain"], keep=False)
     assert {row.status for row in result.rows} == {"done"}
     assert result.skipped == []
-    found = {row.factors["what_if"]: row.metrics for row in result.rows}
+    if importlib.util.find_spec("matplotlib"):
+        assert result.figures
+        for spec in result.figures:
+            draw(result, spec)
+    return result
+
+
+def by_variant(result: StudyResult, *, last: bool = False) -> dict[str, dict[str, int | float]]:
+    """The metrics of the variants at the first point, or the last one."""
+    rows = result.rows if last else result.rows[::-1]
+    return {str(row.factors["what_if"]): row.metrics for row in rows}
+
+
+def test_victima_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = by_variant(small_victima("victima.yaml"))
     assert found["Victima"]["tlbs.l2.misses"] == found["base"]["tlbs.l2.misses"]
     assert found["Victima"]["walks"] < found["base"]["walks"]
     assert found["nested paging"]["cycles"] > found["base"]["cycles"]
     assert found["nested paging"]["walks"] > found["base"]["walks"]  # host pages of 4 KiB cut guests' large ones
+
+
+def test_the_studies_beside_victima_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    small_victima("victima-workloads.yaml")
+    found = by_variant(small_victima("victima-larger-tlbs.yaml"))
+    costs = [found[f"64 Ki-entry L3 TLB, {cycles} cycles"]["cycles"] for cycles in (15, 20, 25, 30, 35, 40)]
+    assert costs == sorted(costs)
+    pages = small_victima("victima-pages.yaml", "sweep.large_pages=[0 %, 100 %]")
+    small, large = by_variant(pages), by_variant(pages, last=True)
+    assert large["base"]["walks"] < small["base"]["walks"]
+    sizes = small_victima(
+        "victima-l2-sizes.yaml",
+        "sweep.zip={system.caches.l2.capacity: [64 KiB, 8 MiB], system.caches.l2.latency: [8 cycles, 26 cycles]}",
+    )
+    assert by_variant(sizes, last=True)["Victima"]["walks"] < by_variant(sizes)["Victima"]["walks"]
+    calibration = small_victima("victima-calibration.yaml", "sweep.system.core.stall_factor=[10 %, 100 %]")
+    assert by_variant(calibration, last=True)["base"]["cycles"] > by_variant(calibration)["base"]["cycles"]
+
+
+def test_studies_of_guests_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = by_variant(small_victima("victima-guests.yaml"))
+    assert found["Victima"]["host_walks"] < found["Victima without nested blocks"]["host_walks"]
+    assert found["host pages as the guest's"]["walks"] < found["base"]["walks"]  # large ones are not cut
+    found = by_variant(small_victima("victima-artifact.yaml"))
+    assert found["artifact"]["tlbs.l2.misses"] == found["Victima"]["tlbs.l2.misses"]
+    assert found["artifact"]["background_walks"] == 0 < found["Victima"]["background_walks"]
+    assert found["artifact's nested Victima"]["host_walks"] < found["nested Victima"]["host_walks"]
 
 
 @pytest.mark.slow
