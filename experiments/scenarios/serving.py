@@ -6,7 +6,8 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
-from typing import Annotated, Any, ClassVar
+from heapq import heappop, heappush
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,6 +90,13 @@ class Load:
     rate: Annotated[
         int | None, Param("arrivals are stretched to this mean; unless said, they are as recorded", unit="rate", ge=1)
     ] = None
+    sessions: Annotated[
+        Literal["recorded", "wait"],
+        Param("`wait`: a turn of a session comes only when the one before it has ended, and as much later as recorded"),
+    ] = "recorded"
+    think: Annotated[
+        int | None, Param("with `wait`: from an end to the next turn, instead of what was recorded", unit="time", ge=0)
+    ] = None
 
 
 @config
@@ -107,6 +115,7 @@ class Simulated:
     """The course of each request of the trace in the order of arrival, and what was summed; times in picoseconds."""
 
     prompts: Prompts
+    arrival: Numbers
     instance: Numbers
     admitted: Numbers
     first: Numbers
@@ -159,6 +168,86 @@ class View:
         return self.engines.hits(request.number)
 
 
+class _Driver:
+    """Routes requests to engines when they arrive; `loads` says how uneven the loads were, now and then."""
+
+    def __init__(self, engines: Engines, policy: Any, seed: int, progress: Progress) -> None:
+        self.engines, self.prompts, self.progress = engines, engines.prompts, progress
+        self.router = copy.deepcopy(policy)
+        if hasattr(self.router, "start"):
+            self.router.start(engines.count, seed)
+        self.loads: list[float] = []
+        self.sizes, self.sessions = self.prompts.input.tolist(), self.prompts.session.tolist()
+        server = engines.server
+        pages = -(-(self.prompts.input + self.prompts.output - 1) // server.page)
+        self.refused = set(np.flatnonzero(pages > server.pages).tolist())
+        self.routed = 0
+
+    def as_recorded(self) -> Numbers:
+        """All requests when the trace says; when that is."""
+        for number, time in enumerate(self.prompts.arrival.tolist()):
+            self.engines.advance(time)
+            self._route(number, time)
+        self.engines.advance()
+        self.progress(len(self.prompts) % TOLD)
+        return self.prompts.arrival
+
+    def in_turn(self, think: int | None) -> Numbers:
+        """Turns of a session one after the end of the other; when each came."""
+        engines, recorded = self.engines, self.prompts.arrival.tolist()
+        came = self.prompts.arrival.copy()
+        following: dict[int, int] = {}
+        last: dict[int, int] = {}
+        waiting: list[tuple[int, int]] = []
+        for number, session in enumerate(self.sessions):
+            if session >= 0 and session in last:
+                following[last[session]] = number
+            else:
+                heappush(waiting, (recorded[number], number))
+            last[session] = number
+
+        def next_of(number: int, now: int) -> None:
+            after = following.get(number)
+            if after is not None:
+                pause = recorded[after] - recorded[number] if think is None else think
+                heappush(waiting, (now + pause, after))
+
+        while True:
+            ended = engines.advance(waiting[0][0] if waiting else None, until_end=True)
+            if ended is not None:
+                for number in engines.ended:
+                    next_of(number, ended)
+            elif waiting:
+                time, number = heappop(waiting)
+                came[number] = time
+                self._route(number, time)
+                if number in self.refused:
+                    next_of(number, time)
+            else:
+                break
+        self.progress(len(self.prompts) % TOLD)
+        return came
+
+    def _route(self, number: int, time: int) -> None:
+        engines, count, chosen = self.engines, self.engines.count, 0
+        if count > 1:
+            view = View(engines)
+            asked = Asked(self.prompts, number, time, self.sizes[number], self.sessions[number])
+            chosen = self.router.route(asked, view)
+            if type(chosen) is not int or not 0 <= chosen < count:
+                raise PolicyError(
+                    f"{type(self.router).__name__}.route gave {chosen!r}, which is none of {count} instances",
+                    None,
+                    f"it must give a whole number from 0 to {count - 1}",
+                )
+            if number % SAMPLE == 0:
+                self.loads.append(_variation(view.pending))
+        engines.submit(number, chosen, time)
+        self.routed += 1
+        if self.routed % TOLD == 0:
+            self.progress(TOLD)
+
+
 @register("serving", family="scenario")
 class Serving(OfTrace):
     """How requests to language models fare on servers: times to tokens, batches, prefix caches, routing."""
@@ -176,6 +265,12 @@ class Serving(OfTrace):
 
     def check(self) -> None:
         self.trace.demand(self.records)
+        if self.load.think is not None and self.load.sessions != "wait":
+            raise _at(
+                StudyError("who does not wait for an answer does not think", None, "sessions: wait"), "load", "think"
+            )
+        if self.load.sessions == "wait" and not self.has_sessions():
+            raise _at(StudyError(f"{self.trace.open().name} does not know sessions"), "load", "sessions")
         try:
             server_of(self.system.instance, 0)
             self._arrays()
@@ -256,12 +351,15 @@ class Serving(OfTrace):
             prompts = replace(prompts, arrival=rated(prompts, self.load.rate))
         count = self.system.cluster.instances
         engines = self._engines(prompts, self._server, seed, count)
-        loads = self._serve(prompts, engines, seed, progress)
+        driver = _Driver(engines, self.policy, seed, progress)
+        waits = self.load.sessions == "wait"
+        arrival = driver.in_turn(self.load.think) if waits else driver.as_recorded()
         served, log = engines.served, engines.iterations
         last = int(served.end.max(initial=0))
         sums = {name: sum(held) for name, held in engines.occupancy().items()} | {"time": last * count}
         return Simulated(
             prompts,
+            arrival,
             served.instance,
             served.admitted,
             served.first,
@@ -270,38 +368,10 @@ class Serving(OfTrace):
             served.preemptions,
             _points(*log.gaps()),
             sums,
-            loads,
+            np.array(driver.loads, float),
             self._outside(log.columns),
             min(self.trace.warm_up_records(), len(prompts)),
         )
-
-    def _serve(self, prompts: Prompts, engines: Engines, seed: int, progress: Progress) -> Floats:
-        """Route each request when it arrives, and let all be served; how uneven the loads were, now and then."""
-        count, router = engines.count, copy.deepcopy(self.policy)
-        if hasattr(router, "start"):
-            router.start(count, seed)
-        loads: list[float] = []
-        sessions, sizes = prompts.session.tolist(), prompts.input.tolist()
-        for number, time in enumerate(prompts.arrival.tolist()):
-            engines.advance(time)
-            chosen = 0
-            if count > 1:
-                view = View(engines)
-                chosen = router.route(Asked(prompts, number, time, sizes[number], sessions[number]), view)
-                if type(chosen) is not int or not 0 <= chosen < count:
-                    raise PolicyError(
-                        f"{type(router).__name__}.route gave {chosen!r}, which is none of {count} instances",
-                        None,
-                        f"it must give a whole number from 0 to {count - 1}",
-                    )
-                if number % SAMPLE == 0:
-                    loads.append(_variation(view.pending))
-            engines.submit(number, chosen, time)
-            if number % TOLD == TOLD - 1:
-                progress(TOLD)
-        engines.advance()
-        progress(len(prompts) % TOLD)
-        return np.array(loads, float)
 
     def _outside(self, rows: Mapping[str, Numbers]) -> dict[str, int]:
         """Iterations with more than the time model was measured with, by what there was more of."""
@@ -322,8 +392,7 @@ class Serving(OfTrace):
             metrics |= {f"{name}.{point}": held for point, held in _points(known).items()}
         metrics |= {f"itl.{point}": held / MILLI for point, held in simulated.gaps.items()}
         served = own["served"] > 0
-        begun = simulated.prompts.arrival[measured]
-        span = (simulated.end[measured].max() - begun[0]) / SECOND if served.any() else 0
+        span = (simulated.end[measured].max() - simulated.arrival[measured].min()) / SECOND if served.any() else 0
         metrics["requests"] = len(served)
         metrics["rejected"] = int((~served).sum())
         metrics["preemptions"] = int(simulated.preemptions[measured].sum())
@@ -357,17 +426,17 @@ class Serving(OfTrace):
         """A row for each request, in the order of arrival; times in milliseconds, not-a-number where there is none."""
         prompts = simulated.prompts
         served = simulated.end >= 0
-        late = np.where(served, simulated.first - prompts.arrival, np.nan) / MILLI
+        late = np.where(served, simulated.first - simulated.arrival, np.nan) / MILLI
         made = np.where(served & (prompts.output > 1), simulated.end - simulated.first, np.nan)
         table = {
-            "arrival": prompts.arrival / MILLI,
+            "arrival": simulated.arrival / MILLI,
             "input": prompts.input.astype(float),
             "output": prompts.output.astype(float),
             "instance": simulated.instance.astype(float),
             "ttft": late,
             "tpot": made / np.maximum(prompts.output - 1, 1) / MILLI,
-            "e2e": np.where(served, simulated.end - prompts.arrival, np.nan) / MILLI,
-            "queue": np.where(served, simulated.admitted - prompts.arrival, np.nan) / MILLI,
+            "e2e": np.where(served, simulated.end - simulated.arrival, np.nan) / MILLI,
+            "queue": np.where(served, simulated.admitted - simulated.arrival, np.nan) / MILLI,
             "hit": np.maximum(simulated.hit, 0).astype(float),
             "bound": _bound(prompts).astype(float),
             "served": served.astype(float),
@@ -418,6 +487,11 @@ def _prepared(trace: Trace, skip: int, limit: int | None, truncate: int | None) 
         error.path = ("trace",)
         raise error
     return made
+
+
+def _at(error: StudyError, *path: str) -> StudyError:
+    error.path = path
+    return error
 
 
 def _points(values: NDArray[Any], counts: NDArray[Any] | None = None) -> dict[str, float]:

@@ -16,6 +16,8 @@ from tiersim.sim.prompts import prompts_of
 from tiersim.traces import load_trace
 from tiersim.traces.prefix import prefix_hits
 
+SECOND = 1000  # milliseconds
+
 Row = dict[str, Any]
 NO_CACHE: dict[str, Any] = {"prefix_cache": None}
 
@@ -133,6 +135,8 @@ def test_a_router_of_ones_own(tmp_path: Path) -> None:
         ({"instance": {"memory": {"capacity": "8 tokens"}}}, "no room for a page of 16 tokens"),
         ({"instance": {"memory": {"capacity": "9k tokens", "page": 100}}}, "no whole pages of 100"),
         ({"instance": {"scheduler": {"budget": 10}}}, "no room for a token of each of 256 requests"),
+        ({"load": {"sessions": "wait"}}, "does not know sessions"),
+        ({"load": {"think": "1 s"}}, "sessions: wait"),
         ({"policy": "nearest"}, "no routing is called 'nearest'"),
         ({"trace": {"format": "mooncake"}}, "`format: mooncake-requests` reads it so"),
     ],
@@ -177,6 +181,40 @@ def test_intervals_of_means_come_from_blocks_of_requests() -> None:
     held = base.metrics["ttft.mean"].value
     assert held.low < held.value < held.high
     assert faster.metrics["ttft.mean"].told
+
+
+def talk(**keys: Any) -> dict[str, Any]:
+    options = {"use": "generated/conversations", "requests": 400, "rate": "3 /s", "longest": 2000, "seed": 3}
+    return study([row(0, 1)], **keys) | {"trace": options}
+
+
+@pytest.mark.parametrize("think", [None, 2 * SECOND])
+def test_a_turn_waits_for_the_one_before_it(think: int | None) -> None:
+    load: dict[str, Any] = {"sessions": "wait"} | ({} if think is None else {"think": f"{think} ms"})
+    keys: dict[str, Any] = {"system": {"cluster": {"instances": 2}}, "policy": "least-loaded", "instance": NO_CACHE}
+    open_, closed = (tiersim.run(talk(load=how, **keys), keep=False).rows[0].table("requests") for how in ({}, load))
+    chunk = next(iter(load_trace("generated/conversations", requests=400, rate="3 /s", longest=2000, seed=3).chunks()))
+    sessions = chunk["session"].tolist()
+    last: dict[int, int] = {}
+    turns = 0
+    for number, session in enumerate(sessions):
+        if (before := last.get(session)) is None:
+            assert closed["arrival"][number] == open_["arrival"][number]
+        else:
+            turns += 1
+            pause = open_["arrival"][number] - open_["arrival"][before] if think is None else think
+            ended = closed["arrival"][before] + closed["e2e"][before]
+            assert closed["arrival"][number] == pytest.approx(ended + pause, abs=1e-5)
+        last[session] = number
+    assert turns > 200
+    assert np.nanmean(closed["ttft"]) < np.nanmean(open_["ttft"])  # who waits for answers asks for less at a time
+
+
+def test_who_waits_goes_on_when_a_request_is_rejected() -> None:
+    small = {"memory": {"capacity": "900 tokens"}, **NO_CACHE}
+    result = tiersim.run(talk(load={"sessions": "wait"}, instance=small), keep=False).rows[0]
+    assert 0 < result.metrics["rejected"] < 400
+    assert result.metrics["requests"] == 400
 
 
 def test_a_queue_of_equal_prompts_waits_as_theory_says() -> None:
