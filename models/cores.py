@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +12,28 @@ from numpy.typing import NDArray
 from tiersim._base.errors import StudyError
 from tiersim.models.caches import System, levels_of, picoseconds, shared_of
 from tiersim.models.dram import FIELDS, LINE, Dram, shape_of, sizes_of
+from tiersim.models.translation import PagedSystem, Wired
 from tiersim.sim import core_loop
+from tiersim.sim.core_translation import TranslatedCores, run_translation
 from tiersim.sim.cores import RATE, CoreResult, Cores, Timed, run_cores
 from tiersim.sim.events import Events, Source, counts_of
+from tiersim.sim.mechanisms.pom_tlb import NAME as POM_TLB
+from tiersim.sim.pages import MOST_SPACES, NUMBER, PagedEvents, Tables
 from tiersim.sim.queued.clock import SECOND
 from tiersim.sim.queued.timeline import Timeline
+from tiersim.sim.translation_loop import SHOOTDOWN
 
-__all__ = ["Stream", "check_queued", "cores_of", "simulate_cores", "warm_cores", "write_timeline"]
+__all__ = [
+    "PagedStream",
+    "Stream",
+    "check_queued",
+    "cores_of",
+    "pages_of",
+    "simulate_cores",
+    "simulate_translation",
+    "warm_cores",
+    "write_timeline",
+]
 
 KILO = 1000
 
@@ -42,7 +58,7 @@ class Stream:
         """The address of each numbered line divided by the line size."""
         return self.events.lines
 
-    def pieces(self, size: int) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64]]]:
+    def pieces(self, size: int) -> Iterator[tuple[NDArray[Any], ...]]:
         """References, and the instructions since the one before, own included; at most ``size`` at a time."""
         begin = 0
         for gaps in self._gaps():
@@ -71,6 +87,42 @@ class Stream:
                 made[first] = np.diff(executed[some], prepend=0)
                 kept = int(executed[-1]) - (int(executed[some[-1]]) if len(some) else 0)
             yield made
+
+
+@dataclass
+class PagedStream(Stream):
+    """References by page, with the windows of instructions that end before each, and shootdowns between them."""
+
+    events: PagedEvents
+
+    def pieces(self, size: int) -> Iterator[tuple[NDArray[Any], ...]]:
+        """As those of any stream, and how many windows end before each reference. A shootdown has no instructions."""
+        begin, gaps, left = 0, self._gaps(), np.zeros(0, np.int64)
+        for events in self.events.chunks(0, self.events.counts.events, size):
+            own = events & 3 != SHOOTDOWN
+            count = int(own.sum())
+            while len(left) < count:
+                left = np.concatenate([left, next(gaps)])
+            made = np.zeros(len(events), np.int64)
+            made[own], left = left[:count], left[count:]
+            first, last = np.searchsorted(self.events.marks, [begin, begin + len(events)])
+            yield events, made, np.bincount(self.events.marks[first:last] - begin, minlength=len(events))
+            begin += len(events)
+
+
+def pages_of(streams: Sequence[Stream]) -> NDArray[np.int64]:
+    """The pages of all cores, one core's behind the other's, each in address spaces of its own.
+
+    Raises StudyError where these are too many.
+    """
+    made, spaces = [], 0
+    for stream in streams:
+        made.append(stream.lines + (spaces << NUMBER))
+        spaces += int((stream.lines >> NUMBER).max(initial=0)) + 1
+    if spaces > MOST_SPACES:
+        message = f"the cores have {spaces} address spaces, and no more than {MOST_SPACES} can be told apart"
+        raise StudyError(message, None, "use fewer `copies`")
+    return np.concatenate(made)
 
 
 def check_queued(system: System) -> None:
@@ -162,6 +214,46 @@ def simulate_cores(
         keep_order=keep_order,
         follow=follow,
         journal=journal,
+        progress=progress,
+    )
+
+
+def simulate_translation(
+    system: PagedSystem,
+    wired: Wired,
+    streams: Sequence[PagedStream],
+    tables: Tables,
+    *,
+    seed: int = 0,
+    cuts: Sequence[int] = (),
+    shootdowns: bool = False,
+    keep_order: bool = False,
+    follow: NDArray[np.uint8] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> TranslatedCores:
+    """Run translated references on each core of a system, in queued time; `tables` are over `pages_of` the streams.
+
+    See `tiersim.sim.core_translation.run_translation`. Cores besides the first begin anew when they end, until the
+    first one has ended, unless the order is kept. All cores have the POM-TLB together.
+    """
+    shared = shared_of(system)
+    own = {name for name in wired.sets if name.removesuffix(".prefetcher") in shared or name == POM_TLB}
+    return run_translation(
+        wired.loop,
+        wired.sets,
+        frozenset(own),
+        streams,
+        np.cumsum([0, *(len(stream.lines) for stream in streams)])[:-1].tolist(),
+        tables,
+        wired.timing,
+        cores_of(system),
+        system.core.walkers,
+        seed=seed,
+        cuts=cuts,
+        again=not keep_order and follow is None,
+        keep_order=keep_order,
+        follow=follow,
+        shootdowns=shootdowns,
         progress=progress,
     )
 

@@ -277,7 +277,10 @@ def arrived(number, table, steps, free, heap, desk, told, misses, settings):
 
 @jit
 def untranslated(core, cores, misses, settings, window, at):
-    """How long a core that waits, for its window and then for a place, waits for what is not translated."""
+    """How long a core that waits, for its window and then for a place, waits for what is not translated.
+
+    Of a wait for a place it is the share of the places that such references hold.
+    """
     time = cores[core, F_TIME]
     oldest = cores[core, F_INSTRUCTIONS] - settings[T_WINDOW]
     spent = 0
@@ -290,10 +293,11 @@ def untranslated(core, cores, misses, settings, window, at):
                 spent += max(min(misses[core, m, 6], window) - time, 0)
                 break
     if at > window:
+        shares = 0
         for m in range(settings[T_OUTSTANDING]):
-            if misses[core, m, 0] == at:
-                spent += max(min(misses[core, m, 6], at) - window, 0)
-                break
+            if misses[core, m, 0]:
+                shares += max(min(misses[core, m, 6], at) - window, 0)
+        spent += shares // settings[T_OUTSTANDING]
     return spent
 '''
 EVENTS = """

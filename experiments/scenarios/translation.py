@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,10 @@ from tiersim._base.errors import StudyError, TiersimError
 from tiersim._base.params import Param, dump
 from tiersim._base.registry import register
 from tiersim.experiments.scenario import Measured, Metric, OfTrace, Progress, by_record, of_totals
+from tiersim.experiments.scenarios.memory_hierarchy import BESIDE
+from tiersim.experiments.scenarios.memory_hierarchy import QUEUED_METRICS as OF_MEMORY
 from tiersim.experiments.trace_use import TraceParam, TraceUse
-from tiersim.models.caches import levels_of, picoseconds
+from tiersim.models.caches import levels_of, picoseconds, shared_of
 from tiersim.models.translation import PagedSystem, Paging, Wired, wire
 from tiersim.policies.translation.radix import Radix
 from tiersim.sim.cache_loop import Level
@@ -39,7 +41,11 @@ METRICS = {
     "cycles": ("cycles", "of the measured part of the trace", "less"),
     "instructions": ("instructions", "executed in the measured part of the trace", ""),
     "accesses": ("accesses", "loads and stores in the measured part of the trace", ""),
-    "translation.share": ("ratio", "of the cycles that translations took", "less"),
+    "translation.share": (
+        "ratio",
+        "of the cycles that translations took; in queued time those in which the core waited for one",
+        "less",
+    ),
     "translation.missing": ("references", "that no TLB could translate", "less"),
     "translation.miss_ratio": ("ratio", "of the references: no TLB could translate them", "less"),
     "translation.walk_ratio": ("ratio", "of the references: they waited for a walk", "less"),
@@ -77,6 +83,11 @@ METRICS = {
     "switches": ("switches", "from one address space to another", ""),
     "shootdowns": ("pages", "whose translation was taken away, other than by a switch", ""),
 }
+QUEUED_METRICS = {
+    **{name: said for name, said in OF_MEMORY.items() if name != "time"},
+    "walker.waiting": ("cycles", "mean that a walk waited for a page walker", "less"),
+}
+UNLOADED = ("pom.latency", "host_walk_latency")  # what queued time does not tell
 CACHE_METRICS = {
     "data_reads": ("references", "of the program", ""),
     "data_misses": ("references", "of the program that the cache could not serve", "less"),
@@ -96,9 +107,17 @@ TLB_METRICS = {
 }
 
 
+if TYPE_CHECKING:  # the loop of cores is for queued time only
+    from tiersim.models.cores import PagedStream
+    from tiersim.sim.core_translation import CoreBooks
+
+
 @dataclass
 class Simulated:
-    """The books of one simulation: of the measured part, and by window; `resident` are TLB blocks at their ends."""
+    """The books of one simulation: of the measured part, and by window; `resident` are TLB blocks at their ends.
+
+    `cores` are those of all cores, with their times, in queued time.
+    """
 
     books: Books
     counts: Counts
@@ -110,6 +129,7 @@ class Simulated:
     tables: int
     shootdowns: int | None = None
     switches: int | None = None
+    cores: CoreBooks | None = None
 
 
 @register("translation", family="scenario")
@@ -157,25 +177,53 @@ class Translation(OfTrace):
         bool, Param("whether TLBs tell address spaces apart; else a switch from one to another empties them")
     ] = True
 
+    timing: Annotated[
+        Literal["additive", "queued"],
+        Param("`additive` adds fixed latencies; `queued` lets misses and walks overlap, and contend"),
+    ] = "additive"
+    copies: Annotated[
+        int, Param("cores that run the trace at once, with `timing: queued`; metrics are the first one's", ge=1, le=64)
+    ] = 1
+    beside: Annotated[
+        dict[str, Annotated[TraceUse, TraceParam("what a neighbour runs", reads_all=True)]],
+        Param("programs on cores of their own, with `timing: queued`: a name for each, and its trace"),
+    ] = field(default_factory=dict)
+
     records: ClassVar[str] = "access"
     steps: ClassVar[str] = "accesses"
 
     def check(self) -> None:
         self.trace.demand(self.records)
         _ = self.wired  # which says what does not fit
-        for name, use in self.processes.items():
-            try:
-                use.demand(self.records)
-                use.length()
-            except TiersimError as error:
-                error.path = ("processes", name, *error.path[1:])
-                raise
-            if use.warm_up is not None:
-                raise _wrong(("processes", name, "warm_up"), "the `warm_up` of the trace is that of all processes")
+        self._check_cores()
+        for key, uses in (("processes", self.processes), ("beside", self.beside)):
+            for name, use in uses.items():
+                try:
+                    use.demand(self.records)
+                    use.length()
+                except TiersimError as error:
+                    error.path = (key, name, *error.path[1:])
+                    raise
+                if use.warm_up is not None:
+                    raise _wrong((key, name, "warm_up"), "what is measured begins with the `warm_up` of the trace")
         if not self.asids and not self._replayed.trace.has_spaces:
             raise _wrong(("asids",), "there is one address space, and no switch: name `processes`, or another trace")
         if not self.asids and self.system.nested is not None:
             raise _wrong(("asids",), "with `nested` address spaces are guests, which are always told apart")
+
+    def _check_cores(self) -> None:
+        if self.timing == "additive":
+            for key in ("copies", "beside"):
+                if getattr(self, key) not in (1, {}):
+                    raise _wrong((key,), "with additive time cores do not meet: write `timing: queued`")
+        if self.timing == "queued" or self.system.memory.dram is not None:
+            from tiersim.models.cores import check_queued
+
+            try:
+                check_queued(self.system)
+            except StudyError as error:
+                error.path = ("system", *error.path)
+                raise
 
     @cached_property
     def _replayed(self) -> Process:
@@ -183,8 +231,12 @@ class Translation(OfTrace):
         own, *others = (Process(use.open(), use.skip, use.limit) for use in (self.trace, *self.processes.values()))
         return Process(Turns([own, *others], self.quantum)) if others else own
 
+    @cached_property
+    def _neighbours(self) -> list[Process]:
+        return [Process(use.open(), use.skip, use.limit) for use in self.beside.values()]
+
     def trace_fingerprint(self) -> str:
-        return self._replayed.trace.fingerprint
+        return " ".join(own.trace.fingerprint for own in (self._replayed, *self._neighbours))
 
     def provenance(self) -> Mapping[str, Any]:
         trace = self._replayed.trace
@@ -214,8 +266,11 @@ class Translation(OfTrace):
 
     def structure(self) -> Mapping[str, Any]:
         system = dump(self.system)
-        for key in ("base_cpi", "exposed", "stall_factor"):  # what becomes of counters afterwards
-            system["core"].pop(key, None)
+        cores = {key: dump(getattr(self, key)) for key in ("timing", "copies", "beside")}
+        if self.timing == "additive":
+            cores = {}
+            for key in ("base_cpi", "exposed", "stall_factor"):  # what becomes of counters afterwards
+                system["core"].pop(key, None)
         return {
             "trace": dump(self.trace),
             "system": system,
@@ -223,26 +278,31 @@ class Translation(OfTrace):
             "paging": vars(self._paging()),
             "processes": dump(self.processes),
             **{key: getattr(self, key) for key in ("quantum", "asids", "shootdowns")},
+            **cores,
         }
 
     def modules(self) -> list[str]:
         parts = [part.policy for part in self.wired.loop.structures]
-        return [type(self).__module__, *dict.fromkeys(type(part).__module__ for part in (self.policy, *parts))]
+        own = [type(self).__module__, *(["tiersim.models.cores"] if self.timing == "queued" else [])]
+        return [*own, *dict.fromkeys(type(part).__module__ for part in (self.policy, *parts))]
 
-    def _fetches(self) -> bool:
+    def _fetches(self, run: Process | None = None) -> bool:
         levels, _ = levels_of(self.system, classify=False)
-        return self._replayed.trace.has_fetches and any("instructions" in level.serves for level in levels)
+        fetches = (run or self._replayed).trace.has_fetches
+        return fetches and any("instructions" in level.serves for level in levels)
 
-    def _events(self, progress: Callable[[int, int], None] | None = None) -> PagedEvents:
-        own = self._replayed
-        return prepare_pages(own.trace, self._fetches(), own.skip, own.limit, progress)
+    def _events(self, progress: Callable[[int, int], None] | None = None, run: Process | None = None) -> PagedEvents:
+        own = run or self._replayed
+        return prepare_pages(own.trace, self._fetches(own), own.skip, own.limit, progress)
 
     def preparation(self) -> str:
-        own = self._replayed
-        return f"pages {own.trace.fingerprint} {self._fetches()} {own.skip} {own.limit}"
+        runs = (self._replayed, *self._neighbours)
+        return " ".join(f"pages {own.trace.fingerprint} {self._fetches(own)} {own.skip} {own.limit}" for own in runs)
 
     def prepare(self, progress: Progress) -> None:
         self._events(of_totals(progress))
+        for run in self._neighbours:
+            self._events(run=run)
 
     def streams(self) -> bool:
         return False
@@ -250,20 +310,21 @@ class Translation(OfTrace):
     def loop(self) -> str:
         made = self.wired.loop
         serves = [*(level.serves for level in made.levels), *(tlb.serves for tlb in made.tlbs)]
-        return f"{made} {[sorted(held) for held in serves]} {self._interrupted()}"
+        queued = f"queued {sorted(shared_of(self.system))}" if self.timing == "queued" else ""
+        return f"{made} {[sorted(held) for held in serves]} {self._interrupted()} {queued}"
 
     def warm(self, note: Callable[[str], None]) -> None:
-        wired = self.wired
+        wired = replace(self.wired, sets=dict.fromkeys(self.wired.sets, 1))
         note("compiling")
         nothing = PagedEvents(Counts(), np.zeros(0, np.int64), None, np.zeros(0, np.int32), marks=np.zeros(0, np.int64))
-        translate(
-            wired.loop,
-            dict.fromkeys(wired.sets, 1),
-            nothing,
-            self._tables(nothing, 0),
-            wired.timing,
-            shootdowns=self._interrupted(),
-        )
+        tables = self._tables(nothing, 0)
+        if self.timing == "queued":
+            from tiersim.models.cores import simulate_translation
+
+            stream = self._stream(nothing, nothing, self._replayed)
+            simulate_translation(self.system, wired, [stream], tables, shootdowns=self._interrupted())
+        else:
+            translate(wired.loop, wired.sets, nothing, tables, wired.timing, shootdowns=self._interrupted())
         note("")
 
     def _interrupted(self) -> bool:
@@ -277,13 +338,15 @@ class Translation(OfTrace):
         return self.wired.tables(events.lines, self._paging(), seed)
 
     def simulate(self, seed: int, progress: Progress) -> Simulated:
+        if self.timing == "queued":
+            return self._simulate_queued(seed, progress)
         wired, references = self.wired, self._events()
         tables = self._tables(references, seed)
         start = prefix(self._replayed.trace, self._warm_up(), LINE, self._fetches(), self._replayed.skip)
         whole = references.counts.events
         cuts = sorted({start.events, *(whole * step // WINDOWS for step in range(1, WINDOWS))} - {0})
         at, shot = switches(references), self._shot(references, seed)
-        events = self._between(references, at, shot, tables)
+        events = self._between(references, at, shot, tables.groups)
         result = translate(
             wired.loop,
             wired.sets,
@@ -313,6 +376,66 @@ class Translation(OfTrace):
             switches=int((at >= start.events).sum()) if self._replayed.trace.has_spaces else None,
         )
 
+    def _simulate_queued(self, seed: int, progress: Progress) -> Simulated:
+        from tiersim.models.cores import pages_of, simulate_translation
+
+        runs = [*[self._replayed] * self.copies, *self._neighbours]
+        made = {id(run): self._events(run=run) for run in runs}
+        references = made[id(self._replayed)]
+        streams = [self._stream(made[id(run)], made[id(run)], run) for run in runs]
+        tables = self.wired.tables(pages_of(streams), self._paging(), seed)
+        first = 0
+        for stream in streams:
+            own = stream.events
+            groups = tables.groups
+            if groups is not None:
+                groups = groups[first : first + len(own.lines)] - np.array([first, 0], np.int32)
+            stream.events = self._between(own, switches(own), self._shot(own, seed), groups)
+            first += len(own.lines)
+        start = prefix(self._replayed.trace, self._warm_up(), LINE, self._fetches(), self._replayed.skip)
+        whole = references.counts.events
+        cuts = sorted({start.events, *(whole * step // WINDOWS for step in range(1, WINDOWS))} - {0})
+        events = streams[0].events
+        result = simulate_translation(
+            self.system,
+            self.wired,
+            streams,
+            tables,
+            seed=seed,
+            cuts=events.place(np.array(cuts)).tolist() if isinstance(events, ShotEvents) else cuts,
+            shootdowns=self._interrupted(),
+            progress=by_record(self.size(), events.counts.events, progress),
+        )
+        ends = [*cuts, whole]
+        measured = result.books - result.cuts[ends.index(start.events)] if start.events else result.books
+        told = [[own.own for own in held.own] for held in (*result.cuts, result)]
+        missing, walks = (np.diff([0, *(held[0][name] for held in told)]).tolist() for name in ("missing", "walks"))
+        at, shot = switches(references), self._shot(references, seed)
+        return Simulated(
+            measured.own[0],
+            references.counts - start,
+            ends,
+            missing,
+            walks,
+            [sum(own["resident"] for own in (held if self._shares_blocks() else held[:1])) for held in told],
+            len(references.lines),
+            tables.tables,
+            shootdowns=int((shot[0] >= start.events).sum()) if shot else None,
+            switches=int((at >= start.events).sum()) if self._replayed.trace.has_spaces else None,
+            cores=measured,
+        )
+
+    def _stream(self, events: PagedEvents, references: PagedEvents, run: Process) -> PagedStream:
+        from tiersim.models.cores import PagedStream
+
+        counted = references.counts.instructions > 0
+        return PagedStream(events, run.trace, 1 << LINE, self._fetches(run), run.skip, run.limit, counted)
+
+    def _shares_blocks(self) -> bool:
+        """Whether the TLB blocks of all cores are in one cache."""
+        cache = self.wired.loop.mechanism.cache
+        return cache is not None and list(self.system.caches)[cache] in shared_of(self.system)
+
     def _shot(self, references: PagedEvents, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
         return drawn(references, self.shootdowns, seed) if self.shootdowns else None
 
@@ -321,12 +444,12 @@ class Translation(OfTrace):
         references: PagedEvents,
         at: NDArray[np.int64],
         shot: tuple[NDArray[np.int64], NDArray[np.int64]] | None,
-        tables: Tables,
+        groups: NDArray[np.int32] | None,
     ) -> PagedEvents:
         """The references, with shootdowns between them; without `asids` of all that a switch at `at` leaves behind."""
         found = [shot] if shot else []
         if not self.asids:
-            stands = None if tables.groups is None else tables.groups.reshape(-1, 2)[:, 0]
+            stands = None if groups is None else groups.reshape(-1, 2)[:, 0]
             found.append(flushed(references, at, stands))
         return ShotEvents.of(references, *found) if found else references
 
@@ -418,8 +541,42 @@ class Translation(OfTrace):
         metrics["memory.reads"] = books.memory["reads"]
         metrics["memory.writes"] = books.memory["writes"]
         metrics["memory.walk_reads"] = _of(books.memory, "reads", WALKS)
+        if simulated.cores is not None:
+            metrics = self._queued(simulated.cores, metrics, instructions, first_misses)
         table = {"least": np.array(REUSED), **{name: np.add.reduceat(held, REUSED) for name, held in reuse.items()}}
         return Measured(metrics, self._windows(simulated), notes, reuse=table if reuse else {})
+
+    def _queued(
+        self, books: CoreBooks, metrics: dict[str, int | float], instructions: int, first_misses: int
+    ) -> dict[str, int | float]:
+        """The metrics with the times of queued time in place of sums of fixed latencies."""
+        own, memory, dram = books.core(), books.own[0].memory, self.system.memory.dram
+        cycle = SECOND / self.system.core.frequency
+        made = {name: held for name, held in metrics.items() if name not in (*UNLOADED, "walk_latency")}
+        made["cycles"] = own["time"] / cycle
+        made["cycles_per_instruction"] = made["cycles"] / instructions
+        made["walk_latency.longest"] = own["walk_longest"] / cycle
+        if own["walks"]:
+            made["walk_latency"] = own["walk_delay"] / own["walks"] / cycle
+            made["walker.waiting"] = own["walker_stall"] / own["walks"] / cycle
+        if first_misses:
+            made["translation.latency"] = own["translation_delay"] / first_misses / cycle
+        if own["time"]:
+            made["translation.share"] = own["translation_stall"] / own["time"]
+            made["stalled.window"] = own["window_stall"] / own["time"]
+            made["stalled.outstanding"] = own["outstanding_stall"] / own["time"]
+            made["memory.bandwidth"] = (memory["reads"] + memory["writes"]) * self.system.line * SECOND / own["time"]
+            if dram is not None:
+                made["memory.load"] = made["memory.bandwidth"] / dram.bandwidth
+        if own["memory_reads"]:
+            made["memory.latency"] = own["memory_delay"] / own["memory_reads"] / 1000
+        if dram is not None and (bursts := books.chips["reads"] + books.chips["writes"]):
+            made["memory.row_hit_ratio"] = books.chips["row_hits"] / bursts
+        for number, name in enumerate(self.beside, self.copies):
+            other = books.core(number)
+            if other["instructions"]:
+                made[f"beside.{name}.cycles_per_instruction"] = other["time"] / cycle / other["instructions"]
+        return made
 
     def _blocks(self) -> bool:
         return self.wired.loop.mechanism.cache is not None
@@ -475,15 +632,18 @@ class Translation(OfTrace):
 
     @staticmethod
     def metrics() -> list[Metric]:
-        own = [Metric(name, *said) for name, said in METRICS.items()]
+        own = [Metric(name, *said) for name, said in (METRICS | QUEUED_METRICS).items()]
+        own.append(Metric("beside.NAME.cycles_per_instruction", *BESIDE))
         own += [Metric(f"tlbs.NAME.{name}", *said) for name, said in TLB_METRICS.items()]
         return own + [Metric(f"caches.NAME.{name}", *said) for name, said in CACHE_METRICS.items()]
 
     def describe(self, name: str) -> Metric | None:
-        if said := METRICS.get(name):
+        if said := (METRICS | QUEUED_METRICS).get(name):
             return Metric(name, *said)
         first, _, rest = name.partition(".")
         part, _, last = rest.rpartition(".")
+        if first == "beside" and part in self.beside and last == "cycles_per_instruction":
+            return Metric(name, *BESIDE)
         if first == "tlbs" and part in self.system.tlbs and last in TLB_METRICS:
             return Metric(name, *TLB_METRICS[last])
         if first == "caches" and part in self.system.caches and last in CACHE_METRICS:
@@ -493,7 +653,9 @@ class Translation(OfTrace):
     def metric_names(self) -> list[str]:
         """Every metric that this config can give, whether or not the trace allows it."""
         tlbs = [f"tlbs.{name}.{key}" for name in self.system.tlbs for key in TLB_METRICS]
-        return [*METRICS, *tlbs, *(f"caches.{name}.{key}" for name in self.system.caches for key in CACHE_METRICS)]
+        own = [*METRICS, *(QUEUED_METRICS if self.timing == "queued" else ())]
+        own += [f"beside.{name}.cycles_per_instruction" for name in self.beside]
+        return [*own, *tlbs, *(f"caches.{name}.{key}" for name in self.system.caches for key in CACHE_METRICS)]
 
 
 def _wrong(path: tuple[str, ...], message: str) -> StudyError:

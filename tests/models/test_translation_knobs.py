@@ -107,16 +107,24 @@ VICTIMA_TURNS: dict[str, dict[str, Any]] = {
 }
 GROUPS = {"trace", "system", *(f"system.{part}" for part in ("caches", "memory", "core", "tlbs", "walker"))}
 GROUPS |= {"system.walker.caches", *(f"system.memory.dram{part}" for part in ("", ".timing", ".controller"))}
-GROUPS |= {"processes"}
+GROUPS |= {"processes", "beside"}
 # told apart by what they hold (test_object_knobs.py), and refused
-ELSEWHERE = {"trace.format", "processes.NAME.format", "processes.NAME.warm_up"}
+ELSEWHERE = {"trace.format"}
+ELSEWHERE |= {f"{key}.NAME.{name}" for key in ("processes", "beside") for name in ("format", "warm_up")}
 REFUSED = {"system.line": {"system.line": "32 B"}}  # lines of page tables have 64 B
-# of queued time, which this scenario does not keep yet: presets may say them
-QUEUED = {
-    "system.caches.NAME.shared",
-    "system.memory.page",
-    "system.core.outstanding",
-    "system.core.window",
+# two cores on DRAM, whose own knobs are turned in test_knobs.py and test_dram.py
+TIMED = {"timing": "queued", "copies": 2, "trace.limit": 400, "system.memory.dram": "ddr4-3200"}
+QUEUED_TURNS: dict[str, dict[str, Any]] = {
+    "timing": {"timing": "additive", "copies": 1},
+    "copies": {"copies": 3},
+    "beside.NAME.use": {"beside": {"noise": "other.parquet"}},
+    "beside.NAME.skip": {"beside": {"noise": {"use": "other.parquet", "skip": "100"}}},
+    "beside.NAME.limit": {"beside": {"noise": {"use": "other.parquet", "limit": "200"}}},
+    "system.caches.NAME.shared": {"system.caches.l3.shared": True},
+    "system.memory.page": {"system.memory.page": "0 B"},
+    "system.core.outstanding": {"system.core.outstanding": 2},
+    "system.core.window": {"system.core.window": 3},
+    "system.core.walkers": {"system.core.walkers": 1},
 }
 
 
@@ -202,6 +210,16 @@ def test_every_knob_changes_something(knob: str, folder: Path, monkeypatch: pyte
     assert metrics(folder, monkeypatch, TURNS[knob]) != metrics(folder, monkeypatch, {})
 
 
+@pytest.mark.parametrize("knob", QUEUED_TURNS)
+def test_every_knob_of_queued_time_changes_something(knob: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = TIMED | (QUEUED_TURNS["beside.NAME.use"] if knob in ("beside.NAME.skip", "beside.NAME.limit") else {})
+    still = metrics(folder, monkeypatch, there)
+    turned = metrics(folder, monkeypatch, there | QUEUED_TURNS[knob])
+    assert turned != still
+    if knob == "timing":
+        assert turned["cycles_per_instruction"] != still["cycles_per_instruction"]
+
+
 @pytest.mark.parametrize("knob", OF_PARTS)
 def test_every_knob_of_a_part_changes_something(knob: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     turned, there = OF_PARTS[knob]
@@ -244,7 +262,7 @@ def test_what_would_change_nothing_is_refused(knob: str, folder: Path, monkeypat
 def test_all_knobs_are_turned() -> None:
     there = {key.key for key in keys_of(Translation)} - GROUPS - ELSEWHERE
     there -= {key for key in there if key.startswith("system.memory.dram.")}
-    assert there == {*TURNS, *OF_PARTS, *REFUSED, *QUEUED}
+    assert there == {*TURNS, *OF_PARTS, *REFUSED, *QUEUED_TURNS}
 
 
 @pytest.mark.parametrize(
