@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
@@ -16,6 +17,7 @@ from tiersim._base.errors import PolicyError, StudyError
 from tiersim._base.params import Param, config, dump
 from tiersim._base.registry import build, register
 from tiersim.experiments.scenario import Measured, Metric, OfTrace, Progress
+from tiersim.experiments.statistics import Estimate, ratio_of_sums
 from tiersim.experiments.trace_use import TraceParam, TraceUse
 from tiersim.models.serving import ServingSystem, limits_of, server_of
 from tiersim.sim.prompts import Prompts, prompts_of, rated
@@ -68,6 +70,10 @@ METRICS = {
     "running": ("requests", "that run at an instance: mean over time", ""),
     "memory_used": ("ratio", "of the pages of an instance: mean over time", ""),
     "cached": ("tokens", "in the prefix cache of an instance: mean over time", ""),
+    "capacity": ("1/s", "the largest rate of arrivals that keeps `slo`; all other metrics are at that rate", "more"),
+    "capacity.low": ("1/s", "the largest rate that keeps it with 95 % confidence", "more"),
+    "capacity.high": ("1/s", "the lowest rate that does not keep it with 95 % confidence", "more"),
+    "capacity.probes": ("runs", "at different rates, which the search took", ""),
     "duration": ("s", "from the first arrival to the last token, of the whole run", "less"),
 }
 
@@ -110,6 +116,36 @@ class Slo:
     e2e: Annotated[int | None, Param("from arrival to the last token, at most", unit="time", ge=1)] = None
 
 
+@config
+class Capacity:
+    """A search for the largest rate of arrivals at which enough requests are served within `slo`."""
+
+    least: Annotated[int, Param("the lowest rate that is looked at", unit="rate", ge=1)]
+    most: Annotated[int, Param("the highest", unit="rate", ge=1)]
+    attainment: Annotated[int, Param("requests that must be served within `slo`", unit="ratio", ge=1, le=WHOLE)] = (
+        9 * WHOLE // 10
+    )
+    within: Annotated[int, Param("how near two rates are that are told apart", unit="ratio", ge=10**6, le=WHOLE)] = (
+        2 * WHOLE // 100
+    )
+
+    @property
+    def rates(self) -> list[int]:
+        """The rates that are told apart, in equal ratios."""
+        steps = max(1, math.ceil(math.log(self.most / self.least) / math.log1p(self.within / WHOLE)))
+        return [round(self.least * (self.most / self.least) ** (k / steps)) for k in range(steps + 1)]
+
+
+@dataclass
+class Found:
+    """The capacity and what bounds it with confidence, as places among the rates: -1 below the first."""
+
+    capacity: int
+    low: int
+    high: int
+    probes: int
+
+
 @dataclass
 class Simulated:
     """The course of each request of the trace in the order of arrival, and what was summed; times in picoseconds."""
@@ -127,6 +163,7 @@ class Simulated:
     loads: Floats
     outside: dict[str, int]
     warm_up: int
+    found: Found | None = None
 
 
 @dataclass
@@ -259,6 +296,7 @@ class Serving(OfTrace):
         default_factory=partial(build, "routing", "round-robin")
     )
     slo: Annotated[Slo, Param("when a request counts as served well")] = field(default_factory=Slo)
+    capacity: Annotated[Capacity | None, Param("search for the largest rate that keeps `slo`")] = None
 
     records: ClassVar[str] = REQUEST.name
     steps: ClassVar[str] = "requests"
@@ -271,6 +309,13 @@ class Serving(OfTrace):
             )
         if self.load.sessions == "wait" and not self.has_sessions():
             raise _at(StudyError(f"{self.trace.open().name} does not know sessions"), "load", "sessions")
+        if (search := self.capacity) is not None:
+            if search.most <= search.least:
+                raise _at(StudyError("the highest rate must be above the lowest"), "capacity", "most")
+            if self.load.rate is not None:
+                raise _at(StudyError("the search sets the rate: say `load.rate` or `capacity`"), "load", "rate")
+            if self.slo == Slo():
+                raise _at(StudyError("`slo` says nothing that could be kept", None, "slo: {ttft: 1 s}"), "capacity")
         try:
             server_of(self.system.instance, 0)
             self._arrays()
@@ -290,7 +335,8 @@ class Serving(OfTrace):
         return "session" in next(iter(self.trace.open().chunks(1, 0, 1)), {})
 
     def structure(self) -> Mapping[str, Any]:
-        return {name: dump(getattr(self, name)) for name in ("trace", "system", "load", "policy")}
+        names = ["trace", "system", "load", "policy", *([] if self.capacity is None else ["capacity", "slo"])]
+        return {name: dump(getattr(self, name)) for name in names}
 
     def modules(self) -> list[str]:
         instance = self.system.instance
@@ -345,10 +391,51 @@ class Serving(OfTrace):
             error.path = ("system", "instance", *error.path)
             raise
 
+    def size(self) -> int:
+        """Of a search about as many steps as it takes."""
+        probes = 1 if self.capacity is None else 3 + len(self.capacity.rates).bit_length()
+        return self.trace.length() * probes
+
     def simulate(self, seed: int, progress: Progress) -> Simulated:
+        if self.capacity is None:
+            return self._at_rate(self.load.rate, seed, progress)
+        return self._search(self.capacity, seed, progress)
+
+    def _search(self, search: Capacity, seed: int, progress: Progress) -> Simulated:
+        """Bisections for the rate that just keeps the objective, and for those that surely do and surely do not."""
+        rates, wanted = search.rates, search.attainment / WHOLE
+        probes: dict[int, tuple[Simulated, Estimate]] = {}
+
+        def probe(place: int) -> Estimate:
+            if place not in probes:
+                made = self._at_rate(rates[place], seed, progress)
+                probes[place] = made, self._attainment(made)
+            return probes[place][1]
+
+        def first(fails: Callable[[Estimate], bool]) -> int:
+            low, high = 0, len(rates)
+            while low < high:
+                middle = (low + high) // 2
+                low, high = (low, middle) if fails(probe(middle)) else (middle + 1, high)
+            return low
+
+        capacity = first(lambda held: held.value < wanted) - 1
+        sure = first(lambda held: not held.low >= wanted) - 1
+        over = first(lambda held: held.high < wanted)
+        probe(max(capacity, 0))
+        made, _ = probes[max(capacity, 0)]
+        return replace(made, found=Found(capacity, sure, over, len(probes)))
+
+    def _attainment(self, simulated: Simulated) -> Estimate:
+        table = self._requests(simulated)
+        parts = _parts(table, _ends(len(table["input"])), simulated.warm_up)
+        weights = parts["slo_attainment.weight"]
+        return ratio_of_sums(np.nan_to_num(parts["slo_attainment"]) * weights, weights)
+
+    def _at_rate(self, rate: int | None, seed: int, progress: Progress) -> Simulated:
         prompts = self._prompts()
-        if self.load.rate is not None:
-            prompts = replace(prompts, arrival=rated(prompts, self.load.rate))
+        if rate is not None:
+            prompts = replace(prompts, arrival=rated(prompts, rate))
         count = self.system.cluster.instances
         engines = self._engines(prompts, self._server, seed, count)
         driver = _Driver(engines, self.policy, seed, progress)
@@ -417,8 +504,11 @@ class Serving(OfTrace):
             f"extrapolating: {count:,} iterations had more {name} than the time model was measured with"
             for name, count in simulated.outside.items()
         ]
-        ends = np.arange(1, WINDOWS + 1) * len(table["input"]) // WINDOWS
-        ends = np.unique(ends[ends > 0])
+        if self.capacity is not None and simulated.found is not None:
+            more, told = _found(self.capacity.rates, simulated.found)
+            metrics |= more
+            notes += told
+        ends = _ends(len(table["input"]))
         windows = {"end": ends / ends[-1]} | _parts(table, ends, simulated.warm_up)
         return Measured(metrics, windows, notes, self._sessions(simulated, own), requests=table)
 
@@ -465,6 +555,8 @@ class Serving(OfTrace):
     def shown(self) -> list[str]:
         hits = ["prefix_hit_ratio.tokens"] if self.system.instance.prefix_cache else []
         kept = ["slo_attainment"] if dump(self.slo) else []
+        if self.capacity is not None:
+            return ["capacity", "capacity.low", "capacity.high", "ttft.p99", *hits]
         return ["ttft.mean", "ttft.p90", "itl.p99", "throughput", *hits, *kept]
 
     @staticmethod
@@ -487,6 +579,26 @@ def _prepared(trace: Trace, skip: int, limit: int | None, truncate: int | None) 
         error.path = ("trace",)
         raise error
     return made
+
+
+def _ends(requests: int) -> Numbers:
+    """Where windows of the run end."""
+    ends = np.arange(1, WINDOWS + 1) * requests // WINDOWS
+    return np.unique(ends[ends > 0])
+
+
+def _found(rates: Sequence[int], found: Found) -> tuple[dict[str, float], list[str]]:
+    """The metrics of a search, and what is to be said where it came to an end of its rates."""
+    said = [0.0, *(rate / 10**9 for rate in rates), math.inf]
+    metrics = {"capacity": said[found.capacity + 1], "capacity.low": said[found.low + 1]}
+    notes = []
+    if found.high < len(rates):
+        metrics["capacity.high"] = said[found.high + 1]
+    if found.capacity < 0:
+        notes.append(f"the capacity is below {said[1]:g} /s, the lowest rate that was looked at")
+    if found.capacity == len(rates) - 1:
+        notes.append(f"the capacity is {said[-2]:g} /s or more, the highest rate that was looked at")
+    return metrics | {"capacity.probes": float(found.probes)}, notes
 
 
 def _at(error: StudyError, *path: str) -> StudyError:

@@ -11,7 +11,7 @@ import pytest
 
 import tiersim
 from tiersim._base.errors import TiersimError
-from tiersim.experiments.scenarios.serving import _bound, _points
+from tiersim.experiments.scenarios.serving import Capacity, _bound, _points
 from tiersim.sim.prompts import prompts_of
 from tiersim.traces import load_trace
 from tiersim.traces.prefix import prefix_hits
@@ -19,6 +19,7 @@ from tiersim.traces.prefix import prefix_hits
 SECOND = 1000  # milliseconds
 
 Row = dict[str, Any]
+CAPACITY: dict[str, Any] = {"least": "0.1 /s", "most": "2 /s", "attainment": "80 %", "within": "5 %"}
 NO_CACHE: dict[str, Any] = {"prefix_cache": None}
 
 
@@ -137,6 +138,9 @@ def test_a_router_of_ones_own(tmp_path: Path) -> None:
         ({"instance": {"scheduler": {"budget": 10}}}, "no room for a token of each of 256 requests"),
         ({"load": {"sessions": "wait"}}, "does not know sessions"),
         ({"load": {"think": "1 s"}}, "sessions: wait"),
+        ({"capacity": CAPACITY}, "`slo` says nothing that could be kept"),
+        ({"capacity": {**CAPACITY, "most": "0.1 /s"}, "slo": {"ttft": "1 s"}}, "the highest rate must be above"),
+        ({"capacity": CAPACITY, "slo": {"ttft": "1 s"}, "load": {"rate": "1 /s"}}, "the search sets the rate"),
         ({"policy": "nearest"}, "no routing is called 'nearest'"),
         ({"trace": {"format": "mooncake"}}, "`format: mooncake-requests` reads it so"),
     ],
@@ -215,6 +219,34 @@ def test_who_waits_goes_on_when_a_request_is_rejected() -> None:
     result = tiersim.run(talk(load={"sessions": "wait"}, instance=small), keep=False).rows[0]
     assert 0 < result.metrics["rejected"] < 400
     assert result.metrics["requests"] == 400
+
+
+def test_the_capacity_is_where_a_scan_of_all_rates_finds_it() -> None:
+    keys: dict[str, Any] = {"instance": NO_CACHE, "slo": {"ttft": "4 s"}}
+    found = tiersim.run(talk(capacity=CAPACITY, **keys), keep=False).rows[0]
+    rates = Capacity(least=10**8, most=2 * 10**9, within=5 * 10**7).rates
+    kept = []
+    for rate in rates:
+        metrics = tiersim.run(talk(load={"rate": f"{rate / 1e9} /s"}, **keys), keep=False).rows[0].metrics
+        kept.append(metrics["slo_attainment"] >= 0.8)
+        if rate / 1e9 == found.metrics["capacity"]:
+            assert metrics["slo_attainment"] == found.metrics["slo_attainment"]
+    assert kept == sorted(kept, reverse=True)
+    assert 0 < sum(kept) < len(rates)
+    assert found.metrics["capacity"] == rates[sum(kept) - 1] / 1e9
+    assert 0.1 < found.metrics["capacity.low"] <= found.metrics["capacity"] < found.metrics["capacity.high"]
+    assert found.metrics["capacity.probes"] < len(rates) / 2
+
+
+def test_a_capacity_beyond_the_rates_is_said() -> None:
+    keys: dict[str, Any] = {"instance": NO_CACHE, "capacity": CAPACITY}
+    slow = tiersim.run(talk(slo={"ttft": "1 ms"}, **keys), keep=False).rows[0]
+    assert slow.metrics["capacity"] == 0
+    assert "below 0.1 /s" in slow.notes[0]
+    fast = tiersim.run(talk(slo={"ttft": "1 h"}, **keys), keep=False).rows[0]
+    assert fast.metrics["capacity"] == 2
+    assert "capacity.high" not in fast.metrics
+    assert "2 /s or more" in fast.notes[0]
 
 
 def test_a_queue_of_equal_prompts_waits_as_theory_says() -> None:
