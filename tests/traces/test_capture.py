@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from tiersim._base.errors import CaptureError
+from tiersim.cli.capture import capture_command
 from tiersim.traces import capture_memory
 from tiersim.traces.schema import FETCH
 
@@ -76,6 +78,14 @@ def test_a_program_that_leaves_another_behind_and_fails(tmp_path: Path) -> None:
     trace = capture_memory(["sh", "-c", "sleep 30 & exit 3"], tmp_path / "sh.parquet", silent=True)
     assert time.monotonic() - begin < 25
     assert trace.provenance["exit_code"] == 3
+
+
+@needs_valgrind
+@pytest.mark.parametrize(("program", "told"), [("true", False), ("false", True)])
+def test_the_command_says_when_the_program_failed(tmp_path: Path, program: str, told: bool) -> None:
+    done = CliRunner().invoke(capture_command, ["memory", "--quiet", "--out", str(tmp_path / "t.parquet"), program])
+    assert done.exit_code == 0
+    assert ("note: false ended with status 1" in done.output) == told
 
 
 @needs_valgrind

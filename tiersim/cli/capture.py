@@ -81,6 +81,8 @@ def memory_command(
         print(
             f"{target}: {trace.records:,} records ({kinds}), {trace.instructions:,} instructions, {found['bytes']:,} B"
         )
+        if status := trace.provenance["exit_code"]:
+            click.echo(f"note: {command[0]} ended with status {status}: it may not have done what you wanted to trace")
 
 
 @capture_command.command("serving", short_help="Requests to a server of language models, from in front of it.")
