@@ -74,7 +74,7 @@ def read(path: Path) -> Found:
     file = _File(path)
     kind = file.held["model_type"]
     if kind not in KNOWN:
-        remedy = "write a preset by hand: `tiersim explain model` tells its keys"
+        remedy = "write a preset by hand, like those that `tiersim list presets` shows"
         raise file.wrong(f"a model of type {kind!r} is not known; there are: {', '.join(KNOWN)}", remedy)
     if file.held.get("mlp_bias"):
         raise file.wrong("feed-forward networks with a bias (`mlp_bias`) are not modelled")

@@ -118,4 +118,4 @@ def _medians(columns: dict[str, Any]) -> Iterable[Measured]:
     for row, time in zip(zip(*(held(name, default) for name, default in zip(names, defaults))), times.tolist()):
         found[row].append(time)
     for row, runs in found.items():
-        yield Measured(*row, round(median(runs) * 1000))
+        yield Measured(**dict(zip(names, row)), time=round(median(runs) * 1000))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from tiersim.models.gpu import Gpu
 from tiersim.models.llm.parallel import Parallel
 from tiersim.models.llm.transformer import Transformer
 
+ROOT = Path(__file__).parents[2]
 MIRROR = Path(os.environ.get("TIERSIM_TRACE_MIRROR") or "/nonexistent")
 HEAD = "model,hardware,prompt_size,batch_size,token_size,average_power,prompt_time,token_time,e2e_time,tensor_parallel"
 SIZES = [(128, 1), (512, 1), (1024, 1), (2048, 1), (4096, 1), (8192, 1), (512, 2), (512, 8), (512, 32), (512, 64)]
@@ -95,7 +98,7 @@ def test_nothing_is_below_0(tmp_path: Path) -> None:
 
 
 def test_parts_of_a_layer(tmp_path: Path) -> None:
-    parts = str(Path(__file__).parents[1] / "models" / "profiles" / "parts.csv")
+    parts = str(ROOT / "tests" / "models" / "profiles" / "parts.csv")
     model, gpu = presets.built("llama-2-7b", Transformer), presets.built("a100-80", Gpu)
     found = calibrate(parts, model=model, gpu=gpu, hold_out=0)
     assert found.time_model["fitted"] == {"new": [1, 1024]}
@@ -185,3 +188,21 @@ def test_llama_2_7b_as_vidur_measured_it() -> None:
     assert found.held_out.median < 0.03
     assert found.held_out.p95 < 0.16
     assert parse(found.time_model["matrices"], "ratio").amount == pytest.approx(64 * 10**7, rel=0.03)  # the default
+
+
+def test_the_page_says_what_is_measured() -> None:
+    """The tables of docs/explanation/time-models.md, made anew: equal but for the last digits of solvers."""
+    for name in ("splitwise_perf_model.csv.gz", "vidur_a100_llama2_7b_mlp.csv.gz", "vidur_a100_dgx_all_reduce.csv.gz"):
+        mirrored(name)
+    spec = importlib.util.spec_from_file_location("time_models", ROOT / "benchmarks" / "time_models.py")
+    assert spec is not None
+    assert spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    page = made.PAGE.read_text(encoding="utf-8")
+    for table in (made.splitwise(), made.vidur()):
+        for row in table.splitlines()[2:]:
+            label = row.split("|")[1]
+            (quoted,) = (line for line in page.splitlines() if line.startswith(f"|{label}|"))
+            shown, measured = (list(map(float, re.findall(r"([0-9.]+)%", line))) for line in (quoted, row))
+            assert shown == pytest.approx(measured, rel=0.05, abs=0.3)

@@ -64,7 +64,7 @@ class Roofline:
     ] = 60 * 10**7
     meeting: Annotated[
         int, Param("of GPUs, each time, besides what they send", unit="time", ge=0, le=10**12, source=REDUCED)
-    ] = 2 * 10**7
+    ] = 4 * 10**7
     iteration: Annotated[int, Param("overhead of each iteration", unit="time", ge=0, le=10**15, source=LEARNT)] = (
         126 * 10**6
     )

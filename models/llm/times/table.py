@@ -23,7 +23,7 @@ from tiersim.models.llm.times.contract import ALWAYS, Limits, Words, fine, pairs
 from tiersim.models.llm.times.roofline import Costs, Roofline
 from tiersim.models.llm.transformer import Transformer
 
-__all__ = ["Table"]
+__all__ = ["Table", "interpolated"]
 
 CONTEXT = "a token of a context"
 Bound: TypeAlias = Callable[[Fraction | float, str], int]
@@ -213,6 +213,11 @@ def _knots(counts: list[int], times: list[int], bounded: Bound = whole, what: st
         rise = Fraction(after - before, there - here) if there > here else Fraction(0)
         made += [count, time, bounded(floor(rise), what)]
     return made
+
+
+def interpolated(times: dict[int, int], count: int) -> int:
+    """The time at a count on the curve of measured times."""
+    return between([*_knots(*_levelled(times))], 0, count)
 
 
 def _at(counts: list[int], times: list[int], count: int) -> int:
