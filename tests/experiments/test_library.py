@@ -239,11 +239,15 @@ def test_the_studies_beside_victima_run(tmp_path: Path, monkeypatch: pytest.Monk
     assert by_variant(calibration, last=True)["base"]["cycles"] > by_variant(calibration)["base"]["cycles"]
 
 
-def test_studies_of_guests_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_studies_of_guests_and_of_rules_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     found = by_variant(small_victima("victima-guests.yaml"))
     assert found["Victima"]["host_walks"] < found["Victima without nested blocks"]["host_walks"]
     assert found["host pages as the guest's"]["walks"] < found["base"]["walks"]  # large ones are not cut
+    found = by_variant(small_victima("victima-rules.yaml"))
+    assert (
+        found["blocks of misses only"]["background_walks"] == 0 < found["blocks of evictions only"]["background_walks"]
+    )
     found = by_variant(small_victima("victima-artifact.yaml"))
     assert found["artifact"]["tlbs.l2.misses"] == found["Victima"]["tlbs.l2.misses"]
     assert found["artifact"]["background_walks"] == 0 < found["Victima"]["background_walks"]
