@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tests.oracles import queued_translation as oracle
 from tests.oracles.strategies import translated, variants
 from tests.oracles.translation import Config, Reference
+from tests.sim.test_cores import chips
 from tests.sim.test_translation_engine import UNIT, Machine
 from tiersim.sim.core_translation import TranslatedCores, run_translation
 from tiersim.sim.cores import Cores
@@ -67,11 +68,11 @@ def assert_same_counts(machine: Machine, made: TranslatedCores, right: Translate
 
 
 @settings(deadline=None, max_examples=60)
-@given(config=variants(), references=translated(200))
-def test_counts_are_those_of_additive_time(config: Config, references: list[Reference]) -> None:
+@given(config=variants(), references=translated(200), timed=st.booleans())
+def test_counts_are_those_of_additive_time(config: Config, references: list[Reference], timed: bool) -> None:
     assume(references)
     machine = Machine(config, references)
-    assert_same_counts(machine, queued(machine), machine.run())
+    assert_same_counts(machine, queued(machine, memory=chips(channels=2) if timed else None), machine.run())
 
 
 limits = st.tuples(st.integers(1, 4), st.integers(0, 60), st.integers(1, 3))
