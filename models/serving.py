@@ -6,6 +6,9 @@ from dataclasses import field
 from functools import partial
 from typing import Annotated, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tiersim._base.errors import StudyError
 from tiersim._base.params import Param, config
 from tiersim._base.registry import build
@@ -14,7 +17,8 @@ from tiersim.models.gpu import Gpu
 from tiersim.models.llm.parallel import Parallel
 from tiersim.models.llm.times.contract import Limits
 from tiersim.models.llm.transformer import Transformer
-from tiersim.sim.serving import Server
+from tiersim.sim.queued.timeline import Timeline
+from tiersim.sim.serving import Engines, Server
 
 __all__ = [
     "Cluster",
@@ -183,6 +187,34 @@ def limits_of(instance: Instance) -> Limits:
     """Where the time model was measured or fitted."""
     held: Limits = instance.time_model.range(instance.model, instance.accelerator, instance.parallel)
     return held
+
+
+def write_timeline(engines: Engines, arrival: NDArray[np.int64], timeline: Timeline) -> None:
+    """Put iterations, and what requests wait for, into a timeline, by instance and in the order of their beginnings.
+
+    Iterations of the same decodes in a row are one slice.
+    """
+    served, rows = engines.served, engines.iterations.columns
+    events: list[tuple[int, int, int, str, dict[str, int]]] = []  # begin, end, instance, name, arguments
+    names = ("instance", "start", "count", "took", "slope", "decodes", "new")
+    for instance, start, count, took, slope, decodes, new in zip(*(rows[key].tolist() for key in names), strict=True):
+        if count:
+            end = start + count * took + slope * (count * (count - 1) // 2)
+            parts = [f"{new} tokens of prompts"] * (new > 0) + [f"{decodes} decodes"] * (decodes > 0)
+            more = {"iterations": count} if count > 1 else {}
+            events.append((start, end, instance, " and ".join(parts), more))
+    marks = zip(
+        *(held.tolist() for held in (served.instance, arrival, served.admitted, served.first, served.end)), strict=True
+    )
+    for number, (instance, came, admitted, first, end) in enumerate(marks):
+        for name, begin, until in (("waits", came, admitted), ("prefill", admitted, first), ("decode", first, end)):
+            if until > begin >= 0:
+                events.append((begin, until, instance, name, {"request": number}))
+    for begin, until, instance, name, more in sorted(events, key=lambda event: event[:3]):
+        if "request" in more:
+            timeline.span(f"instance {instance}/requests", name, begin, until, more)
+        else:
+            timeline.slice(f"instance {instance}/iterations", name, begin, until, more)
 
 
 def _wrong(path: tuple[str, ...], message: str, remedy: str = "") -> StudyError:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
-from heapq import heappop, heappush
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tiersim._base.errors import PolicyError, StudyError
+from tiersim._base.errors import StudyError
 from tiersim._base.params import Param, config, dump
 from tiersim._base.registry import build, register
 from tiersim.experiments.scenario import Measured, Metric, OfTrace, Progress
 from tiersim.experiments.statistics import Estimate, ratio_of_sums
 from tiersim.experiments.trace_use import TraceParam, TraceUse
-from tiersim.models.serving import ServingSystem, limits_of, server_of
+from tiersim.models.routed import SAMPLE, Driver
+from tiersim.models.serving import ServingSystem, limits_of, server_of, write_timeline
 from tiersim.sim.prompts import Prompts, prompts_of, rated
 from tiersim.sim.queued import SECOND
 from tiersim.sim.serving import Engines, Server
@@ -27,14 +26,15 @@ from tiersim.traces import Trace
 from tiersim.traces.ragged import Ragged
 from tiersim.traces.schema import REQUEST
 
+if TYPE_CHECKING:
+    from tiersim.sim.queued.timeline import Timeline
+
 Numbers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 WINDOWS = 100
 WHOLE = 10**9
 MILLI = SECOND // 1000
-SAMPLE = 10  # requests from one look at the loads to the next, as in DualMap's artifact
-TOLD = 256  # requests between two reports of progress
 FEWEST = 8  # sessions
 
 SPANS = {
@@ -68,6 +68,7 @@ METRICS = {
     ),
     "waiting": ("requests", "that wait at an instance: mean over time", "less"),
     "running": ("requests", "that run at an instance: mean over time", ""),
+    "busy": ("ratio", "of the time that an instance works on an iteration: mean", ""),
     "memory_used": ("ratio", "of the pages of an instance: mean over time", ""),
     "cached": ("tokens", "in the prefix cache of an instance: mean over time", ""),
     "capacity": ("1/s", "the largest rate of arrivals that keeps `slo`; all other metrics are at that rate", "more"),
@@ -164,125 +165,6 @@ class Simulated:
     outside: dict[str, int]
     warm_up: int
     found: Found | None = None
-
-
-@dataclass
-class Asked:
-    """A request as routers see it."""
-
-    prompts: Prompts
-    number: int = 0
-    time: int = 0
-    prompt: int = 0
-    session: int = -1
-
-    @property
-    def blocks(self) -> Sequence[int]:
-        offsets = self.prompts.blocks.offsets
-        found: list[int] = self.prompts.blocks.values[offsets[self.number] : offsets[self.number + 1]].tolist()
-        return found
-
-
-class View:
-    """The instances as routers see them, looked up when something is asked for."""
-
-    def __init__(self, engines: Engines) -> None:
-        self.engines = engines
-        self.seen: list[list[int]] | None = None
-
-    def _column(self, place: int) -> list[int]:
-        if self.seen is None:
-            self.seen = self.engines.view()
-        return self.seen[place]
-
-    waiting = property(lambda self: self._column(0))
-    running = property(lambda self: self._column(1))
-    prompts = property(lambda self: self._column(2))
-    pending = property(lambda self: self._column(3))
-    pages = property(lambda self: self._column(4))
-
-    def hits(self, request: Asked) -> list[int]:
-        return self.engines.hits(request.number)
-
-
-class _Driver:
-    """Routes requests to engines when they arrive; `loads` says how uneven the loads were, now and then."""
-
-    def __init__(self, engines: Engines, policy: Any, seed: int, progress: Progress) -> None:
-        self.engines, self.prompts, self.progress = engines, engines.prompts, progress
-        self.router = copy.deepcopy(policy)
-        if hasattr(self.router, "start"):
-            self.router.start(engines.count, seed)
-        self.loads: list[float] = []
-        self.sizes, self.sessions = self.prompts.input.tolist(), self.prompts.session.tolist()
-        server = engines.server
-        pages = -(-(self.prompts.input + self.prompts.output - 1) // server.page)
-        self.refused = set(np.flatnonzero(pages > server.pages).tolist())
-        self.routed = 0
-
-    def as_recorded(self) -> Numbers:
-        """All requests when the trace says; when that is."""
-        for number, time in enumerate(self.prompts.arrival.tolist()):
-            self.engines.advance(time)
-            self._route(number, time)
-        self.engines.advance()
-        self.progress(len(self.prompts) % TOLD)
-        return self.prompts.arrival
-
-    def in_turn(self, think: int | None) -> Numbers:
-        """Turns of a session one after the end of the other; when each came."""
-        engines, recorded = self.engines, self.prompts.arrival.tolist()
-        came = self.prompts.arrival.copy()
-        following: dict[int, int] = {}
-        last: dict[int, int] = {}
-        waiting: list[tuple[int, int]] = []
-        for number, session in enumerate(self.sessions):
-            if session >= 0 and session in last:
-                following[last[session]] = number
-            else:
-                heappush(waiting, (recorded[number], number))
-            last[session] = number
-
-        def next_of(number: int, now: int) -> None:
-            after = following.get(number)
-            if after is not None:
-                pause = recorded[after] - recorded[number] if think is None else think
-                heappush(waiting, (now + pause, after))
-
-        while True:
-            ended = engines.advance(waiting[0][0] if waiting else None, until_end=True)
-            if ended is not None:
-                for number in engines.ended:
-                    next_of(number, ended)
-            elif waiting:
-                time, number = heappop(waiting)
-                came[number] = time
-                self._route(number, time)
-                if number in self.refused:
-                    next_of(number, time)
-            else:
-                break
-        self.progress(len(self.prompts) % TOLD)
-        return came
-
-    def _route(self, number: int, time: int) -> None:
-        engines, count, chosen = self.engines, self.engines.count, 0
-        if count > 1:
-            view = View(engines)
-            asked = Asked(self.prompts, number, time, self.sizes[number], self.sessions[number])
-            chosen = self.router.route(asked, view)
-            if type(chosen) is not int or not 0 <= chosen < count:
-                raise PolicyError(
-                    f"{type(self.router).__name__}.route gave {chosen!r}, which is none of {count} instances",
-                    None,
-                    f"it must give a whole number from 0 to {count - 1}",
-                )
-            if number % SAMPLE == 0:
-                self.loads.append(_variation(view.pending))
-        engines.submit(number, chosen, time)
-        self.routed += 1
-        if self.routed % TOLD == 0:
-            self.progress(TOLD)
 
 
 @register("serving", family="scenario")
@@ -432,20 +314,26 @@ class Serving(OfTrace):
         weights = parts["slo_attainment.weight"]
         return ratio_of_sums(np.nan_to_num(parts["slo_attainment"]) * weights, weights)
 
-    def _at_rate(self, rate: int | None, seed: int, progress: Progress) -> Simulated:
+    def _run(self, rate: int | None, seed: int, progress: Progress) -> tuple[Engines, Numbers, list[float]]:
+        """What served all requests, when each came, and how uneven the loads were now and then."""
         prompts = self._prompts()
         if rate is not None:
             prompts = replace(prompts, arrival=rated(prompts, rate))
-        count = self.system.cluster.instances
-        engines = self._engines(prompts, self._server, seed, count)
-        driver = _Driver(engines, self.policy, seed, progress)
+        engines = self._engines(prompts, self._server, seed, self.system.cluster.instances)
+        driver = Driver(engines, self.policy, seed, progress)
         waits = self.load.sessions == "wait"
         arrival = driver.in_turn(self.load.think) if waits else driver.as_recorded()
+        return engines, arrival, driver.loads
+
+    def _at_rate(self, rate: int | None, seed: int, progress: Progress) -> Simulated:
+        engines, arrival, loads = self._run(rate, seed, progress)
         served, log = engines.served, engines.iterations
         last = int(served.end.max(initial=0))
-        sums = {name: sum(held) for name, held in engines.occupancy().items()} | {"time": last * count}
+        sums = {name: sum(held) for name, held in engines.occupancy().items()}
+        rows = log.columns
+        busy = rows["count"] * rows["took"] + rows["slope"] * (rows["count"] * (rows["count"] - 1) // 2)
         return Simulated(
-            prompts,
+            engines.prompts,
             arrival,
             served.instance,
             served.admitted,
@@ -454,11 +342,19 @@ class Serving(OfTrace):
             served.hit,
             served.preemptions,
             _points(*log.gaps()),
-            sums,
-            np.array(driver.loads, float),
-            self._outside(log.columns),
-            min(self.trace.warm_up_records(), len(prompts)),
+            sums | {"time": last * engines.count, "busy": sum(busy.tolist())},
+            np.array(loads, float),
+            self._outside(rows),
+            min(self.trace.warm_up_records(), len(engines.prompts)),
         )
+
+    def keeps_time(self) -> bool:
+        return True
+
+    def draw(self, timeline: Timeline, seed: int, progress: Progress) -> None:
+        rate = self.load.rate if self.capacity is None else self.capacity.least
+        engines, arrival, _ = self._run(rate, seed, progress)
+        write_timeline(engines, arrival, timeline)
 
     def _outside(self, rows: Mapping[str, Numbers]) -> dict[str, int]:
         """Iterations with more than the time model was measured with, by what there was more of."""
@@ -497,6 +393,7 @@ class Serving(OfTrace):
         if time := simulated.sums["time"]:
             metrics["waiting"] = simulated.sums["waiting"] / time
             metrics["running"] = simulated.sums["running"] / time
+            metrics["busy"] = simulated.sums["busy"] / time
             metrics["memory_used"] = simulated.sums["pages"] / time / self._server.pages
             metrics["cached"] = simulated.sums["blocks"] / time * simulated.prompts.block
             metrics["duration"] = time / self.system.cluster.instances / SECOND
@@ -622,12 +519,6 @@ def _points(values: NDArray[Any], counts: NDArray[Any] | None = None) -> dict[st
         at = int(np.searchsorted(below, int(name[1:]) / 100 * below[-1] * (1 - 1e-12)))
         out[name] = float(held[min(at, len(held) - 1)])
     return out
-
-
-def _variation(loads: Sequence[int]) -> float:
-    held = np.array(loads, float)
-    mean = held.mean()
-    return float(held.std() / mean) if mean else 0.0
 
 
 def _bound(prompts: Prompts) -> Numbers:

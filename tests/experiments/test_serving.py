@@ -12,6 +12,7 @@ import pytest
 import tiersim
 from tiersim._base.errors import TiersimError
 from tiersim.experiments.scenarios.serving import Capacity, _bound, _points
+from tiersim.experiments.timelines import write_timeline
 from tiersim.sim.prompts import prompts_of
 from tiersim.traces import load_trace
 from tiersim.traces.prefix import prefix_hits
@@ -266,3 +267,20 @@ def test_the_same_seed_gives_the_same_rows_however_many_work() -> None:
     two = tiersim.run(study(rows, **keys), out="two", workers=2)
     assert [held.metrics for held in one.rows] == [held.metrics for held in two.rows]
     assert one.rows[0].metrics["ttft.mean"] > one.rows[2].metrics["ttft.mean"]
+
+
+def test_a_timeline_shows_iterations_and_what_requests_wait_for() -> None:
+    rows = [row(0, 600, 3, [1, 2]), row(0, 400, 2, [3])]
+    written = write_timeline(study(rows), "timeline.json")
+    assert written.left_out == 0
+    events = json.loads(Path("timeline.json").read_text())
+    slices = [(event["name"], event["ts"], event["dur"]) for event in events if event["ph"] == "X"]
+    assert slices == [("1000 tokens of prompts", 0, 1e6), ("2 decodes", 1e6, 2000), ("1 decodes", 1.002e6, 1000)]
+    begun = {(event["name"], event["args"]["request"], event["ts"]) for event in events if event["ph"] == "b"}
+    assert begun == {("prefill", 0, 0), ("prefill", 1, 0), ("decode", 0, 1e6), ("decode", 1, 1e6)}
+
+
+def test_how_busy_instances_are() -> None:
+    metrics = run([row(0, 600), row(1, 400, 1, [9])], instance=NO_CACHE).rows[0].metrics
+    assert metrics["busy"] == pytest.approx(1000 / 1400)
+    assert metrics["running"] == pytest.approx(1000 / 1400)

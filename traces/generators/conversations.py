@@ -115,7 +115,8 @@ class Conversations:
 def _names(whose: Ints, turn: Ints, place: Ints) -> Words:
     """A number for each block that no other has, all but surely."""
     made = mix(whose.astype(np.uint64) + np.uint64(1))
-    return mix(made ^ turn.astype(np.uint64) << np.uint64(32) ^ place.astype(np.uint64))
+    inside: Words = np.left_shift(turn.astype(np.uint64), np.uint64(32)) + place.astype(np.uint64)
+    return mix(made + inside)
 
 
 @compiled
@@ -175,4 +176,4 @@ def _length(share: float, middle: int, spread: float) -> int:
     """A lognormal number of tokens, at least 1."""
     if spread == 0.0:
         return middle
-    return max(1, min(np.int64(middle * exp(spread * normal(share))), LARGE))
+    return int(min(max(middle * exp(spread * normal(share)), 1.0), float(LARGE)))
