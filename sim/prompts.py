@@ -9,25 +9,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiersim._base.errors import StudyError
+from tiersim.traces.generators.exact import compiled, log, real, root, word
 from tiersim.traces.prefix import block_size
 from tiersim.traces.ragged import Ragged
 from tiersim.traces.schema import Chunk
 
-__all__ = ["Prompts", "prompts_of", "rated"]
+__all__ = ["Prompts", "poisson", "prompts_of", "rated"]
 
 Numbers = NDArray[np.int64]
 SECOND = 10**12
 NANO = 1000  # picoseconds
+ARRIVALS = 1  # the random stream
 
 
 @dataclass(frozen=True)
 class Prompts:
     """Requests in the order of their arrival, one a row.
 
-    ``arrival`` is in picoseconds since the first; ``input`` and ``output`` are tokens, each at least 1. ``blocks`` has
-    the blocks of each prompt as numbers of nodes, by first appearance, and ``parent`` the node before each (-1 for a
-    first one): equal numbers are equal blocks after equal prompts. ``block`` is how many tokens a block has, 0 where
-    the trace knows none. ``session`` and ``category`` are numbers by first appearance, -1 where they are not known.
+    ``arrival`` is in picoseconds since the first, and 0 where the trace does not know it (``timed``); ``input`` and
+    ``output`` are tokens, each at least 1. ``blocks`` has the blocks of each prompt as numbers of nodes, by first
+    appearance, and ``parent`` the node before each (-1 for a first one): equal numbers are equal blocks after equal
+    prompts. ``block`` is how many tokens a block has, 0 where the trace knows none. ``session`` and ``category`` are
+    numbers by first appearance, -1 where they are not known.
     """
 
     arrival: Numbers
@@ -38,6 +41,7 @@ class Prompts:
     block: int
     session: Numbers
     category: Numbers
+    timed: bool = True
 
     def __len__(self) -> int:
         return len(self.input)
@@ -46,8 +50,7 @@ class Prompts:
 def prompts_of(chunks: Iterable[Chunk], *, truncate: int | None = None) -> Prompts:
     """The requests of a trace that were served, those that arrived earlier first; of equals as recorded.
 
-    ``truncate`` cuts prompts to so many tokens. Raises StudyError for a trace without arrivals, or whose blocks fit no
-    size.
+    ``truncate`` cuts prompts to so many tokens.
     """
     columns: dict[str, list[NDArray[np.int64]]] = {}
     lists: list[Ragged] = []
@@ -59,9 +62,8 @@ def prompts_of(chunks: Iterable[Chunk], *, truncate: int | None = None) -> Promp
         if "blocks" in chunk:
             lists.append(_chosen(chunk["blocks"], served))
     held = {name: np.concatenate(parts) for name, parts in columns.items()}
-    if "arrival" not in held:
-        raise StudyError("the trace does not say when its requests arrive", None, "give `load.rate`, or another trace")
-    count = len(held["input"])
+    count, timed = len(held["input"]), "arrival" in held
+    held.setdefault("arrival", np.zeros(count, np.int64))
     blocks = _joined(lists) if lists else Ragged(np.zeros(0, np.uint64), np.zeros(count + 1, np.int64))
     size = 0
     if len(blocks.values):
@@ -86,6 +88,7 @@ def prompts_of(chunks: Iterable[Chunk], *, truncate: int | None = None) -> Promp
         size,
         _numbered(held["session"][order]) if "session" in held else unknown,
         _numbered(held["category"][order]) if "category" in held else unknown,
+        timed,
     )
 
 
@@ -102,6 +105,21 @@ def rated(prompts: Prompts, rate: int) -> Numbers:
     # products of two 64-bit numbers, of which only the quotient fits
     made = [int(part) * wanted // last for part in rest.tolist()]
     return whole * wanted + np.array(made, np.int64)
+
+
+def poisson(count: int, rate: int, seed: int) -> Numbers:
+    """Arrivals of a Poisson process, the first at 0, of so many requests in 10^9 seconds on average."""
+    made = np.zeros(count, np.int64)
+    _exponential(root(seed), 10**9 / rate * SECOND, made)
+    return made
+
+
+@compiled
+def _exponential(key: np.uint64, gap: float, made: Numbers) -> None:
+    now = 0.0
+    for i in range(1, len(made)):
+        now += -log(1.0 - real(word(key, ARRIVALS, np.uint64(i)))) * gap
+        made[i] = np.int64(now)
 
 
 def _chosen(blocks: Ragged, rows: NDArray[np.int64] | slice) -> Ragged:

@@ -19,7 +19,7 @@ from tiersim.experiments.statistics import Estimate, ratio_of_sums
 from tiersim.experiments.trace_use import TraceParam, TraceUse
 from tiersim.models.routed import SAMPLE, Driver
 from tiersim.models.serving import ServingSystem, limits_of, server_of, write_timeline
-from tiersim.sim.prompts import Prompts, prompts_of, rated
+from tiersim.sim.prompts import Prompts, poisson, prompts_of, rated
 from tiersim.sim.queued import SECOND
 from tiersim.sim.serving import Engines, Server
 from tiersim.traces import Trace
@@ -97,6 +97,10 @@ class Load:
     rate: Annotated[
         int | None, Param("arrivals are stretched to this mean; unless said, they are as recorded", unit="rate", ge=1)
     ] = None
+    arrivals: Annotated[
+        Literal["recorded", "poisson", "even"],
+        Param("`poisson` and `even` draw them instead, at `rate`, in the order of the trace"),
+    ] = "recorded"
     sessions: Annotated[
         Literal["recorded", "wait"],
         Param("`wait`: a turn of a session comes only when the one before it has ended, and as much later as recorded"),
@@ -191,6 +195,11 @@ class Serving(OfTrace):
             )
         if self.load.sessions == "wait" and not self.has_sessions():
             raise _at(StudyError(f"{self.trace.open().name} does not know sessions"), "load", "sessions")
+        if self.load.arrivals != "recorded" and self.load.rate is None and self.capacity is None:
+            raise _at(StudyError("what is drawn has a rate", None, "say it: rate: 4 /s"), "load", "arrivals")
+        if self.load.arrivals == "recorded" and not self._has("arrival"):
+            message = f"{self.trace.open().name} does not say when its requests come"
+            raise _at(StudyError(message, None, "load: {rate: 4 /s, arrivals: poisson}"), "trace", "use")
         if (search := self.capacity) is not None:
             if search.most <= search.least:
                 raise _at(StudyError("the highest rate must be above the lowest"), "capacity", "most")
@@ -211,10 +220,13 @@ class Serving(OfTrace):
     def is_random(self) -> bool:
         cache = self.system.instance.prefix_cache
         parts = [self.policy, *([cache.policy] if cache else [])]
-        return any(getattr(part, "random", False) for part in parts)
+        return self.load.arrivals == "poisson" or any(getattr(part, "random", False) for part in parts)
 
     def has_sessions(self) -> bool:
-        return "session" in next(iter(self.trace.open().chunks(1, 0, 1)), {})
+        return self._has("session")
+
+    def _has(self, column: str) -> bool:
+        return column in _columns(self.trace.open())
 
     def structure(self) -> Mapping[str, Any]:
         names = ["trace", "system", "load", "policy", *([] if self.capacity is None else ["capacity", "slo"])]
@@ -318,12 +330,19 @@ class Serving(OfTrace):
         """What served all requests, when each came, and how uneven the loads were now and then."""
         prompts = self._prompts()
         if rate is not None:
-            prompts = replace(prompts, arrival=rated(prompts, rate))
+            prompts = replace(prompts, arrival=self._arrivals(prompts, rate, seed))
         engines = self._engines(prompts, self._server, seed, self.system.cluster.instances)
         driver = Driver(engines, self.policy, seed, progress)
         waits = self.load.sessions == "wait"
         arrival = driver.in_turn(self.load.think) if waits else driver.as_recorded()
         return engines, arrival, driver.loads
+
+    def _arrivals(self, prompts: Prompts, rate: int, seed: int) -> Numbers:
+        if self.load.arrivals == "poisson":
+            return poisson(len(prompts), rate, seed)
+        if self.load.arrivals == "even":
+            return np.arange(len(prompts)) * (WHOLE * SECOND // rate)
+        return rated(prompts, rate)
 
     def _at_rate(self, rate: int | None, seed: int, progress: Progress) -> Simulated:
         engines, arrival, loads = self._run(rate, seed, progress)
@@ -466,6 +485,12 @@ class Serving(OfTrace):
     def metric_names(self) -> list[str]:
         """Every metric that this config can give, whether or not the trace allows it."""
         return list(METRICS)
+
+
+@lru_cache(maxsize=64)
+def _columns(trace: Trace) -> frozenset[str]:
+    """The columns that a trace has, which its first record tells."""
+    return frozenset(next(iter(trace.chunks(1, 0, 1)), {}))
 
 
 @lru_cache(maxsize=4)

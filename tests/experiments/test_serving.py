@@ -97,6 +97,26 @@ def test_arrivals_are_stretched() -> None:
     assert table["arrival"] == pytest.approx([0, 2000 / 3, 2000])
 
 
+def test_arrivals_may_be_drawn() -> None:
+    rows = [row(0, 100, 1, [k]) for k in range(2000)]
+    for how, spread in (("poisson", 0.5), ("even", 0)):
+        result = run(rows, load={"rate": "2 /s", "arrivals": how}, instance=NO_CACHE, repeat={"seeds": 2})
+        assert len(result.rows) == (2 if how == "poisson" else 1)
+        gaps = np.diff(result.rows[0].table("requests")["arrival"]) / SECOND
+        assert gaps.mean() == pytest.approx(0.5, rel=0.1)
+        assert gaps.std() == pytest.approx(spread, abs=0.05)
+
+
+def test_a_trace_without_arrivals_needs_drawn_ones() -> None:
+    Path("lengths.csv").write_text("num_prefill_tokens,num_decode_tokens\n" + "500,3\n" * 50)
+    lengths: dict[str, Any] = {"use": "lengths.csv", "format": "vidur-lengths"}
+    made = study([row(0, 1)], instance=NO_CACHE) | {"trace": lengths}
+    with pytest.raises(TiersimError, match="does not say when its requests come"):
+        tiersim.run(made, keep=False)
+    done = tiersim.run(made | {"load": {"rate": "1 /s", "arrivals": "even"}}, keep=False).rows[0]
+    assert done.table("requests")["ttft"] == [500] * 50
+
+
 def test_what_no_instance_has_memory_for_is_rejected() -> None:
     result = run([row(0, 600), row(0, 100, 1, [5])], instance={"memory": {"capacity": "512 tokens"}})
     assert result.rows[0].metrics["rejected"] == 1
@@ -138,6 +158,7 @@ def test_a_router_of_ones_own(tmp_path: Path) -> None:
         ({"instance": {"memory": {"capacity": "9k tokens", "page": 100}}}, "no whole pages of 100"),
         ({"instance": {"scheduler": {"budget": 10}}}, "no room for a token of each of 256 requests"),
         ({"load": {"sessions": "wait"}}, "does not know sessions"),
+        ({"load": {"arrivals": "poisson"}}, "what is drawn has a rate"),
         ({"load": {"think": "1 s"}}, "sessions: wait"),
         ({"capacity": CAPACITY}, "`slo` says nothing that could be kept"),
         ({"capacity": {**CAPACITY, "most": "0.1 /s"}, "slo": {"ttft": "1 s"}}, "the highest rate must be above"),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tiersim._base.errors import StudyError
-from tiersim.sim.prompts import Prompts, prompts_of, rated
+from tiersim.sim.prompts import Prompts, poisson, prompts_of, rated
 from tiersim.traces.ragged import Ragged
 from tiersim.traces.schema import Chunk
 
@@ -74,9 +74,20 @@ def test_a_trace_without_blocks_or_without_arrivals() -> None:
     del made["blocks"]
     prompts = prompts_of([made])
     assert (prompts.block, prompts.input.tolist(), len(prompts.blocks)) == (0, [5, 1], 2)
+    assert prompts.timed
     del made["arrival"]
-    with pytest.raises(StudyError, match="does not say when"):
-        prompts_of([made])
+    prompts = prompts_of([made])
+    assert (prompts.timed, prompts.arrival.tolist(), prompts.input.tolist()) == (False, [0, 0], [5, 1])
+
+
+def test_poisson_arrivals_follow_their_law() -> None:
+    made = poisson(100_000, 4 * 10**9, 1)
+    gaps = np.diff(made) / SECOND
+    assert made[0] == 0
+    assert (gaps.mean(), gaps.std()) == (pytest.approx(0.25, rel=0.02), pytest.approx(0.25, rel=0.02))
+    assert (gaps > 0.25).mean() == pytest.approx(np.exp(-1), rel=0.02)
+    assert not np.array_equal(made, poisson(100_000, 4 * 10**9, 2))
+    assert np.array_equal(made[:10], poisson(10, 4 * 10**9, 1))
 
 
 def test_arrivals_are_stretched_to_a_rate() -> None:
