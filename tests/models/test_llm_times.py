@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from tiersim._base.errors import StudyError
+from tiersim._base.params import dump
 from tiersim._base.registry import build, index
 from tiersim.experiments import presets
 from tiersim.experiments.yaml_tree import from_data, plain
@@ -306,6 +307,17 @@ def test_stages_work_on_micro_batches() -> None:
     assert four.step(**prompt) == pytest.approx(7 / 16 * one.step(**prompt), rel=0.02)  # 7 turns of a quarter's quarter
 
 
+def test_few_decodes_go_through_the_stages_whole() -> None:
+    """Reading the weights for each micro-batch takes longer; with long contexts it is worth while."""
+    said = BARE | {"meeting": "0 us"}
+    one, two = (Functions(Case(said, parallel=Parallel(pipeline=stages))) for stages in (1, 2))
+    assert two.step(decodes=2, context=100) == pytest.approx(one.step(decodes=2, context=100), rel=1e-3)
+    _, whole, until = two.line(2, 100)
+    _, cut, rest = two.line(2, until + 1)
+    assert (rest, whole) == (ALWAYS, pytest.approx(cut * 4 / 3, rel=1e-3))
+    assert two.step(decodes=2, context=10**7) < 0.8 * one.step(decodes=2, context=10**7)
+
+
 def test_the_roofline_must_know_its_parts() -> None:
     made = build("time-model", "roofline")
     with pytest.raises(StudyError, match="the roofline needs to know the model and the accelerator"):
@@ -443,7 +455,18 @@ def test_where_a_table_was_measured() -> None:
         "new": (128, 2048), "decodes": (1, 16), "context": (178, 8992),
     }  # fmt: skip
     assert CASES_OF_TABLES[1].made.range(*CASES_OF_TABLES[1].setting) == {"new": (1, 1024), "decodes": (1, 1024)}
-    assert len(CASES_OF_TABLES[0].made.fingerprint) == 64
+
+
+def test_a_resolved_table_says_its_content() -> None:
+    made = CASES_OF_TABLES[0].made
+    shown = dump(made)
+    assert shown["content"] == made.fingerprint
+    assert len(made.fingerprint) == 64
+    again = build("time-model", shown)
+    assert (again.compiled(*CASES_OF_TABLES[0].setting)["knots"] == made_once(CASES_OF_TABLES[0]).arrays["knots"]).all()
+    other = build("time-model", shown | {"content": "0" * 64})
+    with pytest.raises(StudyError, match=r"its content is [0-9a-f]+, and must be 0+"):
+        other.compiled(*CASES_OF_TABLES[0].setting)
 
 
 @pytest.mark.parametrize(

@@ -40,9 +40,9 @@ class Roofline:
     Three parts run one after the other, each as long as the larger of its arithmetic and its memory: all matrices,
     whose weights an iteration reads once; attention of prompts; attention of decodes, which reads their context. Of
     experts those are read that so many tokens hit on average when each picks at random. Tensor parts meet in two ring
-    all-reduces a layer, experts in two exchanges of all with all; neither overlaps with anything. Several stages work
-    on as many micro-batches as there are stages, which go through them one behind the other; an iteration is over when
-    the last one is.
+    all-reduces a layer, experts in two exchanges of all with all; neither overlaps with anything. A batch goes through
+    several stages whole, or in as many micro-batches one behind the other, whichever is faster; an iteration is over
+    when the last one is.
 
     An efficiency is a share of the peak of the arithmetic, or of the usable bandwidth (`memory.efficiency`).
     """
@@ -111,27 +111,45 @@ class Roofline:
         decodes: int,
         context: int,
     ) -> int:
-        batches = min(max(new + decodes, 1), costs[STAGES])
-        turns = batches + costs[STAGES] - 1
-        prompts = max(product(costs[PAIR], pairs(area, squares, new)), costs[SPAN] * span)
-        prompts += costs[EXPAND] * (span - new)
-        time = matrices(costs, reads, new + decodes, chunks + decodes, batches, turns)
-        return max(time + turns * (prompts // batches), 1) + turns * costs[CONTEXT] // batches * context
+        prompts = max(product(costs[PAIR], pairs(area, squares, new)), costs[SPAN] * span) + costs[EXPAND] * (
+            span - new
+        )
+        tokens, requests = new + decodes, chunks + decodes
+        whole = constant(costs, reads, tokens, requests, prompts, 1) + rise(costs, 1) * context
+        batches = micro_batches(costs, tokens)
+        if batches == 1:
+            return whole
+        return min(whole, constant(costs, reads, tokens, requests, prompts, batches) + rise(costs, batches) * context)
 
     @staticmethod
     def line(costs: Words, reads: Words, decodes: int, context: int) -> tuple[int, int, int]:
-        batches = min(max(decodes, 1), costs[STAGES])
-        turns = batches + costs[STAGES] - 1
-        time = matrices(costs, reads, decodes, decodes, batches, turns)
-        return max(time, 1), turns * costs[CONTEXT] // batches, ALWAYS
+        first, steep = constant(costs, reads, decodes, decodes, 0, 1), rise(costs, 1)
+        batches = micro_batches(costs, decodes)
+        if batches == 1:
+            return first, steep, ALWAYS
+        other, flat = constant(costs, reads, decodes, decodes, 0, batches), rise(costs, batches)
+        if first + steep * context > other + flat * context:
+            return other, flat, ALWAYS
+        return first, steep, ALWAYS if steep <= flat else (other - first) // (steep - flat)
 
 
-def matrices(costs: Words, reads: Words, tokens: int, requests: int, batches: int, turns: int) -> int:
-    """All of an iteration but attention: so many turns of a stage, each with its part of the tokens."""
+def micro_batches(costs: Words, tokens: int) -> int:
+    """In how many parts a batch may be cut: one for each stage, if there are as many tokens."""
+    return min(max(tokens, 1), costs[STAGES])
+
+
+def rise(costs: Words, batches: int) -> int:
+    """What a token of a context takes in all turns of the stages."""
+    return (batches + costs[STAGES] - 1) * costs[CONTEXT] // batches
+
+
+def constant(costs: Words, reads: Words, tokens: int, requests: int, prompts: int, batches: int) -> int:
+    """All that does not depend on the context: so many turns of a stage, each with its part of tokens and prompts."""
+    turns = batches + costs[STAGES] - 1
     each = -(-tokens // batches)
-    time = max(costs[TOKEN] * each, reads[min(each, costs[READS])]) + costs[WIRE] * each
-    time = turns * (time + costs[STAGE]) + costs[ITERATION] + costs[REQUEST] * requests
-    return time + max(costs[OUTPUT] * requests, costs[OUTPUT_READ])
+    stage = max(costs[TOKEN] * each, reads[min(each, costs[READS])]) + costs[WIRE] * each + costs[STAGE]
+    time = turns * (stage + prompts // batches) + costs[ITERATION] + costs[REQUEST] * requests
+    return max(time + max(costs[OUTPUT] * requests, costs[OUTPUT_READ]), 1)
 
 
 class Costs:

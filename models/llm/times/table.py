@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiersim._base.errors import StudyError
-from tiersim._base.params import Param
+from tiersim._base.params import Param, dump
 from tiersim._base.registry import build, register
 from tiersim.models.gpu import Gpu
 from tiersim.models.llm.parallel import Parallel
@@ -52,9 +52,16 @@ class Table:
         default_factory=partial(build, "time-model", "roofline")
     )
 
+    content: Annotated[str | None, Param("sha256 that the profile must have; a resolved study says it")] = None
+
     def __post_init__(self) -> None:
         if not isinstance(self.rest, Roofline):
             raise StudyError("`rest` of a table is a roofline")
+
+    def to_data(self) -> dict[str, Any]:
+        """What a resolved study shows: with the content of the profile, on which its runs depend."""
+        said = {key: dump(held) for key, held in vars(self).items() if held is not None}
+        return {"use": "table"} | said | {"content": self.fingerprint}
 
     def compiled(self, model: Transformer | None, gpu: Gpu | None, parallel: Parallel) -> dict[str, NDArray[Any]]:
         """Its knots. Raises StudyError where the profile has no times of such a setting."""
@@ -90,7 +97,10 @@ class Table:
 
     def held(self, parallel: Parallel) -> Profile:
         """The times of this setting."""
-        return profile_of(self.profile).only(self.of, self.on, parallel.tensor)
+        held = profile_of(self.profile)
+        if self.content not in (None, held.fingerprint):
+            raise held.wrong(f"its content is {held.fingerprint}, and must be {self.content} (`content`)")
+        return held.only(self.of, self.on, parallel.tensor)
 
     @property
     def fingerprint(self) -> str:
