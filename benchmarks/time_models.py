@@ -100,8 +100,9 @@ def _reduces(model: Transformer, gpu: Gpu, tensor: int) -> Iterator[tuple[int, f
 
 
 def _off(name: str, seen: Sequence[Observation], setting: Any, feature: str) -> str:
-    made = build("time-model", name)
-    return _percents([predicted(made, item, setting) / item.time - 1 for item in seen if feature in item.features])
+    part = [item for item in seen if feature in item.features]
+    said = predicted(build("time-model", name), part, setting)
+    return _percents([there / item.time - 1 for there, item in zip(said, part)])
 
 
 def _percents(errors: Sequence[float]) -> str:

@@ -245,9 +245,9 @@ def _roofline(
     assert gpu is not None
     bare = dict.fromkeys(EFFICIENCIES, WHOLE_SHARE)
     costs = Costs(Roofline(**bare), model, gpu, parallel)
-    default = Roofline()
+    reads, default = costs.reads(), Roofline()
     start = [WHOLE_SHARE / getattr(default, key) for key in EFFICIENCIES]
-    terms = [_terms(item, costs, default) for item in fit]
+    terms = [_terms(item, costs, reads, default) for item in fit]
     times, base = _times(fit), np.array([1.0, 1, 1, 1, 0])
     best = np.array([*start, float(default.layer)])
     least, found = _error(terms, times, best), best
@@ -273,11 +273,10 @@ class _Terms:
     fixed: float
 
 
-def _terms(item: Observation, costs: Costs, said: Roofline) -> _Terms:
+def _terms(item: Observation, costs: Costs, reads: Sequence[int], said: Roofline) -> _Terms:
     f = _get(item)
     pair, span, _, output, output_read, _, _, wire = costs.apart()
     tokens, requests = f("new") + f("decodes"), f("chunks") + f("decodes")
-    reads = costs.reads()
     roofs = [((0, float(costs.token() * tokens)), (1, float(reads[min(tokens, len(reads) - 1)])))]
     if item.parts:
         return _Terms(tuple(roofs), costs.layers, 0)
@@ -317,19 +316,20 @@ def _residuals(
     said: dict[str, Any], part: Sequence[Observation], setting: tuple[Transformer | None, Gpu | None, Parallel]
 ) -> Residuals:
     """Relative errors of a time model on observations."""
-    made = build("time-model", said)
-    errors = np.array([predicted(made, item, setting) / item.time - 1 for item in part])
+    errors = predicted(build("time-model", said), part, setting) / _times(part) - 1
     sizes = np.abs(errors)
     return Residuals(len(part), float(np.median(sizes)), float(np.percentile(sizes, 95)), float(np.median(errors)))
 
 
-def predicted(made: Any, item: Observation, setting: tuple[Transformer | None, Gpu | None, Parallel]) -> float:
-    """What a time model says of an observation, in picoseconds."""
+def predicted(
+    made: Any, seen: Sequence[Observation], setting: tuple[Transformer | None, Gpu | None, Parallel]
+) -> Reals:
+    """What a time model says of observations, in picoseconds."""
     model, gpu, parallel = setting
-    if item.parts and isinstance(made, Roofline) and model is not None and gpu is not None:
+    if seen[0].parts and isinstance(made, Roofline) and model is not None and gpu is not None:
         costs = Costs(made, model, gpu, parallel)
-        reads, tokens = costs.reads(), item.features["new"]
-        return max(float(costs.token() * tokens), reads[min(tokens, len(reads) - 1)]) + costs.layers * made.layer
-    arrays = made.compiled(*setting)
-    features = dict.fromkeys(FEATURES, 0) | item.features
-    return float(made.step(*arrays.values(), *features.values()))
+        reads, token, layers = costs.reads(), float(costs.token()), costs.layers * made.layer
+        sizes = [item.features["new"] for item in seen]
+        return np.array([max(token * size, reads[min(size, len(reads) - 1)]) + layers for size in sizes], float)
+    arrays = made.compiled(*setting).values()
+    return np.array([made.step(*arrays, *(_get(item)(name) for name in FEATURES)) for item in seen], float)
