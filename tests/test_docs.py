@@ -299,7 +299,7 @@ def test_reference_pages_hold_all_that_exists(tmp_path: Path, monkeypatch: pytes
     text = "".join(path.read_text(encoding="utf-8") for path in (tmp_path / "reference").iterdir())
     assert len(list((tmp_path / "reference").iterdir())) == len(reference.PAGES)
     families = ("way-replacement", "object-replacement", "admissions", "generators", "readers")
-    translation = ("translations", "walk-cost-predictors")
+    translation = ("translations", "walk-cost-predictors", "time-models")
     for kind in (*families, *translation, "presets", "traces", "metrics", "claims"):
         for row in reference.listing(kind):
             assert f"{row['name']}`" in text, row["name"]
