@@ -66,7 +66,8 @@ class Preble:
 
     Llama 3 70B ran on two GPUs (tensor parallel), Mistral 7B on one. They were fitted to prompts. Of several prompts
     together the products of tokens and context are compared with the bound of large ones as a sum. Decodes count as
-    their router counts them for Mistral; for Llama, for which nothing is published, as one prompt of as many tokens.
+    their router counts them for Mistral, but contexts of less than 1,024 tokens a request never count half, which would
+    make a longer one faster; for Llama, for which nothing is published, as one prompt of as many tokens.
     """
 
     fit: Annotated[
