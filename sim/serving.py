@@ -188,6 +188,7 @@ class Engines:
             "table": 1 << (2 * names).bit_length(),
             "fast": fast,
             "count": count,
+            "none": -1,
         }
         header = np.zeros((count, len(INSTANCE)), np.int64)
         first = dict.fromkeys(("ready", "end", "run_end", "soonest"), NEVER) | {"free": server.pages}
@@ -202,8 +203,8 @@ class Engines:
         ]
         own = [*owned, *self._states(room, names, seed)]
         settings = np.array([*(said.get(name, 0) for name in SETTINGS), *(array.shape[1] for array in own)], np.int64)
-        self._logging = log
-        self._log = self._given(np.zeros((LOG_ROWS if log else 0, len(LOG)), np.int64))
+        # without a log the one row takes what nobody reads
+        self._log = self._given(np.zeros((LOG_ROWS if log else 1, len(LOG)), np.int64))
         settings[LOG_ROOM] = LOG_ROWS if log else 0
         view = np.zeros((count, len(VIEW)), np.int64)
         blocks = prompts.blocks.values.astype(np.int64)

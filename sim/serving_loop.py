@@ -40,7 +40,6 @@ __all__ = [
     "make_loop",
 ]
 
-TOLD = ("touch", "insert", "victim", "remove", "miss", "evict")
 
 NEVER = 1 << 61
 SPLIT = 20  # bits of a sum over time that its second word holds
@@ -64,6 +63,7 @@ SETTINGS = (
     "logged",
     "log_room",
     "ended",  # requests that the last call has seen to end
+    "none",  # -1; numba compiles a function anew for each constant that it is called with
     "wrong",  # a victim that was none
     "fault",  # what an audit found
 )
@@ -118,8 +118,7 @@ INSTANCE = (
     "row_count",
     "chunks",
     "new",
-    "seen",  # up to when running requests, pages and blocks are summed
-    "seen_waiting",
+    "seen",  # up to when these are summed
     "sum_waiting",  # over time, in 2**20 picoseconds, and the rest
     "rest_waiting",
     "sum_running",
@@ -146,6 +145,16 @@ FAULTS = (
     "decodes do not add up",
     "more requests run than may",
 )
+KNOWN = {  # to the policy of an instance
+    "now": "I[I_TOLD]",
+    "time": "I[I_NOW] // 1000",
+    "used": "I[I_CACHED]",
+    "objects": "Z[Z_NAMES]",
+    "capacity": "Z[Z_ROOM]",
+    "size": "1",
+    "sizes": "1",
+    "cost": "1.0",
+}
 TIME = ("chunks", "new", "area", "squares", "span", "decodes", "context")
 WHOLE = ("Z", "R", "K", "L")  # what all instances share: settings, requests, their blocks, the log
 OWN = ("I", "A", "P", "H", "C")  # header, admitted requests, decodes by when they need pages, names, cached blocks
@@ -185,12 +194,15 @@ def make_loop(policy: Any, clock: Any, *, audited: bool = False, compiled: bool 
         shared="\n".join(f"{name} = pointer(array_{name})" for name in shared),
         owned="\n".join(f"all_{name} = pointer(array_{name})" for name in owned),
         own="\n".join(f"{name} = shift(all_{name}, i * Z[Z_LENGTHS + {k}])" for k, name in enumerate(owned)),
-        told="\n\n\n".join(_told(part, verb, state) for verb in ("lookup", *TOLD)),
+        miss=part.call("miss", **KNOWN),
+        evict=part.call("evict", **KNOWN) or part.call("remove", **KNOWN),
+        victim=part.call("victim", **KNOWN | {"x": "asked"}),
+        **{verb: part.call(verb, **KNOWN) for verb in ("lookup", "touch", "insert", "remove")},
         refuses="if x == asked:\n    return False" if part.may_refuse else "",
         step=_time(model, "step"),
         line=_time(model, "line"),
-        audit="audit(i, $state)".replace("$state", state) if audited else "",
-        audits=fill(AUDIT, state=state) if audited else "",
+        audit=f"audit(i, {state})" if audited else "",
+        audits=fill(AUDIT, state=state, lookup=part.call("lookup", **KNOWN)) if audited else "",
     )
     words = {"I": INSTANCE, "R": REQUEST, "S": SLOT, "C": CACHE, "L": LOG, "Z": SETTINGS}
     numbers = {f"{key}_{name.upper()}": place for key, held in words.items() for place, name in enumerate(held)}
@@ -202,37 +214,11 @@ def make_loop(policy: Any, clock: Any, *, audited: bool = False, compiled: bool 
     return Loop(load_module(whole, compiled=compiled, about=about), part.arrays, times)
 
 
-def _told(part: Part, verb: str, state: str) -> str:
-    """A function that tells the policy of a block by its name, or asks it."""
-    call = part.call(verb, v="x") or (part.call("remove", v="x") if verb == "evict" else "")
-    return fill(
-        """
-        @jit
-        def told_$verb(x, $state):
-            now = I[I_TOLD]
-            time = I[I_NOW] // 1000
-            used = I[I_CACHED]
-            objects = Z[Z_NAMES]
-            capacity = Z[Z_ROOM]
-            size = 1
-            sizes = 1
-            cost = 1.0
-            return $call
-        """,
-        verb=verb,
-        state=state,
-        call=call or "0",
-    )
-
-
 def _time(model: Borrowed, verb: str) -> str:
     return f"t_{verb}({', '.join(name if name in TIME else f't_{name}' for name in model.arguments[verb])})"
 
 
 TEXT = '''
-$told
-
-
 @jit
 def place_of(block, mask):
     """Where the search for a block begins: neighbours lie together."""
@@ -369,7 +355,7 @@ def leave_behind(top, $state):
             return
         else:
             parent = C[x * CW + C_PARENT]
-            told_remove(x, $state)
+            $remove
             leave(x, $state)
             x = parent
 
@@ -378,17 +364,17 @@ def leave_behind(top, $state):
 def evict(asked, $state):
     """A block leaves, and all behind it; False if the policy would not have what is asked for, or named nonsense."""
     while True:
-        x = told_victim(asked, $state)
+        x = $victim
         $refuses
-        if x < 0 or x >= I[I_NAMED] or not told_lookup(x, $state):
+        if x < 0 or x >= I[I_NAMED] or not $lookup:
             Z[Z_WRONG] = x << 1 | 1
             return False
         if C[x * CW + C_USERS] == 0:
             break
-        told_remove(x, $state)
+        $remove
         C[x * CW + C_WITHHELD] = 1
     leave_behind(x, $state)
-    told_evict(x, $state)
+    $evict
     leave(x, $state)
     return True
 
@@ -397,14 +383,14 @@ def evict(asked, $state):
 def make_room(pages, $state):
     """Evict until so many pages are free; there are enough of blocks that nobody uses."""
     while I[I_FREE] < pages:
-        if not evict(-1, $state):
+        if not evict(Z[Z_NONE], $state):
             return
 
 
 @jit
 def touch(x, $state):
     if not C[x * CW + C_WITHHELD]:
-        told_touch(x, $state)
+        $touch
         I[I_TOLD] += 1
 
 
@@ -422,8 +408,8 @@ def unpin(x, $state):
         I[I_USED] -= 1
         if C[x * CW + C_WITHHELD]:
             C[x * CW + C_WITHHELD] = 0
-            told_miss(x, $state)
-            told_insert(x, $state)
+            $miss
+            $insert
             I[I_TOLD] += 1
 
 
@@ -437,7 +423,7 @@ def enter(block, parent, behind, $state):
     C[x * CW + C_WITHHELD] = 0
     if behind >= 0:
         link(behind, x, $state)
-    told_miss(x, $state)
+    $miss
     if Z[Z_SHARE] == 0:
         while I[I_CACHED] >= Z[Z_ROOM]:
             if not evict(x, $state):
@@ -447,12 +433,12 @@ def enter(block, parent, behind, $state):
                 return x
         # it may have been the one before that left
         if parent >= 0 and not C[parent * CW + C_HERE]:
-            parent = -1
+            parent = Z[Z_NONE]
     if parent >= 0:
         link(x, parent, $state)
     C[x * CW + C_HERE] = 1
     I[I_CACHED] += 1
-    told_insert(x, $state)
+    $insert
     I[I_TOLD] += 1
     return x
 
@@ -464,7 +450,7 @@ def keep_prompt(s, $state):
     first = R[r + R_BLOCKS]
     count = R[r + R_WHOLE]
     share = Z[Z_SHARE]
-    behind = -1
+    behind = Z[Z_NONE]
     k = count
     while k > 0:
         k -= 1
@@ -476,11 +462,11 @@ def keep_prompt(s, $state):
                     pin(x, $state)
                     I[I_FREE] += share
         else:
-            parent = cached_name(K[first + k - 1], $state) if k else -1
+            parent = cached_name(K[first + k - 1], $state) if k else Z[Z_NONE]
             x = enter(K[first + k], parent, behind, $state)
             if share:
                 pin(x, $state)
-        behind = x if C[x * CW + C_HERE] and C[x * CW + C_PARENT] < 0 else -1
+        behind = x if C[x * CW + C_HERE] and C[x * CW + C_PARENT] < 0 else Z[Z_NONE]
     if share:
         A[s + S_PINS] = count
 
@@ -504,34 +490,15 @@ def pages_of(tokens, $state):
 
 
 @jit
-def summed(word, value, time, $state):
-    """Add a value times a time to a sum of two words."""
-    low = I[word + 1] + value * (time & (1 << SPLIT) - 1)
-    I[word] += value * (time >> SPLIT) + (low >> SPLIT)
-    I[word + 1] = low & (1 << SPLIT) - 1
-
-
-@jit
 def see(now, $state):
     """Sum what there was since it was last looked at."""
     time = now - I[I_SEEN]
     I[I_SEEN] = now
-    summed(I_SUM_RUNNING, I[I_SLOTS], time, $state)
-    summed(I_SUM_PAGES, Z[Z_PAGES] - I[I_FREE], time, $state)
-    summed(I_SUM_BLOCKS, I[I_CACHED], time, $state)
-
-
-@jit
-def see_waiting(now, $state):
-    summed(I_SUM_WAITING, I[I_WAITING], now - I[I_SEEN_WAITING], $state)
-    I[I_SEEN_WAITING] = now
-
-
-@jit
-def wait(r, sign, $state):
-    I[I_WAITING] += sign
-    I[I_WAITING_TOKENS] += sign * (R[r + R_PROMPT] + R[r + R_MADE])
-    I[I_WAITING_HITS] += sign * R[r + R_ROUTED_HIT]
+    values = (I[I_WAITING], I[I_SLOTS], Z[Z_PAGES] - I[I_FREE], I[I_CACHED])
+    for k in range(len(values)):
+        low = I[I_SUM_WAITING + 2 * k + 1] + values[k] * (time & (1 << SPLIT) - 1)
+        I[I_SUM_WAITING + 2 * k] += values[k] * (time >> SPLIT) + (low >> SPLIT)
+        I[I_SUM_WAITING + 2 * k + 1] = low & (1 << SPLIT) - 1
 
 
 @jit
@@ -560,20 +527,16 @@ def no_decode(s, $state):
 
 
 @jit
-def note(i, start, count, took, slope, decodes, chunks, new, begun, $state):
-    """A row of the log."""
-    if Z[Z_LOG_ROOM]:
-        row = Z[Z_LOGGED] * LW
-        Z[Z_LOGGED] += 1
-        L[row + L_INSTANCE] = i
-        L[row + L_START] = start
-        L[row + L_COUNT] = count
-        L[row + L_TOOK] = took
-        L[row + L_SLOPE] = slope
-        L[row + L_DECODES] = decodes
-        L[row + L_CHUNKS] = chunks
-        L[row + L_NEW] = new
-        L[row + L_BEGUN] = begun
+def note(i, start, number, $state):
+    """Begin a row of the log, which is empty: about a request, or iterations. Where it lies."""
+    if Z[Z_LOG_ROOM] == 0:
+        return Z[Z_LOG_ROOM]
+    row = Z[Z_LOGGED] * LW
+    Z[Z_LOGGED] += 1
+    L[row + L_INSTANCE] = i
+    L[row + L_START] = start
+    L[row + L_CHUNKS] = number
+    return row
 
 
 @jit_apart
@@ -587,7 +550,7 @@ def preempt(i, now, $state):
         R[r + R_MADE] = made_by(s, $state)
         since = max(A[s + S_BEGUN], I[I_LAST_DECODE])
         R[r + R_SINCE] = since
-        note(i, since, 0, -1, 0, 0, number, 0, 0, $state)
+        L[note(i, since, number, $state) + L_TOOK] = -1
         no_decode(s, $state)
         I[I_DECODES] = slots
         give_back(s, R[r + R_PROMPT] + R[r + R_MADE] - 1, $state)
@@ -599,7 +562,9 @@ def preempt(i, now, $state):
     if I[I_HEAD] < 0:
         I[I_TAIL] = number
     I[I_HEAD] = number
-    wait(r, 1, $state)
+    I[I_WAITING] += 1
+    I[I_WAITING_TOKENS] += R[r + R_PROMPT] + R[r + R_MADE]
+    I[I_WAITING_HITS] += R[r + R_ROUTED_HIT]
 
 
 @jit_apart
@@ -612,7 +577,7 @@ def grow_one_by_one(i, now, $state):
         if A[k * SW + S_KEY] == key:
             while I[I_FREE] == 0 and k < I[I_SLOTS]:
                 if (I[I_CACHED] - I[I_USED]) * Z[Z_SHARE] > 0:
-                    if not evict(-1, $state):
+                    if not evict(Z[Z_NONE], $state):
                         return True
                 else:
                     preempt(i, now, $state)
@@ -658,7 +623,9 @@ def admit(now, left, $state):
         if pages + reserve > I[I_FREE] + idle * share:
             return
         I[I_HEAD] = R[r + R_NEXT]
-        wait(r, -1, $state)
+        I[I_WAITING] -= 1
+        I[I_WAITING_TOKENS] -= tokens
+        I[I_WAITING_HITS] -= R[r + R_ROUTED_HIT]
         k = hit
         while k > 0:
             k -= 1
@@ -724,43 +691,35 @@ def plan(i, now, $state):
     I[I_NOW] = now
     I[I_READY] = NEVER
     see(now, $state)
-    see_waiting(now, $state)
-    preempted = False
-    taking = 0
-    if Z[Z_CHUNKED]:
+    chunked = Z[Z_CHUNKED]
+    budget = Z[Z_BUDGET]
+    if chunked:
         preempted = grow(i, now, $state)
-        taking = I[I_DECODES]
-        left = Z[Z_BUDGET] - taking
-        for k in range(taking, I[I_SLOTS]):
+        budget -= I[I_DECODES]
+        for k in range(I[I_DECODES], I[I_SLOTS]):
             s = k * SW
             r = A[s + S_REQUEST] * RW
-            A[s + S_PART] = min(left, R[r + R_PROMPT] + R[r + R_MADE] - A[s + S_DONE])
-            left -= A[s + S_PART]
+            A[s + S_PART] = min(budget, R[r + R_PROMPT] + R[r + R_MADE] - A[s + S_DONE])
+            budget -= A[s + S_PART]
         if not preempted:
-            admit(now, left, $state)
+            admit(now, budget, $state)
     else:
-        admit(now, Z[Z_BUDGET], $state)
-        if I[I_SLOTS] == I[I_DECODES]:
-            preempted = grow(i, now, $state)
-            taking = I[I_DECODES]
-    chunks = 0
-    new = 0
-    area = 0
-    squares = 0
-    span = 0
+        admit(now, budget, $state)
+        preempted = I[I_SLOTS] == I[I_DECODES] and grow(i, now, $state)
+    chunks = I[I_SLOTS] - I[I_DECODES]
+    decodes = I[I_DECODES] if chunked or chunks == 0 else Z[Z_NONE] + 1
+    context = I[I_CONTEXT] if decodes else Z[Z_NONE] + 1
+    new = area = squares = span = Z[Z_NONE] + 1
     for k in range(I[I_DECODES], I[I_SLOTS]):
         s = k * SW
         part = A[s + S_PART]
         end = A[s + S_DONE] + part
-        chunks += 1
         new += part
         area += part * end
         squares += part * part
         span += end
-    decodes = taking
-    context = I[I_CONTEXT] if taking else 0
     took = int($step)
-    I[I_TAKING] = taking
+    I[I_TAKING] = decodes
     I[I_START] = now
     I[I_TOOK] = took
     I[I_END] = now + took
@@ -787,7 +746,8 @@ def pass_run(count, $state):
     decodes = I[I_TAKING]
     page = Z[Z_PAGE]
     time = sum_of_steps(took, slope, count)
-    # pages over time: of every `page` iterations, those with the same place in it
+    see(I[I_START] + time, $state)
+    # and the pages that were taken on the way: of every `page` iterations, those with the same place in it
     taken = 0
     pages = 0
     for k in range(min(page, count)):
@@ -795,14 +755,11 @@ def pass_run(count, $state):
             taken += P[(I[I_EPOCH] + k) % page]
         many = (count - 1 - k) // page + 1
         ones = many * (many - 1) // 2
-        begun = Z[Z_PAGES] - I[I_FREE] + taken
         long = took + slope * k
-        pages += begun * long * many + (begun * slope * page + decodes * long) * ones
+        pages += taken * long * many + (taken * slope * page + decodes * long) * ones
         pages += decodes * slope * page * (ones * (2 * many - 1) // 3)
-    summed(I_SUM_PAGES, 1, pages, $state)
-    summed(I_SUM_RUNNING, I[I_SLOTS], time, $state)
-    summed(I_SUM_BLOCKS, I[I_CACHED], time, $state)
-    I[I_SEEN] += time
+    I[I_SUM_PAGES] += pages >> SPLIT
+    I[I_REST_PAGES] += pages & (1 << SPLIT) - 1
     for k in range(1, count % page + 1):
         I[I_FREE] -= P[(I[I_EPOCH] + k) % page]
     I[I_FREE] -= count // page * decodes
@@ -875,7 +832,7 @@ def end_prefill(i, s, now, $state, D):
         R[r + R_FIRST] = now
     else:
         since = R[r + R_SINCE]
-        note(i, since, 0, now - since, 0, 0, A[s + S_REQUEST], 0, 0, $state)
+        L[note(i, since, A[s + S_REQUEST], $state) + L_TOOK] = now - since
     if made == R[r + R_ANSWER]:
         over(s, now, $state, D)
         return False
@@ -925,15 +882,19 @@ def end(i, $state, D):
     I[I_SLOTS] = kept
     if kept or I[I_HEAD] >= 0:
         I[I_READY] = now
-    start = I[I_ROW_START]
-    took = I[I_ROW_TOOK]
-    note(i, start, I[I_ROW_COUNT], took, I[I_SLOPE], I[I_TAKING], I[I_CHUNKS], I[I_NEW], begun, $state)
+    row = note(i, I[I_ROW_START], I[I_CHUNKS], $state)
+    L[row + L_COUNT] = I[I_ROW_COUNT]
+    L[row + L_TOOK] = I[I_ROW_TOOK]
+    L[row + L_SLOPE] = I[I_SLOPE]
+    L[row + L_DECODES] = I[I_TAKING]
+    L[row + L_NEW] = I[I_NEW]
+    L[row + L_BEGUN] = begun
     $audit
 
 
 @jit_apart
-def go(i, until, $state, D):
-    """All that an instance does before a time; whether there was room in the log."""
+def go(i, until, once, $state, D):
+    """All that an instance does before a time, or the first of it; whether there was room in the log."""
     while Z[Z_WRONG] == 0 and Z[Z_FAULT] == 0:
         if Z[Z_LOG_ROOM] and Z[Z_LOGGED] + 2 * Z[Z_MOST] > Z[Z_LOG_ROOM]:
             return False
@@ -946,6 +907,8 @@ def go(i, until, $state, D):
         elif I[I_READY] < until:
             plan(i, I[I_READY], $state)
         else:
+            return True
+        if once:
             return True
     return True
 
@@ -960,14 +923,16 @@ def arrive(number, now, i, $state):
     if pages_of(R[r + R_PROMPT] + R[r + R_ANSWER] - 1, $state) > Z[Z_PAGES]:
         return
     R[r + R_ROUTED_HIT] = hit_of(r, $state) * Z[Z_BLOCK]
-    see_waiting(now, $state)
+    see(now, $state)
     R[r + R_NEXT] = -1
     if I[I_HEAD] < 0:
         I[I_HEAD] = number
     else:
         R[I[I_TAIL] * RW + R_NEXT] = number
     I[I_TAIL] = number
-    wait(r, 1, $state)
+    I[I_WAITING] += 1
+    I[I_WAITING_TOKENS] += R[r + R_PROMPT]
+    I[I_WAITING_HITS] += R[r + R_ROUTED_HIT]
     if I[I_END] == NEVER:
         if I[I_READY] == NEVER:
             I[I_READY] = now
@@ -1013,55 +978,49 @@ def run(what, first, second, third, array_V, array_D, $arrays):
     count = Z[Z_COUNT]
     if what < 2 and not second:
         Z[Z_ENDED] = 0
-    if what == 0:
-        for i in range(count):
+    i = second if what == 2 else Z[Z_NONE] + 1
+    while i < count and Z[Z_WRONG] == 0 and Z[Z_FAULT] == 0:
+        until = first
+        if what == 0:
             at = i * IW
-            coming = all_I[at + I_RUN_END] if all_I[at + I_END] < NEVER else all_I[at + I_READY]
-            if coming < first:
-                $own
-                if not go(i, first, $state, D):
-                    return -1
-        Z[Z_NOW] = first
-    elif what == 1:
-        while Z[Z_WRONG] == 0 and Z[Z_FAULT] == 0:
+            if (all_I[at + I_RUN_END] if all_I[at + I_END] < NEVER else all_I[at + I_READY]) >= until:
+                i += 1
+                continue
+        elif what == 1:
+            # whatever comes first; of what comes at once ends are first
             soonest = first << 1
-            which = -1
+            i = count
             for k in range(count):
                 at = k * IW
                 busy = all_I[at + I_END] < NEVER
                 coming = all_I[at + I_RUN_END] << 1 if busy else all_I[at + I_READY] << 1 | 1
                 if coming < soonest:
                     soonest = coming
-                    which = k
-            if which < 0:
-                Z[Z_NOW] = first
-                return NEVER
-            if Z[Z_LOG_ROOM] and Z[Z_LOGGED] + 2 * Z[Z_MOST] > Z[Z_LOG_ROOM]:
-                return -1
-            i = which
-            $own
-            if soonest & 1:
-                plan(i, soonest >> 1, $state)
-                continue
-            if I[I_RUN]:
-                pass_run(I[I_RUN], $state)
-            end(i, $state, D)
-            if Z[Z_ENDED]:
-                Z[Z_NOW] = soonest >> 1
-                return soonest >> 1
-    elif what == 2:
-        i = second
+                    i = k
+            if i == count:
+                break
+            until = (soonest >> 1) + 1
         $own
-        arrive(first, third, i, $state)
-    elif what == 3:
-        for i in range(count):
-            $own
-            settle(Z[Z_NOW], $state)
-            look(shift(V, i * VW), $state)
-    else:
-        for i in range(count):
-            $own
-            V[i] = hit_of(first * RW, $state) * Z[Z_BLOCK]
+        if what < 2:
+            if not go(i, until, what, $state, D):
+                return -1
+            if what == 0:
+                i += 1
+            elif Z[Z_ENDED]:
+                Z[Z_NOW] = until - 1
+                return until - 1
+        elif what == 2:
+            arrive(first, third, i, $state)
+            break
+        else:
+            if what == 3:
+                settle(Z[Z_NOW], $state)
+                look(shift(V, i * VW), $state)
+            else:
+                V[i] = hit_of(first * RW, $state) * Z[Z_BLOCK]
+            i += 1
+    if what < 2:
+        Z[Z_NOW] = first
     return NEVER
 '''
 
@@ -1091,7 +1050,7 @@ def audit(i, $state):
     fault = 0
     for x in range(I[I_NAMED]):
         c = x * CW
-        known = told_lookup(x, $state) != 0
+        known = $lookup != 0
         if C[c + C_HERE]:
             here += 1
             used += C[c + C_USERS] > 0

@@ -75,7 +75,11 @@ class Lfu:
 
 
 class Verbs:
-    """Any policy of the package by its own verbs, run as plain Python on blocks as the trace numbers them."""
+    """Any policy of the package by its own verbs, run as plain Python.
+
+    Blocks are numbered by first entry; when there are no more numbers, one that enters takes that of the block that has
+    left for longest.
+    """
 
     def __init__(self, policy: Any, objects: int, capacity: int, seed: int) -> None:
         given = {"objects": objects, "capacity": capacity, "most": max(1, min(objects, capacity)), "seed": seed}
@@ -85,11 +89,25 @@ class Verbs:
         self.known |= vars(policy) | {"objects": objects, "capacity": capacity, "size": 1, "cost": 1.0}
         self.known["sizes"] = [1] * objects
         self.cls, self.count = type(policy), 0
+        self.names: dict[int, int] = {}
+        self.gone: list[int] = []
 
-    def call(self, verb: str, x: int, now: int) -> Any:
+    def left(self, block: int) -> None:
+        self.gone.append(block)
+
+    def name(self, block: int) -> int:
+        if block in self.gone:
+            self.gone.remove(block)
+        elif block not in self.names:
+            free = len(self.names) < self.known["objects"]
+            self.names[block] = len(self.names) if free else self.names.pop(self.gone.pop(0))
+        return self.names[block]
+
+    def call(self, verb: str, block: int, now: int) -> Any:
         held = getattr_static(self.cls, verb, None)
         if held is None:
             return None
+        x = self.name(block) if block >= 0 else -1
         known = self.known | {"x": x, "v": x, "now": now, "used": self.count}
         return held.__func__(*(known[name] for name in signature(held.__func__).parameters))
 
@@ -104,7 +122,8 @@ class Verbs:
         self.call("miss", x, now)
 
     def victim(self, asked: int, now: int) -> int:
-        return int(self.call("victim", asked, now))
+        name = self.call("victim", asked, now)
+        return next(block for block, held in self.names.items() if held == name)
 
     def evict(self, x: int, now: int) -> None:
         self.call("evict" if hasattr(self.cls, "evict") else "remove", x, now)
@@ -170,6 +189,7 @@ class PrefixCache:
         self.users: dict[int, int] = {}
         self.withheld: set[int] = set()
         self.now = 0
+        self.left: Callable[[int], None] = getattr(policy, "left", lambda x: None)
 
     def run(self, blocks: Sequence[int]) -> int:
         """How many of these, from the first on, are cached."""
@@ -190,12 +210,13 @@ class PrefixCache:
                 if not self.evict(x):
                     self.now += 1
                     self.leave_behind(x)
+                    self.left(x)
                     return
         self.policy.insert(x, self.now)
         self.now += 1
         self.parent[x] = parent
 
-    def evict(self, asked: int = 0) -> bool:
+    def evict(self, asked: int = -1) -> bool:
         """A block leaves, and all behind it; not if the policy would rather not have what is asked for."""
         assert self.policy is not None
         while True:
@@ -210,6 +231,7 @@ class PrefixCache:
         self.leave_behind(x)
         self.policy.evict(x, self.now)
         del self.parent[x]
+        self.left(x)
         return True
 
     def leave_behind(self, x: int) -> None:
@@ -220,6 +242,7 @@ class PrefixCache:
             self.leave_behind(child)
             self.policy.remove(child, self.now)
             del self.parent[child]
+            self.left(child)
 
     def pin(self, x: int) -> None:
         self.users[x] = self.users.get(x, 0) + 1
@@ -251,7 +274,15 @@ class Instance:
         self.busy: tuple[int, int] | None = None  # the iteration under way: its start and its end
         self.decodes: list[Job] = []
         self.prefills: list[tuple[Job, int]] = []
-        self.iterations: list[tuple[int, int, int]] = []  # start, end, decodes
+        self.seen = 0
+        self.sums = {"waiting": 0, "running": 0, "pages": 0, "blocks": 0}  # over time
+
+    def see(self, now: int) -> None:
+        """Sum what there was since the last event."""
+        view = self.view()
+        for name in self.sums:
+            self.sums[name] += view[name] * (now - self.seen)
+        self.seen = now
 
     # memory
 
@@ -298,6 +329,7 @@ class Instance:
     # planning
 
     def plan(self, now: int) -> None:
+        self.see(now)
         self.decodes, self.prefills = [], []
         if self.memory.chunked:
             preempted = self.plan_decodes()
@@ -390,9 +422,8 @@ class Instance:
     def finish(self) -> list[Job]:
         """What an iteration has done; returns the requests that are finished."""
         assert self.busy is not None
-        start, now = self.busy
-        self.iterations.append((start, now, len(self.decodes)))
-        self.busy = None
+        now, self.busy = self.busy[1], None
+        self.see(now)
         parts = {job.number: part for job, part in self.prefills}
         over = []
         for job in list(self.running):
@@ -472,6 +503,7 @@ class Cluster:
             job.rejected = True
             return
         job.routed_hit = where.hit_of(job) * where.memory.block
+        where.see(now)
         where.waiting.append(job)
         if where.busy is None and where.ready is None:
             where.ready = now

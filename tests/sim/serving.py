@@ -16,7 +16,7 @@ from tiersim.sim.prompts import Prompts
 from tiersim.sim.serving import Engines, Server
 from tiersim.traces.ragged import Ragged
 
-__all__ = ["Linear", "System", "Two", "modelled", "prompts_from", "simulated", "systems"]
+__all__ = ["Linear", "System", "Two", "engines", "modelled", "prompts_from", "simulated", "systems"]
 
 
 class Linear:
@@ -161,7 +161,7 @@ def cluster(system: System, clock: Any = Linear, verbs: bool = False) -> oracle.
             return None
         if not verbs:
             return plain[system.policy]()
-        return oracle.Verbs(build("object-replacement", system.policy), distinct, room, 7 + k)
+        return oracle.Verbs(build("object-replacement", system.policy), min(distinct, 4 * room + 1), room, 7 + k)
 
     memory = oracle.Memory(
         server.pages,
@@ -181,7 +181,7 @@ def cluster(system: System, clock: Any = Linear, verbs: bool = False) -> oracle.
 
 
 def modelled(system: System, clock: Any = Linear, verbs: bool = False) -> tuple[list[Any], list[Any], oracle.Cluster]:
-    """What became of each request by the plain model, and what a router saw."""
+    """What became of each request by the plain model, what a router saw, and the model itself."""
     held = cluster(system, clock, verbs)
     jobs = [oracle.Job(0, *row[:3], list(row[3])) for row in system.requests]
     seen: list[Any] = []
