@@ -138,7 +138,7 @@ class PagedCore(Core):
     ] = 10**9
     walkers: Annotated[
         int, Param("page walks under way at once, with `timing: queued`: its page walkers", ge=1, le=256)
-    ] = 2  # as the reorder buffer of 224, those of Skylake: Intel's optimization manual, 248966
+    ] = 2  # those of Skylake, as the window is: section 2.1.3 of Intel's optimization manual, 248966
 
 
 @config

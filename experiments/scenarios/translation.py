@@ -269,7 +269,8 @@ class Translation(OfTrace):
         cores = {key: dump(getattr(self, key)) for key in ("timing", "copies", "beside")}
         if self.timing == "additive":
             cores = {}
-            for key in ("base_cpi", "exposed", "stall_factor"):  # what becomes of counters afterwards
+            # what becomes of counters afterwards, and what only queued time asks for
+            for key in ("base_cpi", "exposed", "stall_factor", "outstanding", "window", "walkers"):
                 system["core"].pop(key, None)
         return {
             "trace": dump(self.trace),
