@@ -17,7 +17,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
-from tiersim.sim.source import borrow, load_module
+from tiersim.sim.source import Borrowed, borrow, load_module
 
 __all__ = [
     "COUNTERS",
@@ -33,6 +33,7 @@ __all__ = [
     "join",
     "make_loop",
     "prefixes",
+    "verbs_of",
     "when",
 ]
 
@@ -65,6 +66,7 @@ LOAD, STORE, FETCH = 0, 1, 2  # the low two bits of an event; the rest is the li
 # so it is asked for: the line's address FAR events ahead, and the sets that it leads to NEAR events ahead. Where few
 # miss this only costs, so each block of events decides for the next one. Measured on the bundled captures.
 FAR, NEAR, BLOCK = 32, 16, 4096
+WIDE = 1 << 17  # lines of all caches; the tags of fewer stay near the processor by themselves
 WORTH_IT = 16  # one miss in so many references
 WIDEST = 32  # ways compared at once
 
@@ -149,11 +151,23 @@ def when(condition: str, then: str, otherwise: str = "") -> str:
 _borrow = cache(borrow)  # a study replays the same policies many times
 
 
+def verbs_of(cls: type, prefix: str) -> Borrowed:
+    """The verbs of a policy's class, `renew` too where it says what `victim` and `fill` would do."""
+
+    def place(verb: str) -> int:
+        return next((place for place, base in enumerate(cls.__mro__) if verb in vars(base)), len(cls.__mro__))
+
+    # one that is inherited from above another verb does not know what that does
+    renews = place("renew") <= min(place("victim"), place("fill")) < len(cls.__mro__)
+    return _borrow(cls, ("hit", "fill", "victim", *(("renew",) if renews else ())), prefix)
+
+
 class Writer:
     """Writes the functions of one cache, knowing the graph around it."""
 
     def __init__(self, levels: Sequence[Level]) -> None:
         self.levels = levels
+        self.parts: Sequence[Level] = levels  # whoever has a policy, or a header
         self.names = [identifier(level) for level in levels]
         self.logs = [k for k, level in enumerate(levels) if level.log]
         self.futures = [k for k, level in enumerate(levels) if level.future]
@@ -166,7 +180,7 @@ class Writer:
         self.fetches = any("instructions" in level.serves for level in levels)
         self.prefixes = prefixes(levels)
         self.passed = ""  # what the functions of memory take besides
-        self.verbs = {cls: _borrow(cls, ("hit", "fill", "victim"), prefix) for cls, prefix in self.prefixes.items()}
+        self.verbs = {cls: verbs_of(cls, prefix) for cls, prefix in self.prefixes.items()}
 
     def text(self) -> str:
         return "\n\n\n".join([*self.functions(), self.look_ahead(), self.run()]) + "\n"
@@ -243,6 +257,13 @@ class Writer:
             known[name] = repr(getattr(policy, name))
         arguments = ", ".join(known[name] for name in self.verbs[type(policy)].arguments[verb])
         return f"{self.prefixes[type(policy)]}_{verb}({arguments})"
+
+    def renewed(self, k: int) -> dict[str, str]:
+        """Parts of an insertion: what makes room, and how the policy learns of it, at once or after an empty way."""
+        if "renew" in self.verbs[type(self.parts[k].policy)].arguments:
+            told = fill("else:\n    $told", told=self.call("fill", k))
+            return {"room": self.call("renew", k), "told_if_empty": told, "told": ""}
+        return {"room": self.call("victim", k), "told_if_empty": "", "told": self.call("fill", k)}
 
     def known(self, k: int) -> dict[str, str]:
         """What the verbs of a policy may ask for, as text."""
@@ -380,12 +401,13 @@ class Writer:
                 old = -1
                 dirty_old = 0
                 if way < 0:
-                    way = $victim
+                    way = $room
                     if way < 0 or way >= $ways:
                         way = refuse(S, $header, way)
                     old = I[base + way] >> 1
                     dirty_old = I[base + way] & 1
                     $evictions
+                $told_if_empty
                 I[base + way] = x << 1 | dirty
                 $fills
                 $told
@@ -397,12 +419,11 @@ class Writer:
             state=self.state,
             use=", use" if level.future else "",
             empty=empty,
-            victim=self.call("victim", k),
             ways=str(level.ways),
             header=self.header(k),
             evictions=self.count(k, "evictions"),
             fills=self.count(k, "fills"),
-            told=self.call("fill", k),
+            **self.renewed(k),
             entered=self.entered(k),
             evicted=when("old >= 0", join(*drops, give)),
         )
@@ -549,19 +570,20 @@ class Writer:
     # the main loop
 
     def look_ahead(self) -> str:
-        """Asks for what events to come will need: never a result, only time."""
+        """Asks for what events to come will need, and, `wide`, for the sets of large caches: only time, no result."""
         entries = [k for k, level in enumerate(self.levels) if level.serves]
         far = [k for k in range(len(self.levels)) if k not in entries] or entries
         shadows = [k for k, level in enumerate(self.levels) if level.classify]
         return fill(
             """
             @inline
-            def look_ahead($state, E, i, count):
+            def look_ahead($state, E, i, count, wide):
                 x = E[min(i + $FAR, count - 1)] >> 2
                 $far
                 $shadows
-                x = E[min(i + $NEAR, count - 1)] >> 2
-                $sets
+                if wide:
+                    x = E[min(i + $NEAR, count - 1)] >> 2
+                    $sets
             """,
             state=self.state,
             FAR=str(FAR),
@@ -609,6 +631,8 @@ class Writer:
         if fetch is not None and self.apart(data, fetch):
             apart = when(f"kind == {FETCH}", join(self.entry(fetch, data=False), "continue"))
         begin, end, missed = [], [], []
+        deep = [k for k in range(len(self.levels)) if k not in entries] or entries
+        wide = " + ".join(f"{self.word(k, SETS)} * {self.levels[k].ways}" for k in deep)
         for k in entries:
             name = self.names[k]
             begin += [f"last_{name} = -1", f"spot_{name} = 0", f"reads_{name} = 0", f"writes_{name} = 0"]
@@ -627,11 +651,12 @@ class Writer:
                 E = pointer(events)
                 $begin
                 ahead = False
+                wide = $wide
                 $head
                     missed = $missed
                     for i in range(start, stop):
                         if ahead:
-                            look_ahead($state, E, i, count)
+                            look_ahead($state, E, i, count, wide)
                         x = E[i] >> 2
                         kind = E[i] & 3
                         $special
@@ -653,6 +678,7 @@ class Writer:
             state=self.state,
             special=self.special(),
             missed=" + ".join(missed),
+            wide=f"{wide} > {WIDE}",
             apart=apart,
             data=self.entry(data, data=True) if data is not None else "",
             WORTH_IT=str(WORTH_IT),

@@ -25,6 +25,7 @@ from tiersim.sim.cache_loop import (
     identifier,
     join,
     prefixes,
+    verbs_of,
     when,
 )
 from tiersim.sim.prefetchers import WAYS, Prefetcher, Streams
@@ -256,7 +257,7 @@ class TranslationWriter(Writer):
         self.state = ", ".join(self.pointers)
         self.top = self.places[""] * HEADER
         self.prefixes = prefixes([*self.parts])
-        self.verbs = {cls: _borrow(cls, ("hit", "fill", "victim"), prefix) for cls, prefix in self.prefixes.items()}
+        self.verbs = {cls: verbs_of(cls, prefix) for cls, prefix in self.prefixes.items()}
         data = next(k for k, level in enumerate(self.levels) if "data" in level.serves)
         self.data = self.names[data]
         self.holes = False  # whether shootdowns may leave empty ways behind full ones
@@ -454,23 +455,23 @@ class TranslationWriter(Writer):
             $empty
             old = -1
             if way < 0:
-                way = $victim
+                way = $room
                 if way < 0 or way >= $ways:
                     way = refuse(S, $header, way)
                 old = I[base + way] >> 1
                 $evictions += 1
+            $told_if_empty
             I[base + way] = $tag << 1
             $fills += 1
             $told
             """,
             empty=empty,
-            victim=self.call("victim", k),
             ways=str(part.ways),
             header=self.header(k),
             evictions=self.tally(k, "evictions"),
             tag=tag,
             fills=self.tally(k, "fills"),
-            told=self.call("fill", k),
+            **self.renewed(k),
         )
 
     def lookup(self, k: int, number: str, tag: str) -> dict[str, str]:

@@ -56,6 +56,17 @@ class Lru:
         Lru.hit(s, at, way, ways)
 
     @staticmethod
+    def renew(s: Words, at: int, ways: int) -> int:
+        if ways > 15:
+            way = Lru.victim(s, at, -1, ways)
+            Lru.fill(s, at, way, ways)
+            return way
+        order = s[at]
+        way = (order >> 4 * (ways - 1)) & 15
+        s[at] = ((order << 4) & ((1 << 4 * ways) - 1)) | way
+        return way
+
+    @staticmethod
     def victim(s: Words, at: int, allowed: int, ways: int) -> int:
         if ways > 16:
             best = -1

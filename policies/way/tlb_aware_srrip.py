@@ -68,22 +68,36 @@ class TlbAwareSrrip:
 
     @staticmethod
     def fill(s: Words, at: int, way: int, kind: int, pressure: int, aware: bool, near: bool) -> None:
-        word = s[at] & ~(LINE << way)
-        if kind >= TLB:
-            word |= 1 << BLOCKS + way
-        if not (aware and near and pressure and kind >= TLB):
-            word |= 1 << HIGH + way
-        s[at] = word
+        s[at] = TlbAwareSrrip.filled(s[at], way, kind, 1 if aware and near and pressure else 0)
 
     @staticmethod
     def victim(s: Words, at: int, allowed: int, ways: int, pressure: int, aware: bool, attempts: int) -> int:
-        word = s[at]
+        s[at], way = TlbAwareSrrip.sought(s[at], allowed & ((1 << ways) - 1), attempts if aware and pressure else 0)
+        return way
+
+    @staticmethod
+    def renew(s: Words, at: int, ways: int, kind: int, pressure: int, aware: bool, near: bool, attempts: int) -> int:
+        word, way = TlbAwareSrrip.sought(s[at], (1 << ways) - 1, attempts if aware and pressure else 0)
+        s[at] = TlbAwareSrrip.filled(word, way, kind, 1 if aware and near and pressure else 0)
+        return way
+
+    @staticmethod
+    def filled(word: int, way: int, kind: int, spare: int) -> int:
+        """The word of a set after a line of this kind has come into a way."""
+        word &= ~(LINE << way)
+        if kind >= TLB:
+            word |= 1 << BLOCKS + way
+        if not (spare and kind >= TLB):
+            word |= 1 << HIGH + way
+        return word
+
+    @staticmethod
+    def sought(word: int, usable: int, left: int) -> tuple[int, int]:
+        """The word of a set after a victim was sought among usable ways, and its way; `left` blocks may be spared."""
         low = word & WAYS
         high = (word >> HIGH) & WAYS
         blocks = (word >> BLOCKS) & WAYS
         pointer = word >> POINTER
-        usable = allowed & ((1 << ways) - 1)
-        left = attempts if aware and pressure else 0
         while True:
             while not low & high & usable:
                 low, high = (low ^ WAYS) | high, low | high
@@ -99,5 +113,4 @@ class TlbAwareSrrip:
             left -= 1
             low &= ~chosen
             high &= ~chosen
-        s[at] = low | high << HIGH | blocks << BLOCKS | pointer << POINTER
-        return way
+        return low | high << HIGH | blocks << BLOCKS | pointer << POINTER, way
