@@ -57,6 +57,8 @@ ALL = [
         keep="results/many-factors/figures/*latency*.svg",
     ),
     Output("random-updates", ("tiersim run random-updates.yaml",)),
+    Output("turns", ("tiersim run turns.yaml",)),
+    Output("real-programs", ("python real_programs.py",), "measured"),  # of what TIERSIM_TRACE_MIRROR has
     Output("small-cluster", ("tiersim run small-cluster.yaml",)),
     Output("long-list", ("tiersim run long-list.yaml",)),
     Output("old-truths", ("tiersim verify old-truths.yaml",)),
