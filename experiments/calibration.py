@@ -126,7 +126,7 @@ def observations(held: Profile, model: Transformer | None) -> list[Observation]:
         else:
             continue
         seen.setdefault(tuple(said.items()), []).append(row.time)
-    made = [Observation(dict(said), round(median(times))) for said, times in seen.items()]
+    made = [Observation(dict(said), round(median(times))) for said, times in seen.items() if median(times) > 0]
     if made:
         return made
     if model is None:
@@ -260,7 +260,7 @@ def _roofline(
         found = again
         if (error := _error(terms, times, found)) < least:
             best, least = found, error
-    said = {key: f"{round(100 / slowness, 2):g} %" for key, slowness in zip(EFFICIENCIES, best)}
+    said = {key: f"{max(round(100 / slowness, 2), 0.01):g} %" for key, slowness in zip(EFFICIENCIES, best)}
     return said | {"layer": f"{show(_rounded(best[-1]), 'time')}/layer"}
 
 
@@ -286,7 +286,7 @@ def _terms(item: Observation, costs: Costs, reads: Sequence[int], said: Roofline
         ((2, attended), (3, float(span * f("span")))),
         ((3, float(costs.context() * f("context"))), (3, 0.0)),
     ]
-    meetings = costs.meetings() * said.meeting + wire * tokens * WHOLE_SHARE / said.network
+    meetings = costs.meetings() * said.meeting + wire * tokens
     return _Terms(tuple(roofs), costs.layers, said.iteration + said.request * requests + meetings)
 
 

@@ -28,9 +28,11 @@ HEAD = "model,hardware,prompt_size,batch_size,token_size,average_power,prompt_ti
 SIZES = [(128, 1), (512, 1), (1024, 1), (2048, 1), (4096, 1), (8192, 1), (512, 2), (512, 8), (512, 32), (512, 64)]
 
 
-def made_up(path: Path, said: dict[str, Any], model: str, gpu: str, wrong: dict[int, float] | None = None) -> str:
+def made_up(
+    path: Path, said: dict[str, Any], model: str, gpu: str, wrong: dict[int, float] | None = None, tensor: int = 1
+) -> str:
     """A profile in Splitwise's form that a time model made; some rows are wrong by a factor."""
-    setting = (presets.built(model, Transformer), presets.built(gpu, Gpu), Parallel())
+    setting = (presets.built(model, Transformer), presets.built(gpu, Gpu), Parallel(tensor=tensor))
     time_model = build("time-model", said)
     arrays = time_model.compiled(*setting).values()
     lines = [HEAD]
@@ -39,7 +41,7 @@ def made_up(path: Path, said: dict[str, Any], model: str, gpu: str, wrong: dict[
         prompt = time_model.step(*arrays, batch, new, squares, squares, new, 0, 0) / 1e9
         token = time_model.step(*arrays, 0, 0, 0, 0, 0, batch, batch * (tokens + 64)) / 1e9
         prompt *= (wrong or {}).get(row, 1)
-        lines.append(f"m,h,{tokens},{batch},128,0,{prompt:.9f},{token:.9f},{prompt + 128 * token:.9f},1")
+        lines.append(f"m,h,{tokens},{batch},128,0,{prompt:.9f},{token:.9f},{prompt + 128 * token:.9f},{tensor}")
     path.write_text("\n".join(lines) + "\n")
     return str(path)
 
@@ -68,10 +70,11 @@ def test_a_linear_model_is_found_again(tmp_path: Path) -> None:
     assert found.time_model["fitted"] == {"new": [128, 16384], "decodes": [1, 32], "context": [192, 18432]}
 
 
-def test_a_roofline_is_found_again(tmp_path: Path) -> None:
-    name = made_up(tmp_path / "p.csv", ROOFLINE, "llama-2-7b", "a100-80")
-    setting = {"model": presets.built("llama-2-7b", Transformer), "gpu": presets.built("a100-80", Gpu)}
-    found = calibrate(name, model=setting["model"], gpu=setting["gpu"], hold_out=0.3)  # type: ignore[arg-type]
+@pytest.mark.parametrize("tensor", [1, 4])
+def test_a_roofline_is_found_again(tmp_path: Path, tensor: int) -> None:
+    name = made_up(tmp_path / "p.csv", ROOFLINE, "llama-2-7b", "a100-80", tensor=tensor)
+    model, gpu = presets.built("llama-2-7b", Transformer), presets.built("a100-80", Gpu)
+    found = calibrate(name, model=model, gpu=gpu, tensor=tensor, hold_out=0.3)
     for key in ("matrices", "attention", "cache"):
         there, wanted = (parse(said[key], "ratio").amount for said in (found.time_model, ROOFLINE))
         assert there == pytest.approx(wanted, rel=0.02), key
