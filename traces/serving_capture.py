@@ -81,7 +81,7 @@ def capture_serving(
 
 def journal_of(out: Path | str) -> Path:
     """Where a capture that makes this file notes what comes."""
-    return Path(out).with_suffix(".journal")
+    return Path(f"{out}.journal")
 
 
 async def _capture(

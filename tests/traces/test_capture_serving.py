@@ -354,6 +354,26 @@ def test_nothing_that_is_said_is_kept(tmp_path: Path) -> None:
         assert word.encode() not in held
 
 
+def test_a_salt_makes_captures_comparable(tmp_path: Path) -> None:
+    def once(salt: bytes | None, text: str = SECRET) -> tuple[Any, Any]:
+        (tmp_path / "r.parquet").unlink(missing_ok=True)
+        capture = Capture(upstream, tmp_path / "r.parquet", requests=1, salt=salt, block_tokens=2)
+        send(capture.address, asked(text, user="u"))
+        found = capture.end()
+        return found["blocks"][0], found["session"][0]
+
+    with serving((CHAT, whole)) as upstream:
+        first = once(b"salt")
+        assert len(first[0]) == 3
+        assert first == once(b"salt")
+        for other in (once(b"pepper"), once(None), once(None)):
+            assert other[1] != first[1]
+            assert not set(other[0]) & set(first[0])
+        changed = once(b"salt", f"{SECRET} again")
+    assert changed[1] == first[1]
+    assert changed[0] != first[0]
+
+
 COMMAND = "import sys; from tiersim.cli import main; main(sys.argv[1:])"
 
 
@@ -396,7 +416,7 @@ def test_killed(tmp_path: Path) -> None:
         assert not out.exists()
         found = columns(stream_trace(journal_of(out)))
         assert (found["status"], found["input"]) == ([0, 0, 0, 1], [7, 7, 7, 0])
-        with pytest.raises(CaptureError, match=r"r.journal is there already, of a capture that was killed"):
+        with pytest.raises(CaptureError, match=r"r.parquet.journal is there already, of a capture that was killed"):
             capture_serving(upstream, out)
     assert columns(load_trace(journal_of(out))) == found
 
@@ -455,7 +475,7 @@ def test_a_journal_that_cannot_be_written_any_more(tmp_path: Path, monkeypatch: 
             assert send(capture.address, asked())[0] == 200
             with pytest.raises(CaptureError, match="journal cannot be written: No space left"):
                 capture.end()
-    assert columns(stream_trace(tmp_path / "r.journal"))["input"] == [7]
+    assert columns(stream_trace(tmp_path / "r.parquet.journal"))["input"] == [7]
 
 
 def test_what_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -489,12 +509,16 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeyp
         main(arguments)
     assert ended.value.code == 2
     assert "requests.parquet is there already" in capsys.readouterr().err
-    Path("requests.journal").write_bytes(b"")
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, "--force", "--salt", "nothing"])
+    assert ended.value.code == 2
+    assert "the salt nothing cannot be read" in capsys.readouterr().err
+    Path("requests.parquet.journal").write_bytes(b"")
     with pytest.raises(SystemExit) as ended:
         main([*arguments, "--force", "--time", "100 ms"])
     assert ended.value.code == 2
     assert "not one request came" in capsys.readouterr().err
-    assert not Path("requests.journal").exists()
+    assert not Path("requests.parquet.journal").exists()
 
 
 # what is noted
