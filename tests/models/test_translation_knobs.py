@@ -292,7 +292,10 @@ def test_all_knobs_are_turned() -> None:
         ({"policy": {"use": "victima", "cache": "l4"}}, "there is no cache 'l4'"),
         ({"asids": False}, "there is one address space"),
         ({**TURN, **GUEST, "asids": False}, "address spaces are guests"),
-        ({"processes": {"noise": {"use": "other.parquet", "warm_up": "1 %"}}}, "that of all processes"),
+        (
+            {"processes": {"noise": {"use": "other.parquet", "warm_up": "1 %"}}},
+            "what is measured begins with the `warm_up` of the trace",
+        ),
         ({"shootdowns": "2M"}, "must be at most 1M"),
         ({"policy": {"use": "victima", "cache": "l1d"}}, "takes no TLB blocks"),
         ({"policy": {"use": "victima", "cache": "l1i"}}, "does not stand below"),
