@@ -97,14 +97,21 @@ async def _capture(
 ) -> dict[str, Any]:
     from aiohttp import web
 
-    from tiersim.traces.serving_proxy import Proxy
+    from tiersim.traces.serving_proxy import HEADER, Proxy
 
     def noted(count: int) -> None:
         if progress is not None:
             progress(count, requests, "requests")
 
     proxy = Proxy(upstream, journal, salt, requests, noted)
-    runner = web.AppRunner(proxy.application(), access_log=None, handler_cancellation=True, shutdown_timeout=GRACE)
+    runner = web.AppRunner(
+        proxy.application(),
+        access_log=None,
+        handler_cancellation=True,
+        shutdown_timeout=GRACE,
+        max_line_size=HEADER,
+        max_field_size=HEADER,
+    )
     try:
         await runner.setup()
         address = await _listening(runner, host, port)

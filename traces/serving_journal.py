@@ -122,7 +122,7 @@ class Answer:
         usage = held.get("usage")
         if isinstance(usage, dict):
             self.input, self.output = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
-        self.wrong |= "error" in held
+        self.wrong |= bool(held.get("error"))
         choices = held.get("choices")
         told = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
         self.whole |= any(choice.get("finish_reason") for choice in told)

@@ -17,9 +17,10 @@ from yarl import URL
 from tiersim.traces.readers.requests import object_of
 from tiersim.traces.serving_journal import Answer, Journal, prompt_of, salted, session_of
 
-__all__ = ["Proxy"]
+__all__ = ["HEADER", "Proxy"]
 
 LARGEST: Final = 32 << 20  # bytes of a request
+HEADER: Final = 1 << 16  # bytes of a line of a head
 CONNECT: Final = 30.0  # seconds
 IDLE: Final = 2.0  # seconds that a connection is kept: servers close theirs after 5, and what is sent just then is lost
 PATHS: Final = ("/chat/completions", "/completions")
@@ -60,6 +61,8 @@ class Proxy:
             timeout=ClientTimeout(total=None, sock_connect=CONNECT),
             cookie_jar=DummyCookieJar(),
             auto_decompress=False,
+            max_line_size=HEADER,
+            max_field_size=HEADER,
         )
 
     def application(self) -> web.Application:
@@ -184,7 +187,7 @@ async def _relayed(
         if answer is not None and not streamed:
             answer.body(bytes(came), time.perf_counter_ns())
         await response.write_eof()
-    except ClientError:
+    except (ClientError, ConnectionError):
         if answer is not None:
             answer.wrong = True
         if request.transport is not None:

@@ -89,7 +89,8 @@ def serving(*routes: tuple[str, Handler]) -> Iterator[str]:
         app = web.Application(client_max_size=1 << 30)
         for path, handler in routes:
             app.router.add_route("*", path, handler)
-        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
+        sizes = {"max_line_size": 1 << 16, "max_field_size": 1 << 16}
+        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1, **sizes)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         return runner, runner.addresses[0][1]
@@ -234,6 +235,9 @@ def test_all_else_passes(tmp_path: Path) -> None:
             status, headers, back = send(capture.address, body, path, method, **{"X-Sent": "so"})
             assert (status, back) == (418, (body or b"")[::-1])
             assert (headers["X-Method"], headers["X-Query"], headers["X-Got"]) == (method, path, "so")
+        long = "x" * 20_000  # longer than servers in Python take unless told
+        status, headers, _ = send(capture.address, None, "/health", "GET", **{"X-Sent": long})
+        assert (status, headers["X-Got"]) == (418, long)
         status, headers, back = send(capture.address, None, "/health", "HEAD")
         assert (status, headers["X-Method"], back) == (418, "HEAD", b"")
         assert send(capture.address, b"no json", CHAT)[2] == b"nosj on"  # nobody can tell what it asks
@@ -601,6 +605,10 @@ def test_what_an_answer_tells() -> None:
     assert answer.event(event(choices=[], usage=None), 121, True) == event(choices=[])
     assert answer.event(event(usage={"prompt_tokens": -1, "completion_tokens": True}), 122, False)
     assert (answer.input, answer.output) == (None, None)
+    answer.event(event(error=None, choices=[]), 123, False)
+    assert answer.served
+    answer.event(event(error={"message": "no"}), 124, False)
+    assert not answer.served
 
 
 def test_a_journal_of_nothing_leaves_nothing(tmp_path: Path) -> None:
