@@ -108,6 +108,13 @@ def test_all_mechanisms_are_interrupted_alike(policy: str) -> None:
     assert interrupted["shootdowns"] == 2 * (interrupted["instructions"] // 1000)
 
 
+def test_queued_time_counts_the_same() -> None:
+    changes = {**TURN, "asids": False, "shootdowns": "2k", "trace.warm_up": "10 %"}
+    queued, additive = metrics(**changes, timing="queued"), metrics(**changes)
+    alike = ("switches", "shootdowns", "walks", "translation.missing", "tlbs.l2.removed", "instructions")
+    assert [queued[name] for name in alike] == [additive[name] for name in alike]
+
+
 def test_guests_are_shot_too() -> None:
     guest = {"system.nested": {"entries": 4, "ways": 2, "latency": "3 cycles"}}
     assert metrics(**guest, shootdowns="10k")["walks"] > metrics(**guest)["walks"]
