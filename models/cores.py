@@ -19,9 +19,11 @@ from tiersim.sim.cores import RATE, CoreResult, Cores, Timed, run_cores
 from tiersim.sim.events import Events, Source, counts_of
 from tiersim.sim.mechanisms.pom_tlb import NAME as POM_TLB
 from tiersim.sim.pages import MOST_SPACES, NUMBER, PagedEvents, Tables
+from tiersim.sim.prefetchers import PREFETCH
+from tiersim.sim.queued import chains
 from tiersim.sim.queued.clock import SECOND
 from tiersim.sim.queued.timeline import Timeline
-from tiersim.sim.translation_loop import SHOOTDOWN
+from tiersim.sim.translation_loop import BACKGROUND_HOST, HOST, SHOOTDOWN, SOURCES
 
 __all__ = [
     "PagedStream",
@@ -33,6 +35,7 @@ __all__ = [
     "simulate_translation",
     "warm_cores",
     "write_timeline",
+    "write_walks",
 ]
 
 KILO = 1000
@@ -229,6 +232,7 @@ def simulate_translation(
     shootdowns: bool = False,
     keep_order: bool = False,
     follow: NDArray[np.uint8] | None = None,
+    journal: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> TranslatedCores:
     """Run translated references on each core of a system, in queued time; `tables` are over `pages_of` the streams.
@@ -254,6 +258,7 @@ def simulate_translation(
         keep_order=keep_order,
         follow=follow,
         shootdowns=shootdowns,
+        journal=journal,
         progress=progress,
     )
 
@@ -291,3 +296,35 @@ def write_timeline(result: CoreResult, system: System, timeline: Timeline) -> No
         if channel >= 0:
             end = ended - latency
             timeline.span(f"memory/channel {channel}", f"core {core}", end - burst, end)
+
+
+def write_walks(result: TranslatedCores, system: PagedSystem, timeline: Timeline) -> None:
+    """Put what a run has noted down into a timeline: references and walks by core, reads by core or channel.
+
+    A reference lasts from its issue to its data, a walk from when a walker is asked for to its end.
+    """
+    memory = system.memory.dram
+    burst = memory.picoseconds(memory.cycles("burst")) if memory else 0
+    latency = memory.controller.latency if memory else 0
+    kinds = ("load", "store", "fetch")
+    walks = ("walk", "walk in the background")
+    for what, core, begun, ended, kind, channel in result.journal[
+        np.argsort(result.journal[:, 2], kind="stable")
+    ].tolist():
+        if what == chains.END:
+            timeline.span(f"core {core}/references", kinds[kind], begun, ended)
+        elif what == chains.LEAVE:
+            timeline.span(f"core {core}/walks", walks[kind], begun, ended)
+        elif channel < 0:
+            timeline.span(f"core {core}/memory", READERS[kind], begun, ended)
+        else:
+            end = ended - latency
+            timeline.span(f"memory/channel {channel}", f"core {core}: {READERS[kind]}", end - burst, end)
+
+
+READERS = {
+    **dict(enumerate(SOURCES)),
+    HOST: "host walk",
+    BACKGROUND_HOST: "background host walk",
+    PREFETCH: "prefetch",
+}

@@ -377,25 +377,12 @@ def ready_at(core, cores, misses, settings, would):
     return time, window
 
 
-@jit
-def note(journal, placed, core, issued, asked, end, channel, kind):
-    row = placed[3]
-    if row < len(journal):
-        placed[3] = row + 1
-        journal[row, 0] = core
-        journal[row, 1] = issued
-        journal[row, 2] = asked
-        journal[row, 3] = end
-        journal[row, 4] = channel
-        journal[row, 5] = kind
-
-
 $functions
 
 
 @jit_cached
-def run(E, gaps, cores, misses, settings, order, placed, sizes, roles, table, spare, traffic, journal, chips, rules, head,
-        ready, opened, hits, acts, due, queues, scratch, finished, log, $more$arrays):
+def run(E, gaps, cores, misses, settings, order, placed, sizes, roles, table, spare, traffic, journal, chips, rules,
+        head, ready, opened, hits, acts, due, queues, scratch, finished, log, $more$arrays):
     $bind
     M = pointer(traffic)
     count = settings[T_CORES]
@@ -501,6 +488,19 @@ def run(E, gaps, cores, misses, settings, order, placed, sizes, roles, table, sp
 '''
 
 ENDED = '''
+@jit
+def note(journal, placed, core, issued, asked, end, channel, kind):
+    row = placed[3]
+    if row < len(journal):
+        placed[3] = row + 1
+        journal[row, 0] = core
+        journal[row, 1] = issued
+        journal[row, 2] = asked
+        journal[row, 3] = end
+        journal[row, 4] = channel
+        journal[row, 5] = kind
+
+
 @jit
 def ended(number, table, misses, cores, settings, placed, spare, journal):
     """A request that DRAM has served: its miss has an end now, or its row is free again."""

@@ -61,12 +61,13 @@ class CoreBooks:
 class TranslatedCores(CoreBooks):
     """What came out at the end, and at each of the cuts.
 
-    ``order`` is the core of each reference, where it was kept; ``held`` what each core's parts hold, and those of all
-    in the first.
+    ``order`` is the core of each reference, ``journal`` the rows of `tiersim.sim.queued.chains.JOURNAL`, where they
+    were kept; ``held`` what each core's parts hold, and those of all in the first.
     """
 
     cuts: list[CoreBooks]
     order: NDArray[np.uint8] | None
+    journal: NDArray[np.int64]
     held: list[Held] | None = None
 
     @property
@@ -150,6 +151,7 @@ def run_translation(
     contents: bool = False,
     compiled: bool = True,
     shootdowns: bool = False,
+    journal: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> TranslatedCores:
     """Run one stream of references on each core, each with `walkers` page walkers.
@@ -174,7 +176,7 @@ def run_translation(
     buffers = Buffers(streams, np.asarray(starts, np.int64) << LINE, cuts, again)
     channels = channels_of(cores.memory)
     settings, sizes, roles = settings_of(cores, count, follow, keep_order)
-    desk = chains.new_desk(count, walkers)
+    desk = chains.new_desk(count, walkers, journal)
     kept_order = np.zeros(sum(len(piece[0]) for own in streams for piece in own.pieces(1 << 20)) if keep_order else 1)
     order = kept_order.astype(np.uint8) if follow is None else follow
     placed = np.array([0, -1, dram.NEVER, 0], np.int64)
@@ -182,7 +184,7 @@ def run_translation(
         buffers.events, buffers.gaps, buffers.cores, np.zeros((count, cores.outstanding, chains.MISS), np.int64),
         settings, order, placed, sizes, roles, np.zeros((chains.STEPS, dram.R_FIELDS), np.int64),
         np.zeros(1, np.int64), np.zeros(chains.FIRST + chains.MOST * chains.DRAFT, np.int64),
-        np.zeros((0, len(core_loop.JOURNAL)), np.int64), *channels.arrays, np.zeros(64, np.int64),
+        desk.journal, *channels.arrays, np.zeros(64, np.int64),
         np.zeros((0, 4), np.int64), buffers.windows, *desk.arrays, state.tags, state.words, tables.numbers, NO_SHADOW,
         tables.rows.reshape(-1), tables.parents.reshape(-1), state.counters, state.reused, *grouped,
     )  # fmt: skip
@@ -195,7 +197,7 @@ def run_translation(
         return _call(module, given, loop, state)
 
     kept = buffers.run(call, books, cores.pace, progress)
-    result = TranslatedCores(**vars(books()), cuts=kept, order=order if keep_order else None)
+    result = TranslatedCores(**vars(books()), cuts=kept, order=order if keep_order else None, journal=desk.noted())
     held = state.held()
     _check(loop, result, held, tables, timing, desk, cores, followed=follow is not None)
     if contents:

@@ -96,8 +96,9 @@ side_offset = offset"""
 
     def _memory(self) -> tuple[str, str]:
         by, latency = READS_BY - FIRST_COUNTER, LATENCY - FIRST_COUNTER
-        parts = {"by": f"{by} + {self.own('source')}", "latency": str(latency), "delay": self.own("delay")}
-        return MEMORY.rstrip("\n"), fill(TRACED, READ=str(chains.READ), WRITE=str(chains.WRITE), **parts)
+        parts = {"source": self.own("source"), "delay": self.own("delay"), "by": str(by), "latency": str(latency)}
+        numbers = {name: str(getattr(chains, name)) for name in ("READ", "WRITE", "SOURCE")}
+        return MEMORY.rstrip("\n"), fill(TRACED, **numbers, **parts)
 
     def functions(self) -> list[str]:
         return [fill(RECORD, **NAMES), *super().functions()]
@@ -139,15 +140,16 @@ side_offset = offset"""
     # the loop
 
     def imports(self) -> str:
-        return f"{super().imports()}\n{digest(chains)}\nfrom tiersim.sim.queued.chains import adopt, pop, serve, take"
+        names = "adopt, note, pop, serve, take"
+        return f"{super().imports()}\n{digest(chains)}\nfrom tiersim.sim.queued.chains import {names}"
 
     def constants(self) -> dict[str, int]:
         told = {f"C_{name.upper()}": place for place, name in enumerate(chains.FIELDS)}
         return super().constants() | told
 
     def loop_parts(self) -> dict[str, str]:
-        sent = fill(SEND, at="heap_time", line="physical(steps[number, 1], 0, settings)")
-        desk = "steps, free, heap, desk, told, misses"
+        sent = fill(SEND, at="heap_time", line=f"physical(steps[number, 1] >> {chains.SOURCE}, 0, settings)")
+        desk = "steps, free, heap, desk, told, journal, misses"
         return super().loop_parts() | {
             "more": "T, steps, free, heap, desk, walkers, told, ",
             "functions": FUNCTIONS.strip("\n"),
@@ -246,9 +248,9 @@ TRACED = """
 def read_memory(S, at, M, O, x):
     S[at] += 1
     S[at + 2] += S[at + 3]
-    S[at + $by] += 1
+    S[at + $by + $source] += 1
     $delay += S[at + $latency]
-    M[1] = record(M, $READ, x)
+    M[1] = record(M, $READ, x << $SOURCE | $source)
     M[2] = 0
     return 0
 
@@ -256,7 +258,7 @@ def read_memory(S, at, M, O, x):
 @inline
 def write_memory(S, at, M, O, x):
     S[at + 1] += 1
-    record(M, $WRITE, x)
+    record(M, $WRITE, x << $SOURCE)
     return 0
 """
 IN_FIRST = """
@@ -269,10 +271,10 @@ def in_first_$t($state, u):
 """
 FUNCTIONS = '''
 @jit
-def arrived(number, table, steps, free, heap, desk, told, misses, settings):
+def arrived(number, table, steps, free, heap, desk, told, journal, misses, settings):
     """Memory has served a step."""
     end = to_time(table[number, R_DONE], settings[T_FREQUENCY]) + settings[T_MEMORY]
-    serve(steps, free, heap, desk, told, misses, number, end)
+    serve(steps, free, heap, desk, told, journal, misses, number, end, table[number, R_CHANNEL])
 
 
 @jit
@@ -308,7 +310,7 @@ if desk[1] and heap[0, 0] <= at:
     if channels and write <= $WRITE:
         $send
     else:
-        take(steps, free, heap, desk, walkers, told, misses, number, latency)
+        take(steps, free, heap, desk, walkers, told, journal, misses, number, latency)
     continue
 if best < 0:
     break
@@ -339,6 +341,8 @@ if settings[T_FOLLOW] == 0:
     else:
         end = at + $offset
         told[k, C_FETCH_DELAY if kind == 2 else C_DELAY] += $offset
+        if $offset:
+            note(journal, desk, $END, k, at, end, kind, -1)
     if slot >= 0:
         cores[k, F_HELD] += 1
         misses[k, slot, 0] = end
@@ -349,7 +353,7 @@ if settings[T_FOLLOW] == 0:
         misses[k, slot, 4] = kind
         misses[k, slot, 5] = at
         misses[k, slot, 6] = translated
-    if $count and not adopt(steps, free, heap, desk, told, misses, M, k, slot, at):
+    if $count and not adopt(steps, free, heap, desk, told, journal, misses, M, k, slot, at):
         return -1
 """
 

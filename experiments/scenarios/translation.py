@@ -109,7 +109,8 @@ TLB_METRICS = {
 
 if TYPE_CHECKING:  # the loop of cores is for queued time only
     from tiersim.models.cores import PagedStream
-    from tiersim.sim.core_translation import CoreBooks
+    from tiersim.sim.core_translation import CoreBooks, TranslatedCores
+    from tiersim.sim.queued.timeline import Timeline
 
 
 @dataclass
@@ -322,7 +323,7 @@ class Translation(OfTrace):
         if self.timing == "queued":
             from tiersim.models.cores import simulate_translation
 
-            stream = self._stream(nothing, nothing, self._replayed)
+            stream = self._stream(nothing, self._replayed)
             simulate_translation(self.system, wired, [stream], tables, shootdowns=self._interrupted())
         else:
             translate(wired.loop, wired.sets, nothing, tables, wired.timing, shootdowns=self._interrupted())
@@ -377,25 +378,31 @@ class Translation(OfTrace):
             switches=int((at >= start.events).sum()) if self._replayed.trace.has_spaces else None,
         )
 
-    def _simulate_queued(self, seed: int, progress: Progress) -> Simulated:
+    def keeps_time(self) -> bool:
+        return self.timing == "queued"
+
+    def draw(self, timeline: Timeline, seed: int, progress: Progress) -> None:
+        from tiersim.models.cores import write_walks
+
+        result, _ = self._run_cores(seed, progress, journal=timeline.budget)
+        write_walks(result, self.system, timeline)
+
+    def _run_cores(
+        self, seed: int, progress: Progress, cuts: Sequence[int] = (), journal: int = 0
+    ) -> tuple[TranslatedCores, Tables]:
         from tiersim.models.cores import pages_of, simulate_translation
 
         runs = [*[self._replayed] * self.copies, *self._neighbours]
         made = {id(run): self._events(run=run) for run in runs}
-        references = made[id(self._replayed)]
-        streams = [self._stream(made[id(run)], made[id(run)], run) for run in runs]
+        streams = [self._stream(made[id(run)], run) for run in runs]
         tables = self.wired.tables(pages_of(streams), self._paging(), seed)
         first = 0
         for stream in streams:
-            own = stream.events
-            groups = tables.groups
+            own, groups = stream.events, tables.groups
             if groups is not None:
                 groups = groups[first : first + len(own.lines)] - np.array([first, 0], np.int32)
             stream.events = self._between(own, switches(own), self._shot(own, seed), groups)
             first += len(own.lines)
-        start = prefix(self._replayed.trace, self._warm_up(), LINE, self._fetches(), self._replayed.skip)
-        whole = references.counts.events
-        cuts = sorted({start.events, *(whole * step // WINDOWS for step in range(1, WINDOWS))} - {0})
         events = streams[0].events
         result = simulate_translation(
             self.system,
@@ -405,8 +412,17 @@ class Translation(OfTrace):
             seed=seed,
             cuts=events.place(np.array(cuts)).tolist() if isinstance(events, ShotEvents) else cuts,
             shootdowns=self._interrupted(),
+            journal=journal,
             progress=by_record(self.size(), events.counts.events, progress),
         )
+        return result, tables
+
+    def _simulate_queued(self, seed: int, progress: Progress) -> Simulated:
+        references = self._events()
+        start = prefix(self._replayed.trace, self._warm_up(), LINE, self._fetches(), self._replayed.skip)
+        whole = references.counts.events
+        cuts = sorted({start.events, *(whole * step // WINDOWS for step in range(1, WINDOWS))} - {0})
+        result, tables = self._run_cores(seed, progress, cuts)
         ends = [*cuts, whole]
         measured = result.books - result.cuts[ends.index(start.events)] if start.events else result.books
         told = [[own.own for own in held.own] for held in (*result.cuts, result)]
@@ -426,10 +442,10 @@ class Translation(OfTrace):
             cores=measured,
         )
 
-    def _stream(self, events: PagedEvents, references: PagedEvents, run: Process) -> PagedStream:
+    def _stream(self, events: PagedEvents, run: Process) -> PagedStream:
         from tiersim.models.cores import PagedStream
 
-        counted = references.counts.instructions > 0
+        counted = events.counts.instructions > 0
         return PagedStream(events, run.trace, 1 << LINE, self._fetches(run), run.skip, run.limit, counted)
 
     def _shares_blocks(self) -> bool:

@@ -31,12 +31,14 @@ __all__ = [
     "FOLLOWS",
     "FULL",
     "JOIN",
+    "JOURNAL",
     "LEAVE",
     "MISS",
     "MOST",
     "OFFSET",
     "READ",
     "SIDE",
+    "SOURCE",
     "STEPS",
     "TAKE",
     "TRANSLATED",
@@ -45,6 +47,7 @@ __all__ = [
     "adopt",
     "finish",
     "new_desk",
+    "note",
     "pop",
     "serve",
     "take",
@@ -73,7 +76,10 @@ STEPS: Final = 1 << 15  # that wait, of all references
 MISS: Final = 7
 M_END, M_INSTRUCTION, M_BOUND, M_ASKED, M_KIND, M_ISSUED, M_TRANSLATED = range(MISS)
 
-FREE, SIZE, ORDER = range(3)  # words of a desk: the last free row, the size of the heap, how many steps there were
+# words of a desk: the last free row, the size of the heap, how many steps there were, and how many rows are noted
+FREE, SIZE, ORDER, NOTED = range(4)
+JOURNAL = ("what", "core", "begun", "ended", "kind", "channel")  # of a READ, a walk (LEAVE) or a reference (END)
+SOURCE: Final = 4  # bits of the line of a READ that tell who reads
 HELD, FRONT, BACK, SIDE_FRONT, SIDE_BACK, LIMIT = range(6)  # of the walkers of a core
 
 FIELDS = (  # of a core
@@ -97,29 +103,34 @@ F_SIDE_WALKS, F_SIDE_DELAY, F_STALL = range(9, 12)
 class Desk:
     """The table of steps of some cores, and what keeps it in order."""
 
-    def __init__(self, cores: int, walkers: int) -> None:
+    def __init__(self, cores: int, walkers: int, journal: int) -> None:
         self.steps = np.zeros((STEPS, S_FIELDS), np.int64)
         self.free = np.arange(STEPS - 1, -1, -1)
         self.heap = np.zeros((STEPS, 3), np.int64)
-        self.desk = np.array([STEPS - 1, 0, 0], np.int64)
+        self.desk = np.array([STEPS - 1, 0, 0, 0], np.int64)
         self.walkers = np.zeros((cores, LIMIT + 1), np.int64)
         self.walkers[:, FRONT : SIDE_BACK + 1] = -1
         self.walkers[:, LIMIT] = walkers
         self.told = np.zeros((cores, len(FIELDS)), np.int64)
+        self.journal = np.zeros((journal, len(JOURNAL)), np.int64)
 
     @property
     def arrays(self) -> tuple[Words, ...]:
         """What the kernels take."""
         return self.steps, self.free, self.heap, self.desk, self.walkers, self.told
 
+    def noted(self) -> Words:
+        """What has been noted, as far as there was room."""
+        return self.journal[: self.desk[NOTED]]
+
     def waiting(self) -> int:
         """How many steps are not over."""
         return STEPS - 1 - int(self.desk[FREE])
 
 
-def new_desk(cores: int, walkers: int) -> Desk:
-    """A table without steps for some cores, each with so many page walkers."""
-    return Desk(cores, walkers)
+def new_desk(cores: int, walkers: int, journal: int = 0) -> Desk:
+    """A table without steps for some cores, each with so many page walkers, and room to note what happens."""
+    return Desk(cores, walkers, journal)
 
 
 @compiled
@@ -166,6 +177,16 @@ def pop(heap: Words, desk: Words) -> int:
 
 
 @compiled
+def note(journal: Words, desk: Words, what: int, core: int, begun: int, ended: int, kind: int, channel: int) -> None:
+    """Write a row of the journal, if there is room."""
+    row = desk[NOTED]
+    if row < len(journal):
+        desk[NOTED] = row + 1
+        journal[row, 0], journal[row, 1], journal[row, 2] = what, core, begun
+        journal[row, 3], journal[row, 4], journal[row, 5] = ended, kind, channel
+
+
+@compiled
 def release(free: Words, desk: Words, number: int) -> None:
     """A row is free again."""
     desk[FREE] += 1
@@ -173,7 +194,9 @@ def release(free: Words, desk: Words, number: int) -> None:
 
 
 @compiled
-def ready(steps: Words, free: Words, heap: Words, desk: Words, told: Words, misses: Words, number: int) -> None:
+def ready(
+    steps: Words, free: Words, heap: Words, desk: Words, told: Words, journal: Words, misses: Words, number: int
+) -> None:
     """The time of a step is known."""
     what, core, miss = steps[number, S_WHAT], steps[number, S_CORE], steps[number, S_MISS]
     if what < TRANSLATED:
@@ -189,6 +212,7 @@ def ready(steps: Words, free: Words, heap: Words, desk: Words, told: Words, miss
                 misses[core, miss, M_BOUND] = time
     else:
         told[core, F_FETCH if kind == 2 else F_DELAY] += took
+        note(journal, desk, END, core, steps[number, S_BEGUN], time, kind, -1)
         if miss >= 0:
             misses[core, miss, M_END] = max(time, 1)  # 0 says that there is no miss
             if kind != 1:
@@ -198,7 +222,15 @@ def ready(steps: Words, free: Words, heap: Words, desk: Words, told: Words, miss
 
 @compiled
 def finish(
-    steps: Words, free: Words, heap: Words, desk: Words, told: Words, misses: Words, number: int, time: int
+    steps: Words,
+    free: Words,
+    heap: Words,
+    desk: Words,
+    told: Words,
+    journal: Words,
+    misses: Words,
+    number: int,
+    time: int,
 ) -> None:
     """A step is over at a time: those that follow it may know theirs."""
     edge = steps[number, S_OUT]
@@ -208,7 +240,7 @@ def finish(
         steps[after, S_AT] = max(steps[after, S_AT], time + steps[after, S_GAP + which])
         steps[after, S_WAITS] -= 1
         if steps[after, S_WAITS] == 0:
-            ready(steps, free, heap, desk, told, misses, after)
+            ready(steps, free, heap, desk, told, journal, misses, after)
     release(free, desk, number)
 
 
@@ -219,6 +251,7 @@ def adopt(
     heap: Words,
     desk: Words,
     told: Words,
+    journal: Words,
     misses: Words,
     draft: Words,
     core: int,
@@ -260,20 +293,30 @@ def adopt(
     for k in range(count):
         number = draft[FIRST + k * DRAFT]
         if steps[number, S_WAITS] == 0:
-            ready(steps, free, heap, desk, told, misses, number)
+            ready(steps, free, heap, desk, told, journal, misses, number)
     return True
 
 
 @compiled
 def serve(
-    steps: Words, free: Words, heap: Words, desk: Words, told: Words, misses: Words, number: int, time: int
+    steps: Words,
+    free: Words,
+    heap: Words,
+    desk: Words,
+    told: Words,
+    journal: Words,
+    misses: Words,
+    number: int,
+    time: int,
+    channel: int,
 ) -> None:
-    """Memory has served a READ or WRITE at a time."""
+    """Memory has served a READ or WRITE at a time; without DRAM the channel is -1."""
     if steps[number, S_WHAT] == READ:
-        core = steps[number, S_CORE]
+        core, asked = steps[number, S_CORE], steps[number, S_AT]
         told[core, F_READS] += 1
-        told[core, F_READ_DELAY] += time - steps[number, S_AT]
-    finish(steps, free, heap, desk, told, misses, number, time)
+        told[core, F_READ_DELAY] += time - asked
+        note(journal, desk, READ, core, asked, time, steps[number, S_LINE] & (1 << SOURCE) - 1, channel)
+    finish(steps, free, heap, desk, told, journal, misses, number, time)
 
 
 @compiled
@@ -284,6 +327,7 @@ def take(
     desk: Words,
     walkers: Words,
     told: Words,
+    journal: Words,
     misses: Words,
     number: int,
     latency: int,
@@ -291,13 +335,13 @@ def take(
     """Take a step, whose time has come, with a memory of a fixed latency."""
     what, core, time = steps[number, S_WHAT], steps[number, S_CORE], steps[number, S_AT]
     if what <= WRITE:
-        serve(steps, free, heap, desk, told, misses, number, time + latency * (what == READ))
+        serve(steps, free, heap, desk, told, journal, misses, number, time + latency * (what == READ), -1)
     elif what == TAKE:
         walk = steps[number, S_OTHER]
         steps[walk, S_BEGUN] = time
         if walkers[core, HELD] < walkers[core, LIMIT]:
             walkers[core, HELD] += 1
-            finish(steps, free, heap, desk, told, misses, number, time)
+            finish(steps, free, heap, desk, told, journal, misses, number, time)
             return
         steps[number, S_BEHIND] = -1
         front = SIDE_FRONT if steps[walk, S_LINE] else FRONT
@@ -309,6 +353,7 @@ def take(
     else:
         if what == LEAVE:
             took = time - steps[number, S_BEGUN]
+            note(journal, desk, LEAVE, core, steps[number, S_BEGUN], time, steps[number, S_LINE], -1)
             if steps[number, S_LINE]:
                 told[core, F_SIDE_WALKS] += 1
                 told[core, F_SIDE_DELAY] += took
@@ -324,5 +369,5 @@ def take(
                 walkers[core, front] = steps[after, S_BEHIND]
                 if front == FRONT:
                     told[core, F_WALKER] += time - steps[after, S_AT]
-                finish(steps, free, heap, desk, told, misses, after, time)
-        finish(steps, free, heap, desk, told, misses, number, time)
+                finish(steps, free, heap, desk, told, journal, misses, after, time)
+        finish(steps, free, heap, desk, told, journal, misses, number, time)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from ruamel.yaml import YAML
 
 import tiersim
 from tests.models.test_knobs import POLICY
+from tests.sim.queued.test_timeline import read
 from tiersim._base.errors import TiersimError
 from tiersim.cli import main
+from tiersim.experiments.plan import make_plan
 from tiersim.traces.store import Writer
 
 RECORDS = 2000
@@ -212,3 +215,28 @@ def test_a_study_from_its_file(folder: Path, capsys: pytest.CaptureFixture[str])
     ]
     assert parts[0]
     assert parts[0] == parts[1]
+
+
+@pytest.mark.parametrize("chips", [None, "ddr4-3200"])
+def test_a_timeline_shows_walks_and_who_reads(
+    chips: str | None, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = STUDY | {"trace": {"use": "one.parquet", "limit": 400}, "policy": "victima", "copies": 2}
+    study["system"] = study["system"] | {"memory": {"latency": "90 ns", "dram": chips}}
+    YAML().dump(study, Path("s.yaml"))
+    with pytest.raises(SystemExit) as caught:
+        main(["timeline", "s.yaml", "--quiet", "--json", "--out", "t.json.gz"])
+    assert caught.value.code in (0, None)
+    assert json.loads(capsys.readouterr().out)["left_out"] == 0
+    events = read(Path("t.json.gz"))
+    tracks = {event["args"]["name"] for event in events if event["name"] == "process_name"}
+    assert tracks == {"core 0", "core 1", *(["memory"] if chips else [])}
+    begun = Counter(event["name"].rpartition(": ")[2] for event in events if event["ph"] == "b")
+    scenario = make_plan("s.yaml").runs[0].scenario
+    made = scenario.simulate(0, lambda _: None).cores
+    assert begun["walk in the background"] == sum(own.own["background_walks"] for own in made.own) > 0
+    for who in ("program", "background"):
+        assert begun[who] == made.own[0].memory[f"{who}_reads"]
+    walks = sum(own.own["walks"] for own in made.own)
+    assert begun["walk"] == walks + made.own[0].memory["walk_reads"]
+    assert {"load", "store", "fetch"} <= begun.keys()
