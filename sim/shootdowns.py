@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tiersim.sim.pages import LINE, NUMBER, TAKEN, WINDOW, PagedEvents
+from tiersim.sim.kernels import compiled
+from tiersim.sim.pages import LINE, NUMBER, WINDOW, PagedEvents
 from tiersim.sim.queued.streams import stream
 from tiersim.sim.translation_loop import SHOOTDOWN
 
@@ -108,15 +109,51 @@ def flushed(
 
     `stands` has for each page the one that may have entered a TLB in its place.
     """
-    made, under_way = [np.zeros(0, np.int64)], np.zeros(0, np.int64)
+    stands = np.arange(len(events.lines), dtype=np.int32) if stands is None else stands
+    seen, under_way = np.full(len(stands), -1, np.int64), np.empty(len(stands), np.int64)
+    told = np.zeros(2, np.int64)
+    before, pages = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     begin = 0
     for chunk in events.chunks(0, events.counts.events, CHUNK):
-        turn = np.searchsorted(at, np.arange(begin, begin + len(chunk)), "right") << TAKEN
-        page = chunk >> IN_PAGE
-        own = [turn | page] if stands is None else [turn | page, turn | stands[page]]
-        pairs = np.unique(np.concatenate([under_way, *own]))
-        over = pairs < turn[-1]
-        made.append(pairs[over])
-        under_way, begin = pairs[~over], begin + len(chunk)
-    pairs = np.concatenate(made)
-    return at[pairs >> TAKEN], pairs & ((1 << TAKEN) - 1)
+        room = int(told[1]) + 2 * len(chunk)
+        made = np.empty((2, room), np.int64)
+        count = _collect(chunk, begin, at, stands, seen, under_way, told, made[0], made[1])
+        before.append(made[0, :count].copy())
+        pages.append(made[1, :count].copy())
+        begin += len(chunk)
+    return np.concatenate(before), np.concatenate(pages)
+
+
+@compiled
+def _collect(
+    events: NDArray[np.int32],
+    begin: int,
+    at: NDArray[np.int64],
+    stands: NDArray[np.int32],
+    seen: NDArray[np.int64],
+    under_way: NDArray[np.int64],
+    told: NDArray[np.int64],
+    before: NDArray[np.int64],
+    pages: NDArray[np.int64],
+) -> int:
+    """Note the pages of each turn where the next one begins; returns how many were noted.
+
+    `told` holds the turns that are over and the pages of the one under way, which are in `under_way`; `seen` the turn
+    in which each page was met last. All are kept up.
+    """
+    turn, touched, made = told[0], told[1], 0
+    for i in range(len(events)):
+        if turn < len(at) and begin + i == at[turn]:
+            for k in range(touched):
+                before[made] = at[turn]
+                pages[made] = under_way[k]
+                made += 1
+            turn, touched = turn + 1, 0
+        page = np.int64(events[i] >> IN_PAGE)
+        for own in (page, np.int64(stands[page])):
+            if seen[own] != turn:
+                seen[own] = turn
+                under_way[touched] = own
+                touched += 1
+    told[0], told[1] = turn, touched
+    return made
