@@ -37,8 +37,8 @@ def calibrate_command(
     PROFILE is the name of a public trace (public/splitwise-perf-model) or a file of one's own, in a form that `tiersim
     traces check` knows. What is printed is YAML for a study.
 
-    As JSON: `profile`, `time_model` (the keys of a study), `fitted` and `held_out` (configurations, median, p95 and bias
-    of relative errors), and `snippet`, the YAML.
+    As JSON: `profile`, `time_model` (the keys of a study), `fitted` and `held_out` (configurations, and median, p95 and
+    bias of relative errors), and `snippet`, the YAML.
     """
     from tiersim._base.units import parse
     from tiersim.experiments import presets
