@@ -1,0 +1,254 @@
+"""Speed of servers of language models: `python benchmarks/serving.py`, part of `make bench`.
+
+CPU time of one thread, the median of the rounds, with what becomes of every request and the log of all iterations; the
+traces are those of Azure and Mooncake, from the folder that TIERSIM_TRACE_MIRROR names. The ratio is to the plain model
+of the tests, which takes one iteration at a time, on the first requests of the same trace, with the same times.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROUNDS = 5
+FEW = 1000  # requests that the plain model gets too
+# near those of Llama 3 8B on an A100
+MODEL = {"iteration": "9 ms", "prefill": "55 us/token", "decode": "30 us/token", "cached": "15 ns/token"}
+TRACES = {
+    "azure": ("azure_llm_2023_conv.csv.gz", "azure-llm"),
+    "mooncake": ("mooncake_conversation.jsonl.gz", "mooncake-requests"),
+}
+GROWTH = (62_500, 250_000, 1_000_000)
+INSTANCES = 256
+
+
+def benches() -> Iterator[dict[str, Any]]:
+    """All of them, each as what was measured and what came out."""
+    mirror = os.environ.get("TIERSIM_TRACE_MIRROR", "")
+    for bench, name in ((azure, "azure"), (mooncake, "mooncake")):
+        file, form = TRACES[name]
+        if mirror and (Path(mirror) / file).exists():
+            yield from bench(_prompts(file, form))
+        else:
+            yield {"what": file, "result": "skipped: name a folder that has it with TIERSIM_TRACE_MIRROR"}
+    yield from growth()
+    yield of_compiling()
+
+
+def azure(prompts: Any) -> Iterator[dict[str, Any]]:
+    """One server in front of a real stream of requests."""
+    from tiersim.sim.serving import Server
+
+    server = Server(pages=30_000, page=16, max_requests=256, budget=512)
+    served(prompts, server)  # compiled before it is timed
+    spent, held = _median(lambda: served(prompts, server))
+    stepping, stepped = _median(lambda: served(prompts, server, fast=False))
+    with_gaps, _ = _median(lambda: served(prompts, server).iterations.gaps())
+    equal = bool((held.served.end == stepped.served.end).all() and (held.served.first == stepped.served.first).all())
+    some = _first(prompts, FEW)
+    plain, jobs = _median(lambda: modelled(some, server), rounds=1)
+    ours, own = _median(lambda: served(some, server))
+    yield {
+        "what": f"Azure conversations, {len(prompts):,} requests, one server, prompts in chunks within 512 tokens",
+        "result": (
+            f"{_kilo(len(prompts) / spent)} a CPU second (wanted 60 k), {_kilo(len(prompts) / with_gaps)} with all "
+            f"times between tokens, {_kilo(len(prompts) / stepping)} one iteration at a time, "
+            f"with {'the same' if equal else 'OTHER'} times; {int(held.iterations.columns['count'].sum()):,} iterations"
+        ),
+        "rate": len(prompts) / spent,
+        "stepping": len(prompts) / stepping,
+    }
+    same = [job.end for job in jobs] == own.served.end.tolist()
+    yield {
+        "what": f"its first {FEW:,} requests, against the plain model",
+        "result": f"{plain / ours:,.0f} times as fast, {'the same' if same else 'OTHER'} times",
+        "ratio": plain / ours,
+    }
+
+
+def mooncake(prompts: Any) -> Iterator[dict[str, Any]]:
+    """Eight servers with prefix caches behind routers in plain Python."""
+    from tiersim.sim.serving import Server
+
+    server = Server(pages=40_000, page=16, max_requests=256, budget=2048, prefix="memory")
+    for router in ("min-ttft", "cache-affinity", "round-robin"):
+        routed(prompts, server, 8, router)
+        spent, held = _median(lambda router=router: routed(prompts, server, 8, router))
+        hit = int(held.served.hit.sum()) / int(prompts.input.sum())
+        yield {
+            "what": f"Mooncake conversations, {len(prompts):,} requests, 8 servers with prefix caches, router {router}",
+            "result": f"{_kilo(len(prompts) / spent)} a CPU second (wanted 40 k); {100 * hit:.1f} % of tokens hit",
+            "rate": len(prompts) / spent,
+        }
+
+
+def growth() -> Iterator[dict[str, Any]]:
+    """Made-up requests at many instances, each number in a process of its own, with its peak of memory."""
+    rows = []
+    for count in GROWTH:
+        done = subprocess.run(
+            [sys.executable, __file__, "--many", str(count)], check=True, capture_output=True, text=True
+        )
+        seconds, peak = map(float, done.stdout.split())
+        rows.append((count, seconds, peak))
+        yield {
+            "what": f"{count:,} made-up requests at {INSTANCES} servers with prefix caches, in turn",
+            "result": f"{seconds:.1f} CPU seconds, {_kilo(count / seconds)} a second; at most {peak / 2**30:.2f} GiB",
+            "peak_bytes": peak,
+        }
+    (few, quick, _), (many, slow, _) = rows[0], rows[-1]
+    exponent = math.log(slow / quick) / math.log(many / few)
+    yield {"what": "its growth", "result": f"time grows with requests to the {exponent:.2f}", "exponent": exponent}
+
+
+def of_compiling() -> dict[str, Any]:
+    """What whoever takes a policy and a time model for the first time waits for."""
+    code = "from benchmarks.serving import served, made_up; from tiersim.sim.serving import Server\n"
+    code += "served(made_up(10), Server(pages=5000, prefix='memory'))"
+    spent = []
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "TIERSIM_CACHE": folder, "PYTHONPATH": str(Path(__file__).parents[1])}
+        for _ in range(2):
+            before = _children()
+            subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+            spent.append(_children() - before)
+    return {
+        "what": "the first run with a policy and a time model, and the second, whole processes",
+        "result": f"{spent[0]:.1f} s and {spent[1]:.1f} s of CPU",
+        "seconds": spent,
+    }
+
+
+def served(prompts: Any, server: Any, **options: Any) -> Any:
+    """One instance, which gets all requests."""
+    held = engines(prompts, server, 1, **options)
+    for number, now in enumerate(prompts.arrival.tolist()):
+        held.advance(now)
+        held.submit(number, 0, now)
+    held.advance()
+    return held
+
+
+def routed(prompts: Any, server: Any, count: int, router: str) -> Any:
+    """Instances behind a router, as a study has them."""
+    from tiersim._base.registry import build
+    from tiersim.models.routed import Driver
+
+    held = engines(prompts, server, count)
+    Driver(held, build("routing", router), 0, lambda done: None).as_recorded()
+    return held
+
+
+def engines(prompts: Any, server: Any, count: int, **options: Any) -> Any:
+    from tiersim._base.registry import build
+    from tiersim.models.llm.parallel import Parallel
+    from tiersim.sim.serving import Engines
+
+    clock = build("time-model", {"use": "linear", **MODEL})
+    arrays = clock.compiled(None, None, Parallel())
+    policy = build("object-replacement", "lru")
+    return Engines(prompts, server, count, clock, arrays, policy=policy, **options)
+
+
+def modelled(prompts: Any, server: Any) -> list[Any]:
+    """The same one instance by the plain model of the tests."""
+    from tests.oracles import serving as oracle
+    from tiersim._base.registry import build
+    from tiersim.models.llm.parallel import Parallel
+
+    clock = build("time-model", {"use": "linear", **MODEL})
+    (rates,) = (array.tolist() for array in clock.compiled(None, None, Parallel()).values())
+    memory = oracle.Memory(server.pages, server.page, server.max_requests, server.budget)
+    held = oracle.Cluster(memory, 1, lambda *work: type(clock).step(rates, *work), lambda k: None)
+    columns = zip(prompts.arrival.tolist(), prompts.input.tolist(), prompts.output.tolist())
+    for number, (now, prompt, answer) in enumerate(columns):
+        held.advance(now)
+        held.submit(oracle.Job(number, now, prompt, answer), 0, now)
+    held.advance(None)
+    return held.jobs
+
+
+def made_up(count: int, rate: float = 4.0) -> Any:
+    """Poisson arrivals at `rate` a second and instance; prompts of 4 shared blocks of 128 tokens and 4 of their own."""
+    from tiersim.sim.prompts import Prompts
+    from tiersim.traces.ragged import Ragged
+
+    rng = np.random.default_rng(1)
+    arrival = np.cumsum(rng.exponential(10**12 / rate / INSTANCES, count)).astype(np.int64)
+    shared = rng.zipf(1.3, count) % 5000
+    blocks = np.empty((count, 8), np.int64)
+    blocks[:, :4] = shared[:, None] * 4 + np.arange(4)
+    blocks[:, 4:] = 20_000 + np.arange(4 * count).reshape(count, 4)
+    parent = np.arange(20_000 + 4 * count) - 1
+    parent[:20_000:4] = -1
+    parent[20_000::4] = blocks[:, 3]
+    unknown = np.full(count, -1, np.int64)
+    output = np.minimum(1 + rng.geometric(1 / 200, count), 1000)
+    ragged = Ragged(blocks.reshape(-1), 8 * np.arange(count + 1))
+    return Prompts(arrival, np.full(count, 1100, np.int64), output, ragged, parent, 128, unknown, unknown)
+
+
+def many(count: int) -> None:
+    """CPU seconds and peak bytes of one size."""
+    from tiersim.sim.serving import Server
+
+    server = Server(pages=30_000, prefix="memory")
+    routed(made_up(100), server, INSTANCES, "round-robin")
+    prompts = made_up(count)
+    spent, _ = _median(lambda: routed(prompts, server, INSTANCES, "round-robin"), rounds=1)
+    print(spent, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+
+
+def _prompts(file: str, form: str) -> Any:
+    from tiersim.sim.prompts import prompts_of
+    from tiersim.traces import stream_trace
+
+    return prompts_of(stream_trace(file, format=form).chunks())
+
+
+def _first(prompts: Any, count: int) -> Any:
+    from tiersim.sim.prompts import Prompts
+    from tiersim.traces.ragged import Ragged
+
+    blocks = Ragged(prompts.blocks.values[: prompts.blocks.offsets[count]], prompts.blocks.offsets[: count + 1])
+    columns = (getattr(prompts, name)[:count] for name in ("arrival", "input", "output"))
+    rest = (getattr(prompts, name)[:count] for name in ("session", "category"))
+    return Prompts(*columns, blocks, prompts.parent, prompts.block, *rest)
+
+
+def _median(function: Callable[[], Any], rounds: int = ROUNDS) -> tuple[float, Any]:
+    spent, made = [], None
+    for _ in range(rounds):
+        begun = time.process_time()
+        made = function()
+        spent.append(time.process_time() - begun)
+    return statistics.median(spent), made
+
+
+def _children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _kilo(rate: float) -> str:
+    return f"{rate / 1000:,.0f} k requests"
+
+
+if __name__ == "__main__":
+    if "--many" in sys.argv:
+        many(int(sys.argv[-1]))
+    else:
+        sys.path.insert(0, str(Path(__file__).parents[1]))  # for the plain model of the tests
+        for row in benches():
+            print(f"{row['what']}\n    {row['result']}", flush=True)
