@@ -17,9 +17,10 @@ from tiersim._base.registry import build, register
 from tiersim.experiments.scenario import Measured, Metric, OfTrace, Progress
 from tiersim.experiments.statistics import Estimate, ratio_of_sums
 from tiersim.experiments.trace_use import TraceParam, TraceUse
+from tiersim.models.prompts import poisson, prompts_of, rated
 from tiersim.models.routed import SAMPLE, Driver
 from tiersim.models.serving import ServingSystem, limits_of, server_of, write_timeline
-from tiersim.sim.prompts import Prompts, poisson, prompts_of, rated
+from tiersim.sim.prompts import Prompts
 from tiersim.sim.queued import SECOND
 from tiersim.sim.serving import Engines, Server
 from tiersim.traces import Trace
@@ -68,6 +69,8 @@ METRICS = {
     ),
     "waiting": ("requests", "that wait at an instance: mean over time", "less"),
     "running": ("requests", "that run at an instance: mean over time", ""),
+    "energy": ("J", "that accelerators draw which work, at full power: of an output token", "less"),
+    "cost": ("price", "of accelerators, by `price`: of 1,000,000 output tokens", "less"),
     "busy": ("ratio", "of the time that an instance works on an iteration: mean", ""),
     "memory_used": ("ratio", "of the pages of an instance: mean over time", ""),
     "cached": ("tokens", "in the prefix cache of an instance: mean over time", ""),
@@ -413,6 +416,7 @@ class Serving(OfTrace):
             metrics["waiting"] = simulated.sums["waiting"] / time
             metrics["running"] = simulated.sums["running"] / time
             metrics["busy"] = simulated.sums["busy"] / time
+            metrics |= self._costs(simulated)
             metrics["memory_used"] = simulated.sums["pages"] / time / self._server.pages
             metrics["cached"] = simulated.sums["blocks"] / time * simulated.prompts.block
             metrics["duration"] = time / self.system.cluster.instances / SECOND
@@ -427,6 +431,18 @@ class Serving(OfTrace):
         ends = _ends(len(table["input"]))
         windows = {"end": ends / ends[-1]} | _parts(table, ends, simulated.warm_up)
         return Measured(metrics, windows, notes, self._sessions(simulated, own), requests=table)
+
+    def _costs(self, simulated: Simulated) -> dict[str, float]:
+        """What output tokens cost over the whole run, as far as that is said."""
+        instance, tokens = self.system.instance, int(simulated.prompts.output[simulated.end >= 0].sum())
+        count = instance.parallel.gpus
+        out = {}
+        if instance.accelerator is not None and instance.accelerator.power is not None and tokens:
+            out["energy"] = simulated.sums["busy"] / SECOND * count * instance.accelerator.power / 1000 / tokens
+        if instance.price is not None and tokens:
+            hours = simulated.sums["time"] / SECOND / 3600 * count
+            out["cost"] = hours * instance.price / tokens * 10**6
+        return out
 
     def _requests(self, simulated: Simulated) -> dict[str, Floats]:
         """A row for each request, in the order of arrival; times in milliseconds, not-a-number where there is none."""

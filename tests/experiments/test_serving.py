@@ -13,7 +13,7 @@ import tiersim
 from tiersim._base.errors import TiersimError
 from tiersim.experiments.scenarios.serving import Capacity, _bound, _points
 from tiersim.experiments.timelines import write_timeline
-from tiersim.sim.prompts import prompts_of
+from tiersim.models.prompts import prompts_of
 from tiersim.traces import load_trace
 from tiersim.traces.prefix import prefix_hits
 
@@ -305,3 +305,11 @@ def test_how_busy_instances_are() -> None:
     metrics = run([row(0, 600), row(1, 400, 1, [9])], instance=NO_CACHE).rows[0].metrics
     assert metrics["busy"] == pytest.approx(1000 / 1400)
     assert metrics["running"] == pytest.approx(1000 / 1400)
+
+
+def test_what_tokens_cost() -> None:
+    gpu = {"use": "a100-80", "power": "500 W"}
+    instance = {**NO_CACHE, "accelerator": gpu, "parallel": {"tensor": 2}, "price": 3.6}
+    metrics = run([row(0, 600), row(1, 400, 3, [9])], instance=instance).rows[0].metrics
+    assert metrics["energy"] == pytest.approx(2 * 500 * 1.002 / 4)
+    assert metrics["cost"] == pytest.approx(2 * 3.6 * 1.402 / 3600 / 4 * 1e6)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tiersim._base.errors import StudyError
-from tiersim.sim.prompts import Prompts, poisson, prompts_of, rated
+from tiersim.models.prompts import poisson, prompts_of, rated
+from tiersim.sim.prompts import Prompts
 from tiersim.traces.ragged import Ragged
 from tiersim.traces.schema import Chunk
 
