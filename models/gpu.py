@@ -41,6 +41,7 @@ class Gpu:
     compute: Annotated[Compute, Param("its peak arithmetic")]
     copy_engines: Annotated[int, Param("copies that it does at a time (asyncEngineCount)", ge=1, le=16)]
     pcie: Annotated[Pcie, Param("how it is connected to its node")]
+    power: Annotated[int | None, Param("what its board draws at most", unit="power", ge=1)] = None
     nvlink: Annotated[Nvlink | None, Param("how it is connected to other GPUs; unless said, by PCI Express only")] = (
         None
     )

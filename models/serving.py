@@ -89,6 +89,7 @@ class Instance:
     memory: Annotated[KvMemory, Param("of keys and values")] = field(default_factory=KvMemory)
     prefix_cache: Annotated[PrefixCache | None, Param("what stays of prompts; unless said, nothing")] = None
     scheduler: Annotated[Scheduler, Param("what an iteration works on")] = field(default_factory=Scheduler)
+    price: Annotated[float | None, Param("of an accelerator for an hour, in any currency", ge=0)] = None
 
 
 @config

@@ -11,6 +11,7 @@ dimension has one base unit, and what would need a fraction of it is an error: n
     frequency        hertz                      3.2 GHz
     count            item                       64 Ki, 5M, 1 Mi tokens, 1_000
     rate             event in 10^9 seconds      4 /s, 6.25 requests/s
+    power            milliwatt                  700 W
     time_per_item    picosecond an item         160 us/token
     count_per_item   item an item               12 per layer
     ratio            part per billion           7.4 %, 0.074
@@ -134,6 +135,13 @@ DIMENSIONS: dict[str, Dimension] = {
     ),
     "ratio": Dimension(
         "a share", "7.4 %", "parts per billion", {"%": Fraction(10**7), "": Fraction(10**9)}, shown=("%",)
+    ),
+    "power": Dimension(
+        "a power",
+        "700 W",
+        "milliwatts",
+        {"mW": Fraction(1), "W": Fraction(1000), "kW": Fraction(10**6)},
+        shown=("mW", "W", "kW"),
     ),
     "points": Dimension(
         "percentage points",
