@@ -236,6 +236,10 @@ class Translation(OfTrace):
     def _neighbours(self) -> list[Process]:
         return [Process(use.open(), use.skip, use.limit) for use in self.beside.values()]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Other processes open traces themselves."""
+        return {key: held for key, held in vars(self).items() if key not in ("_replayed", "_neighbours")}
+
     def trace_fingerprint(self) -> str:
         return " ".join(own.trace.fingerprint for own in (self._replayed, *self._neighbours))
 

@@ -1,5 +1,6 @@
 """Studies with shootdowns, processes that take turns and pages of two sizes: metrics, seeds and messages."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -173,3 +174,10 @@ def test_the_size_of_a_page_is_chosen_when_its_region_is_touched_first(folder: P
     assert [row["pages.tables"] for row in again] == [row["pages.tables"] for row in drawn]
     # pages that no TLB has room for
     assert large["translation.missing"] < drawn[0]["translation.missing"] < small["translation.missing"]
+
+
+def test_workers_open_traces_themselves() -> None:
+    (run,) = make_plan(study(trace={"use": "generated/bfs", "scale": 6, "references": "1k"})[0]).runs
+    assert run.scenario.size() == 1000
+    next(iter(run.scenario._replayed.trace.chunks()))  # from now on the generator holds what cannot be sent
+    assert pickle.loads(pickle.dumps(run.scenario)).trace_fingerprint() == run.scenario.trace_fingerprint()
