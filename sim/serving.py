@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiersim._base.errors import AuditError, PolicyError, StudyError
-from tiersim.policies.object.lru import Lru
+from tiersim._base.registry import build
 from tiersim.sim import serving_loop
 from tiersim.sim.object_replay import state_of
 from tiersim.sim.prompts import Prompts
@@ -28,6 +28,7 @@ KEPT = 4  # names of blocks for each that the prefix cache may hold: what left i
 LOG_ROOM, LOGGED, ENDED, WRONG, FAULT = map(SETTINGS.index, ("log_room", "logged", "ended", "wrong", "fault"))
 EVENTS = (1 << 31) - 1  # that a policy is told of, as far as its keys need to know
 LOG_ROWS = 1 << 13
+DAY = 86_400 * 10**12
 ADVANCE, TO_AN_END, ROUTE, LOOK, HITS = range(5)  # what `run` of the loop is asked
 
 
@@ -167,7 +168,9 @@ class Engines:
     ) -> None:
         cached = server.prefix != "none" and prompts.block > 0
         _check(prompts, server, policy, cached)
-        self.prompts, self.server, self.count, self.policy = prompts, server, count, policy or Lru()
+        self.prompts, self.server, self.count = prompts, server, count
+        self.policy = policy or build("object-replacement", "lru")
+        self.audited = audited
         self.compiled = compiled and getattr(policy, "compiled", True)
         self.loop = serving_loop.make_loop(self.policy, clock, audited=audited, compiled=self.compiled)
         share = prompts.block // server.page if cached and server.prefix == "memory" else 0
@@ -237,6 +240,8 @@ class Engines:
 
     def submit(self, request: int, instance: int, now: int) -> None:
         """Route a request to an instance at a time, up to which all have advanced."""
+        if not 0 <= instance < self.count:
+            raise PolicyError(f"request {request} is sent to instance {instance}, and there are {self.count}")
         self._run(ROUTE, request, instance, now)
 
     def advance(self, until: int | None = None, *, until_end: bool = False) -> int | None:
@@ -306,6 +311,12 @@ class Engines:
             )
         if fault := int(self._settings[FAULT]):
             raise AuditError(f"an instance's books do not balance: {FAULTS[fault]}")
+        if self.audited:
+            served = self.served
+            open_ = int(((served.routed >= 0) & (served.end < 0) & ~served.rejected).sum())
+            waiting, running = map(sum, self.view()[:2])
+            if open_ != waiting + running:
+                raise AuditError(f"of {open_} requests that are not finished {waiting} wait and {running} run")
 
 
 def _columns(rows: Any, names: Sequence[str]) -> dict[str, Numbers]:
@@ -339,6 +350,8 @@ def _check(prompts: Prompts, server: Server, policy: Any, cached: bool) -> None:
             f"an iteration of {server.budget} tokens has no room for a token of each of {server.max_requests} requests",
             "let it be at least max_requests",
         )
+    if len(prompts) and int(prompts.arrival.max()) >= NEVER >> 1:
+        raise _wrong("", f"the requests come over more than {(NEVER >> 1) / DAY:.0f} days", "take a part of the trace")
     if not cached:
         return
     if policy is None:
@@ -361,5 +374,5 @@ def _check(prompts: Prompts, server: Server, policy: Any, cached: bool) -> None:
 
 def _wrong(name: str, message: str, remedy: str = "") -> StudyError:
     error = StudyError(message, None, remedy)
-    error.path = (name,)
+    error.path = (name,) if name else ()
     return error

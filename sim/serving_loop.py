@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 
-NEVER = 1 << 61
+NEVER = 1 << 62
 SPLIT = 20  # bits of a sum over time that its second word holds
 
 SETTINGS = (
@@ -988,18 +988,19 @@ def run(what, first, second, third, array_V, array_D, $arrays):
                 continue
         elif what == 1:
             # whatever comes first; of what comes at once ends are first
-            soonest = first << 1
             i = count
+            plans = False
             for k in range(count):
                 at = k * IW
-                busy = all_I[at + I_END] < NEVER
-                coming = all_I[at + I_RUN_END] << 1 if busy else all_I[at + I_READY] << 1 | 1
-                if coming < soonest:
-                    soonest = coming
+                idle = all_I[at + I_END] == NEVER
+                coming = all_I[at + I_READY] if idle else all_I[at + I_RUN_END]
+                if coming < until or (coming == until and i < count and plans and not idle):
+                    until = coming
+                    plans = idle
                     i = k
             if i == count:
                 break
-            until = (soonest >> 1) + 1
+            until += 1
         $own
         if what < 2:
             if not go(i, until, what, $state, D):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tests.sim.serving import Linear, System, Two, engines, modelled, prompts_from, simulated, systems
 from tiersim._base.errors import AuditError, PolicyError, StudyError
 from tiersim.sim.serving import Engines, Server
+from tiersim.sim.serving_loop import REQUEST
 
 SECOND = 10**12
 
@@ -60,7 +61,7 @@ def test_runs_of_decodes_in_closed_form_equal_their_steps(clock: Any) -> None:
 
 @pytest.mark.parametrize(("policy", "clock"), [("lru", Linear), ("arc", Two)])
 def test_compiled_loops_equal_the_plain_model(policy: str, clock: Any) -> None:
-    @settings(max_examples=300)
+    @settings(max_examples=100)
     @given(systems(policies=(policy,)), systems(policies=(policy,), closed=True))
     def check(open_: System, closed: System) -> None:
         for system in (open_, closed):
@@ -198,6 +199,23 @@ def test_a_policy_must_not_need_the_future() -> None:
 def test_servers_that_cannot_be(said: dict[str, Any], message: str) -> None:
     with pytest.raises(StudyError, match=message):
         engines(few(**said), compiled=False)
+
+
+def test_requests_that_come_too_late_or_go_nowhere() -> None:
+    late = replace(few(), requests=[(1 << 61, 1, 1, [], 0)])
+    with pytest.raises(StudyError, match="more than 27 days"):
+        engines(late, compiled=False)
+    held = engines(few(), compiled=False)
+    with pytest.raises(PolicyError, match="sent to instance 1, and there are 1"):
+        held.submit(0, 1, 0)
+
+
+def test_an_audit_finds_a_request_that_is_lost() -> None:
+    held = engines(few(), compiled=False, audited=True)
+    held.submit(0, 0, 0)
+    held._requests[len(REQUEST) + REQUEST.index("routed")] = 3
+    with pytest.raises(AuditError, match="of 2 requests that are not finished 0 wait and 1 run"):
+        held.advance(50)
 
 
 def test_the_smallest_cases() -> None:
