@@ -24,6 +24,7 @@ __all__ = [
     "FIRST_COUNTER",
     "HEADER",
     "MEMORY_COUNTERS",
+    "ROOMY",
     "WRONG",
     "WRONG_WAY",
     "Level",

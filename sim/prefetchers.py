@@ -76,7 +76,7 @@ class Prefetcher:
 
 
 TEXT = """
-@inline
+@jit_apart
 def fetch_$name($state, x):
     $place
     $look_up

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tiersim._base.errors import AuditError
 from tiersim.sim.blame import blame, check_ways
-from tiersim.sim.cache_loop import COUNTERS, FIRST_COUNTER, HEADER, MEMORY_COUNTERS, identifier
+from tiersim.sim.cache_loop import COUNTERS, FIRST_COUNTER, HEADER, MEMORY_COUNTERS, ROOMY, identifier
 from tiersim.sim.pages import LINE, PagedEvents, Tables, with_frames
 from tiersim.sim.prefetchers import PREFETCH, Streams
 from tiersim.sim.replay import EMPTY, first_words
@@ -139,6 +139,7 @@ class _State:
                 continue
             count = sets[name]
             words = first_words(part, count, seed + k)
+            header[ROOMY] = _roomy(loop, tables, name, count)
             header[:4] = count, tags_at, words_at, words.shape[1]
             self.counts[name] = count * part.ways
             tags_at += count * part.ways
@@ -218,6 +219,21 @@ class _State:
             else:
                 structures[name] = {int(tag >> 1) for tag in tags}
         return Held(caches, structures)
+
+
+def _roomy(loop: Loop, tables: Tables, name: str, sets: int) -> bool:
+    """Whether a page-walk cache above the last one has room for all entries that it can ever be asked for."""
+    above = [cache.name for cache in loop.walk_caches[:-1]]
+    if name not in above:
+        return False
+    depth = np.zeros(len(tables.parents), np.int64)
+    up = tables.parents.copy()
+    while (up >= 0).any():
+        depth += up >= 0
+        up = np.where(up >= 0, tables.parents[up >> 9], -1)
+    k = above.index(name)
+    entries = np.unique(tables.parents[depth == k + 1])
+    return not len(entries) or int(np.bincount(entries % sets).max()) <= loop.walk_caches[k].ways
 
 
 def translate(

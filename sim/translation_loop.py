@@ -19,6 +19,7 @@ from tiersim.sim.cache_loop import (
     BLOCK,
     FIRST_COUNTER,
     HEADER,
+    ROOMY,
     Level,
     Writer,
     fill,
@@ -618,7 +619,7 @@ class TranslationWriter(Writer):
                 depth=str(k - first),
                 tables=self.own("tables"),
                 **self.paid(k),
-                **self.lookup(k, "e", "e"),
+                **self.lookup(k, "e", "e") | {"hit": when(f"{self.word(k, ROOMY)} == 0", self.call("hit", k))},
             )
             for k, _ in enumerate(self.loop.walk_caches, first)
         )
