@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tiersim._base.errors import StudyError, TiersimError
 from tiersim._base.params import Param, dump
 from tiersim._base.registry import register
+from tiersim.experiments.queued_metrics import BESIDE, CORE_METRICS, core_metrics
 from tiersim.experiments.scenario import Measured, Metric, OfTrace, Progress, by_record, of_totals
 from tiersim.experiments.trace_use import TraceParam, TraceUse
 from tiersim.models.caches import System, additive, levels_of, picoseconds, shared_of
@@ -20,11 +21,6 @@ from tiersim.sim.queued import SECOND
 from tiersim.sim.replay import Result, futures, replay, warm
 
 WINDOWS = 100
-BESIDE = (
-    "cycles",
-    "of a neighbour, as long as the trace runs; an access counts as one where nothing is counted",
-    "less",
-)
 KINDS = ("cold_misses", "capacity_misses", "conflict_misses")
 
 CACHE_METRICS = {
@@ -53,15 +49,7 @@ METRICS = {
     "memory.reads": ("lines", "read from memory", "less"),
     "memory.writes": ("lines", "written to memory", "less"),
 }
-QUEUED_METRICS = {
-    "time": ("ns", "that the first core took", "less"),
-    "stalled.window": ("ratio", "of the time: nothing more could run ahead of a load that waited", "less"),
-    "stalled.outstanding": ("ratio", "of the time: a miss waited for one of the misses under way to end", "less"),
-    "memory.latency": ("ns", "mean of a read of memory, from the last cache to its data", "less"),
-    "memory.bandwidth": ("B/s", "read from memory and written to it, by all cores", ""),
-    "memory.load": ("ratio", "of the bandwidth of the pins of the DRAM", ""),
-    "memory.row_hit_ratio": ("ratio", "of the bursts of the DRAM that found their row open", ""),
-}
+QUEUED_METRICS = {"time": ("ns", "that the first core took", "less"), **CORE_METRICS}
 
 
 if TYPE_CHECKING:  # SimPy and the loop of cores are for queued time only, and take a tenth of a start
@@ -323,7 +311,7 @@ class MemoryHierarchy(OfTrace):
 
     def _measure_queued(self, simulated: Booked) -> Measured:
         counts, books = simulated.counts, simulated.books
-        core, memory, dram = books.core(), books.memory, self.system.memory.dram
+        core, memory = books.core(), books.memory
         notes = []
         metrics: dict[str, int | float] = {"time": core["time"] / 1000}
         if counts.accesses:
@@ -336,17 +324,7 @@ class MemoryHierarchy(OfTrace):
             metrics["instructions"] = counts.instructions
         else:
             notes.append("the trace does not count instructions: each access counts as one, and there is no mpki")
-        if core["time"]:
-            metrics["stalled.window"] = core["window_stall"] / core["time"]
-            metrics["stalled.outstanding"] = core["outstanding_stall"] / core["time"]
-            moved = (memory["reads"] + memory["writes"]) * self.system.line
-            metrics["memory.bandwidth"] = moved * SECOND / core["time"]
-            if dram is not None:
-                metrics["memory.load"] = metrics["memory.bandwidth"] / dram.bandwidth
-        if core["memory_reads"]:
-            metrics["memory.latency"] = core["memory_delay"] / core["memory_reads"] / 1000
-        if dram is not None and (bursts := books.chips["reads"] + books.chips["writes"]):
-            metrics["memory.row_hit_ratio"] = books.chips["row_hits"] / bursts
+        metrics |= core_metrics(self.system, core, memory, books.chips)
         metrics["accesses"] = counts.accesses
         for number, name in enumerate(self.beside, self.copies):
             other = books.core(number)

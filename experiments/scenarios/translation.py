@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from tiersim._base.errors import StudyError, TiersimError
 from tiersim._base.params import Param, dump
 from tiersim._base.registry import register
+from tiersim.experiments.queued_metrics import BESIDE, CORE_METRICS, core_metrics
 from tiersim.experiments.scenario import Measured, Metric, OfTrace, Progress, by_record, of_totals
-from tiersim.experiments.scenarios.memory_hierarchy import BESIDE
-from tiersim.experiments.scenarios.memory_hierarchy import QUEUED_METRICS as OF_MEMORY
 from tiersim.experiments.trace_use import TraceParam, TraceUse
 from tiersim.models.caches import levels_of, picoseconds, shared_of
 from tiersim.models.translation import PagedSystem, Paging, Wired, wire
@@ -84,7 +83,7 @@ METRICS = {
     "shootdowns": ("pages", "whose translation was taken away, other than by a switch", ""),
 }
 QUEUED_METRICS = {
-    **{name: said for name, said in OF_MEMORY.items() if name != "time"},
+    **CORE_METRICS,
     "walker.waiting": ("cycles", "mean that a walk waited for a page walker", "less"),
 }
 UNLOADED = ("pom.latency", "host_walk_latency")  # what queued time does not tell
@@ -108,7 +107,7 @@ TLB_METRICS = {
 
 
 if TYPE_CHECKING:  # the loop of cores is for queued time only
-    from tiersim.models.cores import PagedStream
+    from tiersim.models.core_translation import PagedStream
     from tiersim.sim.core_translation import CoreBooks, TranslatedCores
     from tiersim.sim.queued.timeline import Timeline
 
@@ -289,7 +288,7 @@ class Translation(OfTrace):
 
     def modules(self) -> list[str]:
         parts = [part.policy for part in self.wired.loop.structures]
-        own = [type(self).__module__, *(["tiersim.models.cores"] if self.timing == "queued" else [])]
+        own = [type(self).__module__, *(["tiersim.models.core_translation"] if self.timing == "queued" else [])]
         return [*own, *dict.fromkeys(type(part).__module__ for part in (self.policy, *parts))]
 
     def _fetches(self, run: Process | None = None) -> bool:
@@ -325,7 +324,7 @@ class Translation(OfTrace):
         nothing = PagedEvents(Counts(), np.zeros(0, np.int64), None, np.zeros(0, np.int32), marks=np.zeros(0, np.int64))
         tables = self._tables(nothing, 0)
         if self.timing == "queued":
-            from tiersim.models.cores import simulate_translation
+            from tiersim.models.core_translation import simulate_translation
 
             stream = self._stream(nothing, self._replayed)
             simulate_translation(self.system, wired, [stream], tables, shootdowns=self._interrupted())
@@ -386,7 +385,7 @@ class Translation(OfTrace):
         return self.timing == "queued"
 
     def draw(self, timeline: Timeline, seed: int, progress: Progress) -> None:
-        from tiersim.models.cores import write_walks
+        from tiersim.models.core_translation import write_walks
 
         result, _ = self._run_cores(seed, progress, journal=timeline.budget)
         write_walks(result, self.system, timeline)
@@ -394,7 +393,7 @@ class Translation(OfTrace):
     def _run_cores(
         self, seed: int, progress: Progress, cuts: Sequence[int] = (), journal: int = 0
     ) -> tuple[TranslatedCores, Tables]:
-        from tiersim.models.cores import pages_of, simulate_translation
+        from tiersim.models.core_translation import pages_of, simulate_translation
 
         runs = [*[self._replayed] * self.copies, *self._neighbours]
         made = {id(run): self._events(run=run) for run in runs}
@@ -447,7 +446,7 @@ class Translation(OfTrace):
         )
 
     def _stream(self, events: PagedEvents, run: Process) -> PagedStream:
-        from tiersim.models.cores import PagedStream
+        from tiersim.models.core_translation import PagedStream
 
         counted = events.counts.instructions > 0
         return PagedStream(events, run.trace, 1 << LINE, self._fetches(run), run.skip, run.limit, counted)
@@ -571,9 +570,10 @@ class Translation(OfTrace):
         self, books: CoreBooks, metrics: dict[str, int | float], instructions: int, first_misses: int
     ) -> dict[str, int | float]:
         """The metrics with the times of queued time in place of sums of fixed latencies."""
-        own, memory, dram = books.core(), books.own[0].memory, self.system.memory.dram
+        own = books.core()
         cycle = SECOND / self.system.core.frequency
         made = {name: held for name, held in metrics.items() if name not in (*UNLOADED, "walk_latency")}
+        made |= core_metrics(self.system, own, books.own[0].memory, books.chips)
         made["cycles"] = own["time"] / cycle
         made["cycles_per_instruction"] = made["cycles"] / instructions
         made["walk_latency.longest"] = own["walk_longest"] / cycle
@@ -584,15 +584,6 @@ class Translation(OfTrace):
             made["translation.latency"] = own["translation_delay"] / first_misses / cycle
         if own["time"]:
             made["translation.share"] = own["translation_stall"] / own["time"]
-            made["stalled.window"] = own["window_stall"] / own["time"]
-            made["stalled.outstanding"] = own["outstanding_stall"] / own["time"]
-            made["memory.bandwidth"] = (memory["reads"] + memory["writes"]) * self.system.line * SECOND / own["time"]
-            if dram is not None:
-                made["memory.load"] = made["memory.bandwidth"] / dram.bandwidth
-        if own["memory_reads"]:
-            made["memory.latency"] = own["memory_delay"] / own["memory_reads"] / 1000
-        if dram is not None and (bursts := books.chips["reads"] + books.chips["writes"]):
-            made["memory.row_hit_ratio"] = books.chips["row_hits"] / bursts
         for number, name in enumerate(self.beside, self.copies):
             other = books.core(number)
             if other["instructions"]:

@@ -15,7 +15,7 @@ from tests.oracles.translation import CacheSpec, Config, NestedSpec, PomTlbSpec,
 from tests.sim.test_cores import chips
 from tests.sim.test_queued_translation import PACE, Stream, queued
 from tests.sim.test_translation_engine import POM_TLB, Machine
-from tiersim.models.cores import pages_of
+from tiersim.models.core_translation import pages_of
 from tiersim.sim.core_translation import CoreBooks, TranslatedCores, run_translation
 from tiersim.sim.cores import Cores
 from tiersim.sim.pages import LINE, NUMBER
