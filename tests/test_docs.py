@@ -46,7 +46,14 @@ scenario: object-cache
 trace: generated/zipf-objects
 cache: {capacity: 1 %}
 """
+UNDER_SERVING = """
+study: under-a-fragment
+scenario: serving
+trace: {use: generated/conversations, requests: 3k}
+system: {instance: {time_model: {use: linear, prefill: 1 ms/token}, memory: {capacity: 1M tokens}}}
+"""
 OF_OBJECTS = re.compile(r"\bcache[:.]")
+OF_SERVING = re.compile(r"^(slo|load|capacity):", re.MULTILINE)
 
 
 def _module(name: str) -> Any:
@@ -95,6 +102,9 @@ def test_yaml_on_a_page_is_a_study_or_a_part_of_one(folder: Path, text: str) -> 
     if "study:" not in text and OF_OBJECTS.search(text):
         (folder / "under.yaml").write_text(UNDER_OBJECTS)
         text = f"extends: under.yaml\n{text}"
+    elif "study:" not in text and OF_SERVING.search(text):
+        (folder / "under.yaml").write_text(UNDER_SERVING)
+        text = f"extends: under.yaml\n{text}"
     elif "study:" not in text:
         whole = "  memory:" in text  # a machine of its own; others are put over a preset
         (folder / "under.yaml").write_text(UNDER if whole and "use:" not in text else f"{UNDER}system: desktop-cpu\n")
@@ -118,7 +128,8 @@ def _plain(make_loop: Any, *given: Any, compiled: bool = True) -> Any:
 @pytest.mark.parametrize("study", STUDIES)
 def test_every_example_runs(folder: Path, study: str) -> None:
     text = (folder / study).read_text()
-    count = "requests" if "scenario: object-cache" in text else "limit" if "captured/" in text else "records"
+    asked = "scenario: object-cache" in text or "scenario: serving" in text
+    count = "requests" if asked else "limit" if "captured/" in text else "records"
     result = tiersim.run(folder / study, [f"trace.{count}=3k"], keep=False)
     assert len(result.rows) > 1
     assert not result.skipped
