@@ -116,12 +116,13 @@ class System:
 def shared_of(system: System) -> set[str]:
     """The caches that all cores have together. Raises StudyError where one of a core's own stands below."""
     shared = {name for name, cache in system.caches.items() if cache.shared}
-    below = {name: _below(system, name, list(system.caches)) for name in shared}
+    names = list(system.caches)
+    below = {name: _below(system, name, names) for name in names}
     for name in sorted(shared):
         under = below[name]
         if under is not None and under not in shared:
             raise _wrong(name, "shared", f"{under} stands below it and is not shared: `shared: true` there as well")
-        if system.caches[name].serves is not None:
+        if _serves(system, name, names, below):
             raise _wrong(name, "shared", "it serves a program, and each core runs its own")
     return shared
 

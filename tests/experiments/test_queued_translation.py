@@ -173,7 +173,7 @@ def test_copies_and_neighbours(folder: Path) -> None:
         ({"timing": "additive", "beside": {"noise": "other.parquet"}}, "with additive time cores do not meet"),
         ({"beside": {"noise": {"use": "other.parquet", "warm_up": "1 %"}}}, "`warm_up` of the trace"),
         (
-            {"system": STUDY["system"] | {"caches": {"l1": cache("2 KiB", 2, "1 cycle", shared=True, serves="all")}}},
+            {"system": STUDY["system"] | {"caches": {"l1": cache("2 KiB", 2, "1 cycle", shared=True)}}},
             "serves a",
         ),
         ({"copies": 40, "beside": {"many": "spaces.parquet"}}, "have 70 address spaces, and no more than 64"),

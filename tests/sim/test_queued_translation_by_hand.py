@@ -13,12 +13,16 @@ from tests.models.test_dram import memory as dram_memory
 from tests.sim import translating
 from tests.sim.test_cores import chips
 from tests.sim.translating import L1, MEMORY, PAGE, REGION, STLB, TIMING, loop_of, none_of, references, sets_of
+from tiersim._base.errors import AuditError, StudyError
 from tiersim.models.dram import serve
+from tiersim.sim import core_translation as engine
+from tiersim.sim import core_translation_loop
 from tiersim.sim.core_translation import TranslatedCores, run_translation
 from tiersim.sim.cores import Cores
 from tiersim.sim.mechanisms.radix import RadixLoop
 from tiersim.sim.pages import NUMBER, PagedEvents, tables_of
-from tiersim.sim.translation import Timing
+from tiersim.sim.queued import chains
+from tiersim.sim.translation import Held, Timing
 
 WALK = 4 * (L1 + MEMORY)  # with nothing held
 LOOP = loop_of(RadixLoop(), ways=(64, 1, 1, 8))
@@ -143,3 +147,35 @@ def test_walks_that_overlap_are_faster_through_dram_too() -> None:
     events = references((rng.integers(0, 512, 300) * REGION).tolist())
     times = [run(events, walkers=walkers, latency=0, memory=chips(rows=1024)).core()["time"] for walkers in (1, 2, 4)]
     assert times[0] > times[1] > times[2]
+
+
+@pytest.mark.parametrize("limit", ["STEPS", "MOST"])
+def test_more_steps_than_there_is_room_for_are_one_message(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A walk takes a walker, reads four lines and leaves it; then come the translation, the data and the end."""
+    for room in (8, 9):
+        monkeypatch.setattr(chains, limit, room)
+        monkeypatch.setitem(core_translation_loop.NAMES, "MOST", str(chains.MOST))
+        if room == 9:
+            assert run(spaces(1)).core()["walks"] == 1
+            continue
+        with pytest.raises(StudyError, match="wait for memory, or one reference makes more than"):
+            run(spaces(1))
+
+
+def test_the_audit_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chains.Desk, "waiting", lambda desk: 3)
+    with pytest.raises(AuditError, match="3 steps wait at the end, and 0 should"):
+        run(spaces(1))
+    monkeypatch.undo()
+    monkeypatch.setattr(engine, "_audit", lambda *_: None)
+    made = run(spaces(1))
+    made.told[0, chains.FIELDS.index("walks")] = 2
+    desk, timing = chains.new_desk(1, 1), TIMING
+    cores = Cores(1, 1, 1, 1, ())
+    tables = tables_of(spaces(1).lines, none_of, 4)
+    with pytest.raises(AuditError, match="2 demand walks ended at the end, and 1 should"):
+        engine._check(LOOP, made, [_nothing()], tables, timing, desk, cores, followed=False)
+
+
+def _nothing() -> Held:
+    return Held({}, {})
