@@ -211,7 +211,7 @@ def many(count: int) -> None:
 
 
 def _prompts(file: str, form: str) -> Any:
-    from tiersim.sim.prompts import prompts_of
+    from tiersim.models.prompts import prompts_of
     from tiersim.traces import stream_trace
 
     return prompts_of(stream_trace(file, format=form).chunks())

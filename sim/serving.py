@@ -211,10 +211,12 @@ class Engines:
         settings[LOG_ROOM] = LOG_ROWS if log else 0
         view = np.zeros((count, len(VIEW)), np.int64)
         blocks = prompts.blocks.values.astype(np.int64)
-        given = [view, np.zeros(len(prompts) + 1, np.int64), settings, _rows(prompts, cached), blocks]
-        self._view, self._ended, self._settings, self._requests, self._blocks = map(self._given, given)
-        self._times = [np.ascontiguousarray(arrays[name]).reshape(-1) for name in self.loop.clock]
+        given = [view, np.zeros(len(prompts) + 1, np.int64), settings, _rows(prompts, cached)]
+        self._view, self._ended, self._settings, self._requests = map(self._given, given)
+        times = [np.ascontiguousarray(arrays[name]).reshape(-1) for name in self.loop.clock]
         self._own = [self._given(array) for array in own]
+        self._before = (self._view, self._ended, self._settings, self._requests, self._given(blocks))
+        self._after = (*times, *self._own)
 
     def _given(self, array: NDArray[Any]) -> Any:
         """An array as the loop takes it: flat, and in plain Python as a list, whose integers do not wrap."""
@@ -228,11 +230,12 @@ class Engines:
 
     def _run(self, what: int, first: int, second: int = 0, third: int = 0) -> int:
         """A call of the loop, with a longer log if it wants one."""
-        shared = (self._view, self._ended, self._settings, self._requests, self._blocks)
         while True:
-            made = self.loop.module.run(what, first, second, third, *shared, self._log, *self._times, *self._own)
+            made: int = self.loop.module.run(what, first, second, third, *self._before, self._log, *self._after)
             if made >= 0:
-                return int(made)
+                return made
+            if made < -1:
+                self._explain()
             more = np.zeros(len(self._log), np.int64)
             self._log = np.concatenate([self._log, more]) if self.compiled else [*self._log, *more.tolist()]
             self._settings[LOG_ROOM] *= 2
@@ -250,7 +253,8 @@ class Engines:
         Whoever stops there may submit at that time, before he goes on: nothing was planned at it yet.
         """
         made = self._run(TO_AN_END if until_end else ADVANCE, NEVER if until is None else until)
-        self._audit()
+        if self.audited:
+            self._audit()
         return made if made < NEVER else None
 
     @property
@@ -266,13 +270,13 @@ class Engines:
         are neither computed nor cached; of a request that waits, as it was when it was routed.
         """
         self._run(LOOK, 0)
-        seen: list[list[int]] = np.reshape(self._view, (-1, len(VIEW))).T.tolist()
-        return seen
+        seen: list[int] = self._view.tolist() if self.compiled else self._view
+        return [seen[place :: len(VIEW)] for place in range(len(VIEW))]
 
     def hits(self, request: int) -> list[int]:
         """How many tokens of the prompt of a request each instance has cached."""
         self._run(HITS, request)
-        held: list[int] = np.asarray(self._view[: self.count]).tolist()
+        held: list[int] = self._view[: self.count].tolist() if self.compiled else self._view[: self.count]
         return held
 
     @property
@@ -302,21 +306,23 @@ class Engines:
             for name in ("waiting", "running", "pages", "blocks")
         }
 
-    def _audit(self) -> None:
+    def _explain(self) -> None:
+        """Raise what the loop has found to be wrong."""
         if wrong := int(self._settings[WRONG]):
             raise PolicyError(
                 f"{type(self.policy).__name__}.victim gave {wrong >> 1}, which is no block in the prefix cache",
                 None,
                 "it must give the number of an object for which `lookup` says yes",
             )
-        if fault := int(self._settings[FAULT]):
-            raise AuditError(f"an instance's books do not balance: {FAULTS[fault]}")
-        if self.audited:
-            served = self.served
-            open_ = int(((served.routed >= 0) & (served.end < 0) & ~served.rejected).sum())
-            waiting, running = map(sum, self.view()[:2])
-            if open_ != waiting + running:
-                raise AuditError(f"of {open_} requests that are not finished {waiting} wait and {running} run")
+        raise AuditError(f"an instance's books do not balance: {FAULTS[self._settings[FAULT]]}")
+
+    def _audit(self) -> None:
+        """No request is lost or counted twice."""
+        served = self.served
+        open_ = int(((served.routed >= 0) & (served.end < 0) & ~served.rejected).sum())
+        waiting, running = map(sum, self.view()[:2])
+        if open_ != waiting + running:
+            raise AuditError(f"of {open_} requests that are not finished {waiting} wait and {running} run")
 
 
 def _columns(rows: Any, names: Sequence[str]) -> dict[str, Numbers]:

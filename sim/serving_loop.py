@@ -969,7 +969,7 @@ def run(what, first, second, third, array_V, array_D, $arrays):
     0: all that happens before the time `first`; 1: the same up to the first end of a request; with `second` a call
     goes on with the last one. 2: request `first` is routed to instance `second` at `third`. 3: a row of what is seen
     of each instance. 4: how many tokens of request `first` each instance has cached. Returns the time of an end,
-    NEVER if there was none, or -1 if the log is full.
+    NEVER if there was none, -1 if the log is full, or -2 if something is wrong.
     """
     $shared
     $owned
@@ -1007,7 +1007,7 @@ def run(what, first, second, third, array_V, array_D, $arrays):
                 return -1
             if what == 0:
                 i += 1
-            elif Z[Z_ENDED]:
+            elif Z[Z_ENDED] and Z[Z_FAULT] == 0:
                 Z[Z_NOW] = until - 1
                 return until - 1
         elif what == 2:
@@ -1022,6 +1022,8 @@ def run(what, first, second, third, array_V, array_D, $arrays):
             i += 1
     if what < 2:
         Z[Z_NOW] = first
+    if Z[Z_WRONG] or Z[Z_FAULT]:
+        return -2
     return NEVER
 '''
 

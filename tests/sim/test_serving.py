@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -253,3 +258,22 @@ def test_waits_of_one_at_a_time_are_those_of_an_m_d_1_queue() -> None:
     means = waits.reshape(30, -1).mean(axis=1)
     assert abs(means.mean() - 0.6 / (2 * (1 - 0.6))) < 3.7 * means.std(ddof=1) / np.sqrt(30)
     assert means.std(ddof=1) / np.sqrt(30) < 0.02
+
+
+def test_a_second_process_finds_the_compiled_loop(tmp_path: Path) -> None:
+    code = (
+        "import json, sys\n"
+        "from tests.sim.test_serving import engines, few\n"
+        "held = engines(few(prefix='memory'))\n"
+        "held.advance()\n"
+        "stats = held.loop.module.run.stats\n"
+        "print(json.dumps([sum(stats.cache_hits.values()), sum(stats.cache_misses.values())]))"
+    )
+    environment = {**os.environ, "TIERSIM_CACHE": str(tmp_path)}
+    found = [
+        json.loads(
+            subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True).stdout
+        )
+        for _ in range(2)
+    ]
+    assert found == [[0, 1], [1, 0]]
