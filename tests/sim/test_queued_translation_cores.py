@@ -16,9 +16,11 @@ from tests.sim.test_cores import chips
 from tests.sim.test_queued_translation import PACE, Stream, queued
 from tests.sim.test_translation_engine import POM_TLB, Machine
 from tiersim.models.core_translation import pages_of
+from tiersim.sim import core_translation as engine
 from tiersim.sim.core_translation import CoreBooks, TranslatedCores, run_translation
 from tiersim.sim.cores import Cores
 from tiersim.sim.pages import LINE, NUMBER
+from tiersim.sim.queued import dram
 
 BASE = Config(
     {
@@ -165,3 +167,26 @@ def test_compiled_as_plain(name: str) -> None:
         assert same(made, plain_)
         assert made.held == plain_.held
     assert made.core()["background_walks"] > 0
+
+
+@pytest.mark.parametrize("name", ["victima", "pom-tlb"])
+def test_memory_is_asked_when_a_read_is_due_and_never_too_late(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Channels are not ahead of what is offered to them, though their data is known before it comes."""
+    together, offered = Together(machines(CONFIGS[name], [400, 300], name)), []
+    make = engine.make_core_translation_loop
+
+    def watched(*given: Any, **more: Any) -> Any:
+        module = make(*given, **more)
+
+        def offer(head: Any, table: Any, channel: int, number: int) -> None:
+            assert head[channel, dram.NOW] <= table[number, dram.R_AT]
+            offered.append(int(table[number, dram.R_AT]))
+            dram.offer(head, table, channel, number)
+
+        module.offer = offer  # type: ignore[attr-defined]
+        return module
+
+    monkeypatch.setattr(engine, "make_core_translation_loop", watched)
+    made = together.run(["l3"], memory=chips(channels=2), outstanding=6, walkers=3)
+    assert len(offered) == made.own[0].memory["reads"] + made.own[0].memory["writes"] > 300
+    assert offered == sorted(offered)
