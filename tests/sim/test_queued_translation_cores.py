@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
-from tests.oracles.strategies import pages
+from tests.oracles.strategies import pages, variants
 from tests.oracles.translation import CacheSpec, Config, NestedSpec, PomTlbSpec, PwcSpec, TlbSpec, VictimaSpec
 from tests.sim.test_cores import chips
 from tests.sim.test_queued_translation import PACE, Stream, queued
@@ -65,7 +67,7 @@ class Together:
         self.tables = self.first.make_tables(lines)
         self.starts = np.cumsum([0, *(len(stream.lines) for stream in self.streams)])[:-1].tolist()
 
-    def run(self, shared: Sequence[str] = (), **given: Any) -> TranslatedCores:
+    def run(self, shared: Iterable[str] = (), **given: Any) -> TranslatedCores:
         timing = self.first.timing()
         said: dict[str, Any] = {"pace": PACE << 20, "outstanding": 3, "window": 40}
         said |= {"latency": timing.latencies["memory"]}
@@ -100,6 +102,26 @@ def test_an_order_that_was_kept_and_followed_gives_the_same_contents(name: str) 
         assert again.held == made.held
         turned = together.run(["l3"], follow=np.repeat(np.arange(3, dtype=np.uint8), lengths))
         assert turned.held != made.held
+
+
+@settings(deadline=None, max_examples=40)
+@given(config=variants(), seed=st.integers(0, 2**32), timed=st.booleans(), data=st.data())
+def test_any_machines_on_any_shared_caches(config: Config, seed: int, timed: bool, data: st.DataObject) -> None:
+    """No count contradicts another, and an order that is followed gives the same ones."""
+    below = sorted({spec.below for spec in config.caches.values()} - {"memory"})
+    shared: set[str] = set()
+    for name in data.draw(st.sets(st.sampled_from(below))) if below else ():
+        while name != "memory":
+            shared.add(name)
+            name = config.caches[name].below
+    cores = machines(config, [60, 40], str(seed))
+    assume(all(core.references for core in cores))
+    together = Together(cores)
+    shared |= {f"{name}.prefetcher" for name in shared & config.prefetchers.keys()}
+    made = together.run(shared, memory=chips(channels=2) if timed else None, keep_order=True)
+    again = together.run(shared, follow=made.order)
+    assert same(again, made)
+    assert again.held == made.held
 
 
 @pytest.mark.parametrize("name", CONFIGS)
