@@ -22,7 +22,6 @@ __all__ = ["HEADER", "Proxy"]
 LARGEST: Final = 32 << 20  # bytes of a request
 HEADER: Final = 1 << 16  # bytes of a line of a head
 CONNECT: Final = 30.0  # seconds
-IDLE: Final = 2.0  # seconds that a connection is kept: servers close theirs after 5, and what is sent just then is lost
 PATHS: Final = ("/chat/completions", "/completions")
 REFUSED: Final = (400, 422)
 BLANK: Final = re.compile(rb"\r\n\r\n|\n\n|\r\r")
@@ -57,7 +56,8 @@ class Proxy:
         self._asks = True  # whether the server takes the wish to be told of tokens
         self._tasks: set[asyncio.Task[Any]] = set()
         self._session = ClientSession(
-            connector=TCPConnector(limit=0, keepalive_timeout=IDLE),
+            # a connection that is kept may be closed by the server just when the next request is on its way
+            connector=TCPConnector(limit=0, force_close=True),
             timeout=ClientTimeout(total=None, sock_connect=CONNECT),
             cookie_jar=DummyCookieJar(),
             auto_decompress=False,

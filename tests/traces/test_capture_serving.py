@@ -302,6 +302,32 @@ def test_an_error_in_a_stream(tmp_path: Path) -> None:
         assert capture.end()["status"] == [1]
 
 
+def test_a_server_that_closes_connections_without_saying_so(tmp_path: Path) -> None:
+    """Some do after each answer: what is sent over such a connection is never answered."""
+    raw = b'{"choices": [{"text": "a"}]}'
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            for _ in range(5):
+                line, _ = listener.accept()
+                threading.Thread(target=once, args=(line,)).start()
+
+        def once(line: socket.socket) -> None:
+            with line:
+                line.recv(1 << 16)
+                line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(raw), raw))
+                line.settimeout(1)
+                with suppress(OSError):
+                    line.recv(1 << 16)  # another request, or the end
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        capture = Capture(f"http://127.0.0.1:{listener.getsockname()[1]}", tmp_path / "r.parquet", requests=5)
+        assert [send(capture.address, asked())[0] for _ in range(5)] == [200] * 5
+        assert "status" not in capture.end()
+        thread.join()
+
+
 def test_no_server(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and nobody listens
