@@ -137,8 +137,14 @@ class PagedCore(Core):
         Param("share of the time beyond the first TLB that an additive core cannot hide", unit="ratio", ge=0),
     ] = 10**9
     walkers: Annotated[
-        int, Param("page walks under way at once, with `timing: queued`: its page walkers", ge=1, le=256)
-    ] = 2  # those of Skylake, as the window is: section 2.1.3 of Intel's optimization manual, 248966
+        int,
+        Param(
+            "page walks under way at once, with `timing: queued`: its page walkers",
+            ge=1,
+            le=256,
+            source="Skylake's: section 2.1.3 of Intel's optimization manual, 248966",
+        ),
+    ] = 2
 
 
 @config

@@ -129,7 +129,8 @@ def _plain(make_loop: Any, *given: Any, compiled: bool = True) -> Any:
 def test_every_example_runs(folder: Path, study: str) -> None:
     text = (folder / study).read_text()
     asked = "scenario: object-cache" in text or "scenario: serving" in text
-    count = "requests" if asked else "limit" if "captured/" in text else "records"
+    generated = "references" if "references:" in text else "records"
+    count = "requests" if asked else "limit" if "captured/" in text else generated
     result = tiersim.run(folder / study, [f"trace.{count}=3k"], keep=False)
     assert len(result.rows) > 1
     assert not result.skipped

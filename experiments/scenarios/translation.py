@@ -637,7 +637,8 @@ class Translation(OfTrace):
         wired = self.wired
         state = sum(wired.sets.get(part.name, 0) * part.ways * 16 for part in wired.loop.structures)
         # nobody knows the number of pages beforehand: one for each eight accesses is assumed
-        return 150_000_000 + state + 40 * (self.size() // 8)
+        pages = self.copies * self.size() + sum(use.length() for use in self.beside.values())
+        return 150_000_000 + (self.copies + len(self.beside)) * state + 40 * (pages // 8)
 
     def shown(self) -> list[str]:
         return ["cycles_per_instruction", "translation.share", "walks_per_kiloinstruction", "walk_latency"]
