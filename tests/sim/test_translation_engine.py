@@ -410,7 +410,12 @@ SPLIT = Config(
 FIXED = {
     "victima": replace(SPLIT, mechanism=VictimaSpec("l2")),
     "hashed tables": replace(SPLIT, mechanism=HashedSpec(Fraction(9, 10))),
-    "artifact of Victima": replace(SPLIT, mechanism=ArtifactSpec("l2"), nested=NestedSpec(1, 2, 1, virtual=True)),
+    "artifact of Victima": replace(
+        SPLIT,
+        mechanism=ArtifactSpec("l2"),
+        nested=NestedSpec(1, 2, 1, virtual=True),
+        host_large=lambda space, number: number % 2 == 0,
+    ),
 }
 
 
