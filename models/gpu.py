@@ -61,6 +61,10 @@ class Gpu:
         rate = self.memory.bandwidth * self.memory.efficiency // WHOLE
         return max(-(-operations * SECOND // peak), -(-traffic * SECOND // rate))
 
+    def energy(self, time: int) -> float | None:
+        """Joules that its board draws at full power in so many picoseconds; None where its power is not known."""
+        return None if self.power is None else self.power / 1000 * time / SECOND
+
     def caches(self, size: int) -> bool:
         """Whether so many bytes stay in the L2 cache, so that to read them again costs no memory bandwidth."""
         return size <= self.l2

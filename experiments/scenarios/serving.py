@@ -437,8 +437,9 @@ class Serving(OfTrace):
         instance, tokens = self.system.instance, int(simulated.prompts.output[simulated.end >= 0].sum())
         count = instance.parallel.gpus
         out = {}
-        if instance.accelerator is not None and instance.accelerator.power is not None and tokens:
-            out["energy"] = simulated.sums["busy"] / SECOND * count * instance.accelerator.power / 1000 / tokens
+        gpu = instance.accelerator
+        if gpu is not None and tokens and (energy := gpu.energy(simulated.sums["busy"])) is not None:
+            out["energy"] = energy * count / tokens
         if instance.price is not None and tokens:
             hours = simulated.sums["time"] / SECOND / 3600 * count
             out["cost"] = hours * instance.price / tokens * 10**6

@@ -48,6 +48,13 @@ def test_units_become_integers_of_the_base_unit() -> None:
     assert made.count == "all"
 
 
+def test_an_optional_quantity_may_be_nothing_and_another_may_not() -> None:
+    _, made = validate(Whole, GOOD | {"parts": {"a": {"size": "1 KiB", "wait": None}}})
+    assert made is not None
+    assert made.parts["a"].wait is None
+    assert "nothing is not" in wrong(parts={"a": {"size": None}})["parts", "a", "size"]
+
+
 def test_a_config_is_frozen_and_takes_keywords_only() -> None:
     part = Part(size=64)
     with pytest.raises(AttributeError):

@@ -59,7 +59,7 @@ def of_tier(made: Tier) -> Any:
 
 def of_gpu(made: Gpu) -> Any:
     kernels = made.kernel("fp16", 10**12, 1), made.kernel("fp16", 1, 10**9)
-    return kernels, made.caches(45 << 20), of_node(replace(node(), gpu=made))
+    return kernels, made.energy(10**12), made.caches(45 << 20), of_node(replace(node(), gpu=made))
 
 
 def of_node(made: Node) -> Any:
@@ -112,7 +112,7 @@ KNOBS: list[tuple[Any, Callable[[Any], Any], dict[str, Any]]] = [
     }),
     (GPUS, of_gpu, {
         "memory": tier(capacity="7 MiB"), "l2": 48 << 20, "compute": Compute(fp16=10**12), "copy_engines": 3,
-        "pcie": pcie(generation=5), "nvlink": Nvlink(generation=4, links=18),
+        "pcie": pcie(generation=5), "nvlink": Nvlink(generation=4, links=18), "power": 400_000,
     }),
     (NODE_WITH_ALL, of_node, {
         "sockets": 4, "memory": tier(), "numa": Cable(bandwidth=5), "switches": 2, "uplink": pcie(generation=5),

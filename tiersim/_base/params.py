@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from functools import cache
+from types import NoneType
 from typing import Annotated, Any, Literal, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
 
 from tiersim._base import units
@@ -93,7 +94,11 @@ class Param:
                     "tiersim", "{message}", {"message": error.message, "detail": detail}
                 ) from None
 
+        optional = self.unit is not None and NoneType in get_args(source)
+
         def check(value: Any) -> Any:
+            if value is None and optional:  # takes back what a study says that it extends
+                return None
             return told(self.read, value)
 
         if self.reads_all or self.family is not None or self.unit is not None:

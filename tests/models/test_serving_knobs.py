@@ -1,0 +1,122 @@
+"""Every key of the scenario `serving` changes something."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tiersim
+from tiersim._base.params import params
+from tiersim.experiments.scenarios.serving import Capacity, Load, RequestTrace, Serving, Slo
+from tiersim.models.serving import Cluster, Instance, KvMemory, PrefixCache, Scheduler, ServingSystem
+
+GPU = "a100-80"
+INSTANCE = {
+    "model": "llama-3-8b",
+    "accelerator": GPU,
+    "time_model": "roofline",
+    "memory": {"capacity": "20k tokens"},
+    "prefix_cache": {"capacity": "9k tokens"},
+    "scheduler": {"max_requests": 16, "budget": 256},
+    "price": 2.0,
+}
+STUDY: dict[str, Any] = {
+    "study": "knobs",
+    "scenario": "serving",
+    "trace": {"use": "generated/conversations", "requests": 300, "rate": "8 /s", "seed": 1},
+    "system": {"instance": INSTANCE, "cluster": {"instances": 2}},
+    "policy": "least-loaded",
+    "slo": {"ttft": "150 ms", "tpot": "20 ms", "e2e": "3 s"},
+}
+IN_MEMORY: dict[str, Any] = {"system.instance.prefix_cache": {}}
+SEARCH: dict[str, Any] = {
+    "capacity": {"least": "1 /s", "most": "64 /s", "within": "10 %"},
+    "slo.tpot": "1 s",
+    "slo.e2e": "1 h",
+}
+FREE = {"system.instance.memory.capacity": None, "system.instance.memory.share": "19.2 %", **IN_MEMORY}
+
+# the key, its other value, and what else is set in both runs
+TURNED: list[tuple[str, Any, dict[str, Any]]] = [
+    ("trace.use", "generated/conversations", {"trace.seed": 2}),
+    ("trace.skip", 50, {}),
+    ("trace.limit", 100, {}),
+    ("trace.warm_up", "10 %", {}),
+    ("trace.truncate", 600, {}),
+    ("load.rate", "20 /s", {}),
+    ("load.arrivals", "poisson", {"load.rate": "8 /s"}),
+    ("load.sessions", "wait", {}),
+    ("load.think", "1 s", {"load.sessions": "wait"}),
+    ("policy", "min-ttft", {}),
+    ("slo.ttft", "100 ms", {}),
+    ("slo.tpot", "9 ms", {}),
+    ("slo.e2e", "1 s", {}),
+    ("capacity", SEARCH["capacity"], {}),
+    ("capacity.least", "2 /s", SEARCH),
+    ("capacity.most", "70 /s", SEARCH),
+    ("capacity.attainment", "50 %", SEARCH),
+    ("capacity.within", "3 %", SEARCH),
+    ("system.cluster.instances", 3, {}),
+    ("system.instance.model", "llama-2-7b", {}),
+    ("system.instance.accelerator", "h100-sxm", {}),
+    ("system.instance.time_model", {"use": "linear", "prefill": "100 us/token"}, {}),
+    ("system.instance.parallel.tensor", 2, {}),
+    ("system.instance.price", 3.0, {}),
+    ("system.instance.prefix_cache", None, {}),
+    ("system.instance.prefix_cache.capacity", "2k tokens", {}),
+    ("system.instance.prefix_cache.policy", "fifo", {"system.instance.prefix_cache.capacity": "4k tokens"}),
+    ("system.instance.memory.capacity", "8k tokens", {}),
+    ("system.instance.memory.share", "25 %", FREE),
+    ("system.instance.memory.page", 64, IN_MEMORY),
+    ("system.instance.scheduler.budget", 1024, {}),
+    ("system.instance.scheduler.max_requests", 4, {}),
+    ("system.instance.scheduler.chunked", False, {}),
+    ("system.instance.scheduler.reserve", "60 %", {**IN_MEMORY, "system.instance.memory.capacity": "6k tokens"}),
+]
+OTHERS = {"trace.format", "system.instance.prefix_cache.block"}  # a file's, and one that is checked only
+NESTED = {"system", "load", "slo", "trace", "system.instance", "system.cluster"}
+NESTED |= {f"system.instance.{name}" for name in ("parallel", "memory", "scheduler")}
+
+
+def outcome(keys: dict[str, Any]) -> Any:
+    changes = [f"{key}={_written(value)}" for key, value in keys.items()]
+    row = tiersim.run(STUDY, changes, keep=False).rows[0]
+    assert row.status == "done", row.error
+    table = row.table("requests")
+    return row.metrics, {name: np.nan_to_num(np.array(column)).tolist() for name, column in table.items()}
+
+
+def _written(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_written(held)}" for key, held in value.items()) + "}"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+@pytest.mark.parametrize(("key", "other", "beside"), TURNED, ids=[key for key, _, _ in TURNED])
+def test_turning_it_changes_something(key: str, other: Any, beside: dict[str, Any]) -> None:
+    if key == "trace.use":  # the trace itself
+        assert outcome(beside) != outcome({})
+    else:
+        assert outcome({**beside, key: other}) != outcome(beside)
+
+
+def test_no_knob_is_left_out() -> None:
+    held = {
+        "": Serving,
+        "trace.": RequestTrace,
+        "load.": Load,
+        "slo.": Slo,
+        "capacity.": Capacity,
+        "system.": ServingSystem,
+        "system.cluster.": Cluster,
+        "system.instance.": Instance,
+        "system.instance.memory.": KvMemory,
+        "system.instance.prefix_cache.": PrefixCache,
+        "system.instance.scheduler.": Scheduler,
+    }
+    keys = {prefix + item.name for prefix, cls in held.items() for item, _, _ in params(cls) if item.init}
+    assert keys - {key for key, _, _ in TURNED} - OTHERS - NESTED == set()
