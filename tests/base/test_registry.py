@@ -64,7 +64,11 @@ def test_an_alias_is_the_same_class() -> None:
     ("family", "name", "message"),
     [
         (WAY, "srip", "no way-replacement is called 'srip'; did you mean 'srrip'?"),
-        ("scenario", "zzz", "no scenario is called 'zzz'; there are: memory-hierarchy, object-cache, serving, translation"),
+        (
+            "scenario",
+            "zzz",
+            "no scenario is called 'zzz'; there are: memory-hierarchy, object-cache, serving, translation",
+        ),
         (WAY, "none.py:Lru", "there is no file 'none.py' to take 'Lru' from"),
     ],
 )
