@@ -169,9 +169,10 @@ class Engines:
         cached = server.prefix != "none" and prompts.block > 0
         _check(prompts, server, policy, cached)
         self.prompts, self.server, self.count = prompts, server, count
-        self.policy = policy or build("object-replacement", "lru")
+        # one loop serves all that cache nothing
+        self.policy = policy if cached else build("object-replacement", "lru")
         self.audited = audited
-        self.compiled = compiled and getattr(policy, "compiled", True)
+        self.compiled = compiled and getattr(self.policy, "compiled", True)
         self.loop = serving_loop.make_loop(self.policy, clock, audited=audited, compiled=self.compiled)
         share = prompts.block // server.page if cached and server.prefix == "memory" else 0
         distinct = max(1, len(prompts.parent))

@@ -30,7 +30,7 @@ class View(Protocol):
 
     waiting: Sequence[int]  # requests that are not admitted
     running: Sequence[int]  # requests that are
-    prompts: Sequence[int]  # tokens of the prompts of requests that have no first token
+    prompts: Sequence[int]  # tokens of prompts that are to be computed, or computed anew
     pending: Sequence[int]  # those of them that are still to be computed; of waiting ones, by their hit when routed
     pages: Sequence[int]  # of memory that requests and cached blocks take
 

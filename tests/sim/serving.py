@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from hypothesis import strategies as st
@@ -67,6 +67,44 @@ class Two:
 
 
 @dataclass
+class Picky:
+    """First in, first out, but for every third block, which it refuses where something would have to leave for it."""
+
+    may_refuse: ClassVar[bool] = True
+
+    @staticmethod
+    def state(objects: int) -> dict[str, NDArray[np.int64]]:
+        return {"entered": np.zeros(objects, np.int64), "clock": np.zeros(1, np.int64)}
+
+    @staticmethod
+    def lookup(entered: Any, x: int) -> bool:
+        return entered[x] > 0
+
+    @staticmethod
+    def touch() -> None:
+        return
+
+    @staticmethod
+    def insert(entered: Any, clock: Any, x: int) -> None:
+        clock[0] += 1
+        entered[x] = clock[0]
+
+    @staticmethod
+    def victim(entered: Any, objects: int, x: int) -> int:
+        if x % 3 == 1:
+            return x
+        first = -1
+        for k in range(objects):
+            if entered[k] > 0 and (first < 0 or entered[k] < entered[first]):
+                first = k
+        return first
+
+    @staticmethod
+    def remove(entered: Any, x: int) -> None:
+        entered[x] = 0
+
+
+@dataclass
 class System:
     """A server, how many instances of it, a policy, and requests as (arrival, prompt, answer, blocks, instance)."""
 
@@ -116,7 +154,9 @@ def systems(draw: Any, *, policies: tuple[Any, ...] = ("lru", "fifo", "lfu"), cl
         nodes = [tree.setdefault(tuple(path[: k + 1]), len(tree)) for k in range(len(path))]
         requests.append((now, prompt, answer, nodes, int(rng.integers(count))))
         now += int(rng.integers(0, pace + 1)) if rng.random() < 0.7 else 0
-    rates = [int(rng.integers(0, 9)) for _ in range(8)]
+    # short iterations, so that now and then one ends just when a request comes, or long ones
+    most = draw(st.sampled_from([1, 9]))
+    rates = [int(rng.integers(0, most + 1)) * int(rng.random() < 0.6) for _ in range(8)]
     rates[0] += 1
     rates.append(int(rng.integers(0, 60)))
     policy = draw(st.sampled_from(policies))
@@ -134,6 +174,10 @@ def prompts_from(requests: list[tuple[int, int, int, list[int], int]], block: in
     return Prompts(arrival, given, made, Ragged.of(nodes), parent, block, unknown, unknown)
 
 
+def policy_of(system: System) -> Any:
+    return Picky() if system.policy == "picky" else build("object-replacement", system.policy)
+
+
 def engines(system: System, clock: Any = Linear, **options: Any) -> Engines:
     return Engines(
         prompts_from(system.requests, system.block),
@@ -141,7 +185,7 @@ def engines(system: System, clock: Any = Linear, **options: Any) -> Engines:
         system.count,
         clock(),
         {"rates": np.array(system.rates)},
-        policy=build("object-replacement", system.policy),
+        policy=policy_of(system),
         seed=7,
         **options,
     )
@@ -161,7 +205,7 @@ def cluster(system: System, clock: Any = Linear, verbs: bool = False) -> oracle.
             return None
         if not verbs:
             return plain[system.policy]()
-        return oracle.Verbs(build("object-replacement", system.policy), min(distinct, 4 * room + 1), room, 7 + k)
+        return oracle.Verbs(policy_of(system), min(distinct, 4 * room + 1), room, 7 + k)
 
     memory = oracle.Memory(
         server.pages,

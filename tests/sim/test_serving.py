@@ -76,12 +76,14 @@ def test_compiled_loops_equal_the_plain_model(policy: str, clock: Any) -> None:
     check()
 
 
-@pytest.mark.parametrize("policy", ["2q", "car", "gdsf", "lfu", "lirs", "lru-k", "mru", "random", "sieve", "w-tinylfu"])
+@pytest.mark.parametrize(
+    "policy", ["2q", "car", "gdsf", "lfu", "lirs", "lru-k", "mru", "picky", "random", "sieve", "w-tinylfu"]
+)
 def test_any_policy_that_looks_back_rules_a_prefix_cache(policy: str) -> None:
     @settings(max_examples=15)
     @given(systems(policies=(policy,)))
     def check(system: System) -> None:
-        if policy == "gdsf" and system.server.prefix == "memory":
+        if policy in ("gdsf", "picky") and system.server.prefix == "memory":
             with pytest.raises(PolicyError, match="may refuse"):
                 engines(system, compiled=False)
             return
