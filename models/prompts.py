@@ -19,13 +19,14 @@ __all__ = ["poisson", "prompts_of", "rated"]
 Numbers = NDArray[np.int64]
 SECOND = 10**12
 NANO = 1000  # picoseconds
+LONGEST = (1 << 61) // NANO  # nanoseconds from the first request to the last
 ARRIVALS = 1  # the random stream
 
 
 def prompts_of(chunks: Iterable[Chunk], *, truncate: int | None = None) -> Prompts:
     """The requests of a trace that were served, those that arrived earlier first; of equals as recorded.
 
-    ``truncate`` cuts prompts to so many tokens.
+    ``truncate`` cuts prompts to so many tokens. Raises StudyError where they come over more than 26 days.
     """
     columns: dict[str, list[NDArray[np.int64]]] = {}
     lists: list[Ragged] = []
@@ -53,6 +54,9 @@ def prompts_of(chunks: Iterable[Chunk], *, truncate: int | None = None) -> Promp
     blocks = _chosen(blocks, order)
     nodes, parent = _tree(blocks)
     start = held["arrival"].min() if count else 0
+    if count and int(held["arrival"].max() - start) > LONGEST:
+        days = LONGEST // (86_400 * 10**9)
+        raise StudyError(f"the requests come over more than {days} days", None, "take a part: trace: {limit: 100k}")
     unknown = np.full(count, -1, np.int64)
     return Prompts(
         (held["arrival"][order] - start) * NANO,

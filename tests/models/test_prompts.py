@@ -91,6 +91,13 @@ def test_poisson_arrivals_follow_their_law() -> None:
     assert np.array_equal(made[:10], poisson(10, 4 * 10**9, 1))
 
 
+def test_months_do_not_fit() -> None:
+    day = 86_400 * 10**9
+    assert prompts_of([chunk([[1], [2]], arrival=[5, 5 + 26 * day])]).arrival[1] == 26 * day * 1000
+    with pytest.raises(StudyError, match="more than 26 days"):
+        prompts_of([chunk([[1], [2]], arrival=[5, 120 * day])])
+
+
 def test_arrivals_are_stretched_to_a_rate() -> None:
     prompts = prompts_of([chunk([[1]] * 5, arrival=[0, 1, 2, 2, 10])])
     assert rated(prompts, 4 * 10**9).tolist() == [0, SECOND // 10, SECOND // 5, SECOND // 5, SECOND]
