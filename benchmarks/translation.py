@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tiersim._base import units
 from tiersim.experiments.plan import make_plan
@@ -28,14 +27,14 @@ from tiersim.models.caches import levels_of
 from tiersim.models.translation import Paging
 from tiersim.sim.cache_loop import STORE
 from tiersim.sim.events import Counts, Events
-from tiersim.sim.pages import LINE, PagedEvents, prepare_pages
+from tiersim.sim.pages import LINE, PagedEvents, Tables, prepare_pages
 from tiersim.sim.replay import replay
 from tiersim.sim.translation import translate
 
 STUDY = Path(__file__).parents[1] / "experiments" / "library" / "victima-workloads.yaml"
 ROUNDS = 3
-REFERENCES = 30_000_000  # of each workload
-PLAIN = 20_000  # references that the same loop replays as plain Python
+BEGIN, REFERENCES = 20_000_000, 10_000_000  # of each workload, behind what it does only once
+PLAIN = 5_000  # references that the same loop replays as plain Python
 # as of the released artifact: by steps of any length in front of the L1, by lines in front of the L2
 PREFETCHERS = {"l1d": {"prefetch": {"degree": 2}}, "l2": {"prefetch": {"degree": 4, "steps": "one"}}}
 MECHANISMS = {"radix": "radix", "Victima": "victima"}
@@ -69,22 +68,19 @@ def best(run: Callable[[], Any]) -> float:
     return min(times)
 
 
-def first(events: PagedEvents, count: int, *, stores: bool) -> PagedEvents:
-    """The first references, held in memory; loads alone unless `stores`."""
-    (held,) = events.chunks(0, min(count, events.counts.events), count)
+def part(events: PagedEvents, count: int, *, stores: bool) -> PagedEvents:
+    """References from `BEGIN` on, held in memory; loads alone unless `stores`."""
+    (held,) = events.chunks(BEGIN, BEGIN + count, count)
     if not stores:
         held = np.where(held & 3 == STORE, held & ~3, held).astype(np.int32)
-    return PagedEvents(Counts(events=len(held)), events.lines, None, held, marks=before(events.marks, len(held)))
+    first, last = np.searchsorted(events.marks, [BEGIN, BEGIN + count])
+    marks = events.marks[first:last] - BEGIN
+    return PagedEvents(Counts(events=count), events.lines, None, held, marks=marks)
 
 
-def before(marks: NDArray[np.int64], end: int) -> NDArray[np.int64]:
-    return marks[: np.searchsorted(marks, end)]
-
-
-def rate(scenario: Translation, events: PagedEvents, *, compiled: bool = True) -> float:
+def rate(scenario: Translation, events: PagedEvents, tables: Tables, *, compiled: bool = True) -> float:
     """Millions of references a CPU second."""
     wired = scenario.wired
-    tables = wired.tables(events.lines, Paging(scenario.large_pages), seed=0)
 
     def run() -> None:
         translate(wired.loop, wired.sets, events, tables, wired.timing, compiled=compiled)
@@ -100,19 +96,16 @@ def untranslated(scenario: Translation, events: PagedEvents) -> float:
     return events.counts.events / best(lambda: replay(levels, sets, flat)) / 1e6
 
 
-COLUMNS = ("caches alone", "radix", "Victima", "radix", "Victima", "radix", "Victima", "plain")
-
-
 def measured(name: str, variants: dict[tuple[str, bool], dict[str, Translation]], count: int) -> list[float]:
     """The row of one workload."""
     scenario = variants["radix", False][name]
     whole = prepare_pages(scenario.trace.open(), fetches=False)
-    loads, both = (first(whole, count, stores=stores) for stores in (False, True))
+    loads, both = (part(whole, count, stores=stores) for stores in (False, True))
+    tables = scenario.wired.tables(whole.lines, Paging(scenario.large_pages), seed=0)
     row = [untranslated(scenario, loads)]
-    row += [rate(variants[mechanism, False][name], loads) for mechanism in MECHANISMS]
-    row += [rate(variants[mechanism, False][name], both) for mechanism in MECHANISMS]
-    row += [rate(variants[mechanism, True][name], both) for mechanism in MECHANISMS]
-    return [*row, rate(variants["radix", False][name], first(whole, PLAIN, stores=False), compiled=False)]
+    for events, prefetchers in ((loads, False), (both, False), (both, True)):
+        row += [rate(variants[mechanism, prefetchers][name], events, tables) for mechanism in MECHANISMS]
+    return [*row, rate(scenario, part(whole, PLAIN, stores=False), tables, compiled=False)]
 
 
 def compare(names: Sequence[str], count: int) -> None:
@@ -125,7 +118,7 @@ def compare(names: Sequence[str], count: int) -> None:
     for held in variants.values():
         next(iter(held.values())).warm(lambda text: None)
     print(f"{'M references/CPU s':21}{'loads':>26}{'with stores':>20}{'and prefetchers':>20}{'Python':>9}")
-    print(f"{'':21}{'caches':>8}" + "".join(f"{title:>{9 + k % 2}}" for k, title in enumerate(COLUMNS[1:-1])))
+    print(f"{'':21}{'caches':>8}" + 3 * "".join(f"{title:>{9 + k}}" for k, title in enumerate(MECHANISMS)))
     rows = []
     for name in names or list(variants["radix", False]):
         rows.append(measured(name, variants, count))

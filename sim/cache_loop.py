@@ -228,6 +228,11 @@ class Writer:
         passed = f", {self.passed}, {line}" if self.passed else ""
         return f"{'read' if operation == 'read' else 'write'}_memory(S, {self.memory}{passed})"
 
+    def written_back(self, k: int, line: str = "x", index: str = "group") -> str:
+        """Writes a line back that is in set `index` of cache k: the address, which has long gone, need not be read."""
+        sets = self.word(k, SETS) if self.levels[k].power_of_two else "0"
+        return self.below(k, "writeback", line, sets, index)
+
     # pieces of functions; each is some lines, or none where there is nothing to do
 
     def word(self, k: int, place: int) -> str:
@@ -321,7 +326,7 @@ class Writer:
         """Reads x from below and inserts it; `way` is where it went."""
         settle = ""
         if not self.levels[k].write_back and self.over_exclusive(k):
-            settle = when("dirty", f"{self.below(k, 'writeback')}\ndirty = 0")
+            settle = when("dirty", f"{self.written_back(k)}\ndirty = 0")
         return join(f"dirty = {self.below(k, 'read')}", settle, f"way = {self.inserted(k, 'dirty')}")
 
     def stored(self, k: int) -> str:
@@ -390,7 +395,8 @@ class Writer:
         elif not level.write_back and not drops:
             give = ""  # a write-through cache holds no dirty line
         else:
-            give = when("dirty_old", join(self.count(k, "writebacks"), self.below(k, "writeback", "old")))
+            index = f"(base - {self.word(k, TAGS)}) // {level.ways}"
+            give = when("dirty_old", join(self.count(k, "writebacks"), self.written_back(k, "old", index)))
         empty = f"way = find_{level.ways}(I, base, -1)"
         if not (level.exclusive or self.dropped(k)):  # ways fill up in order and stay full, so the last one tells
             empty = join("way = -1", when(f"I[base + {level.ways - 1}] == -1", empty))
@@ -507,7 +513,10 @@ class Writer:
     def writeback(self, k: int) -> str:
         level = self.levels[k]
         mark = "I[base + way] = x << 1 | 1" if level.write_back else ""
-        pass_on = self.below(k, "writeback")
+        pass_on = self.written_back(k)
+        address, *rest = self.place(k).split("\n")
+        sets = self.word(k, SETS)
+        known = when(f"{sets} <= sets", f"group = index & ({sets} - 1)", address) if level.power_of_two else address
         if level.allocates:
             miss, after = self.inserted(k, str(int(level.write_back))), "" if level.write_back else pass_on
         else:
@@ -515,7 +524,7 @@ class Writer:
         return fill(
             """
             @inline
-            def writeback_$name($state, x):
+            def writeback_$name($state, x, sets, index):
                 $place
                 $received
                 $note
@@ -531,7 +540,7 @@ class Writer:
             """,
             name=self.names[k],
             state=self.state,
-            place=self.place(k),
+            place=join(known, *rest),
             received=self.count(k, "writebacks_in"),
             note=self.note(k),
             shadow=self.shadow(k, "bring" if level.allocates else "see"),

@@ -733,7 +733,8 @@ class TranslationWriter(Writer):
         return self.first_tlb("data" if data else "instructions")
 
     def early(self) -> str:
-        return "prefetch(L, x >> 6)\nprefetch(D, 4 * (x >> 6))"
+        counted = "prefetch(C, x >> 6)" if self.loop.mechanism.cache is not None else ""
+        return join("prefetch(L, x >> 6)", "prefetch(D, 4 * (x >> 6))", counted)
 
     def windows(self) -> tuple[str, str, str]:
         head = fill(
