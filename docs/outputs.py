@@ -58,6 +58,7 @@ ALL = [
     ),
     Output("random-updates", ("tiersim run random-updates.yaml",)),
     Output("turns", ("tiersim run turns.yaml",)),
+    Output("page-walkers", ("tiersim run page-walkers.yaml",)),
     Output("real-programs", ("python real_programs.py",), "measured"),  # of what TIERSIM_TRACE_MIRROR has
     Output("small-cluster", ("tiersim run small-cluster.yaml",)),
     Output("long-list", ("tiersim run long-list.yaml",)),
