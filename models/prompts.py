@@ -38,7 +38,7 @@ def prompts_of(chunks: Iterable[Chunk], *, truncate: int | None = None) -> Promp
         if "blocks" in chunk:
             lists.append(_chosen(chunk["blocks"], served))
     held = {name: np.concatenate(parts) for name, parts in columns.items()}
-    count, timed = len(held["input"]), "arrival" in held
+    count = len(held["input"])
     held.setdefault("arrival", np.zeros(count, np.int64))
     blocks = _joined(lists) if lists else Ragged(np.zeros(0, np.uint64), np.zeros(count + 1, np.int64))
     size = 0
@@ -67,7 +67,6 @@ def prompts_of(chunks: Iterable[Chunk], *, truncate: int | None = None) -> Promp
         size,
         _numbered(held["session"][order]) if "session" in held else unknown,
         _numbered(held["category"][order]) if "category" in held else unknown,
-        timed,
     )
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tiersim._base.errors import PolicyError
 from tiersim.sim.prompts import Prompts
 from tiersim.sim.serving import Engines
+from tiersim.sim.serving_loop import VIEW
 
 __all__ = ["SAMPLE", "Driver"]
 
@@ -47,16 +48,16 @@ class View:
         self.engines = engines
         self.seen: list[list[int]] | None = None
 
-    def _column(self, place: int) -> list[int]:
+    def _column(self, name: str) -> list[int]:
         if self.seen is None:
             self.seen = self.engines.view()
-        return self.seen[place]
+        return self.seen[VIEW.index(name)]
 
-    waiting = property(lambda self: self._column(0))
-    running = property(lambda self: self._column(1))
-    prompts = property(lambda self: self._column(2))
-    pending = property(lambda self: self._column(3))
-    pages = property(lambda self: self._column(4))
+    waiting = property(lambda self: self._column("waiting"))
+    running = property(lambda self: self._column("running"))
+    prompts = property(lambda self: self._column("prompts"))
+    pending = property(lambda self: self._column("pending"))
+    pages = property(lambda self: self._column("pages"))
 
     def hits(self, request: Asked) -> list[int]:
         return self.engines.hits(request.number)

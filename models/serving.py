@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import field
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,7 +160,8 @@ def server_of(instance: Instance, block: int) -> Server:
     pages = tokens_of(instance) // page
     if not pages:
         raise _wrong(("memory", "capacity"), f"it has no room for a page of {page} tokens")
-    prefix, blocks = "none", 0
+    prefix: Literal["none", "memory", "apart"] = "none"
+    blocks = 0
     if cache is not None:
         if cache.block is not None and block and cache.block != block:
             raise _wrong(
@@ -179,7 +180,7 @@ def server_of(instance: Instance, block: int) -> Server:
         scheduler.budget,
         scheduler.chunked,
         pages * scheduler.reserve // WHOLE,
-        prefix,  # type: ignore[arg-type]
+        prefix,
         blocks,
     )
 

@@ -27,7 +27,7 @@ class Lists(Protocol):
 class Prompts:
     """Requests in the order of their arrival, one a row.
 
-    ``arrival`` is in picoseconds since the first, and 0 where the trace does not know it (``timed``); ``input`` and
+    ``arrival`` is in picoseconds since the first, and 0 where the trace does not know it; ``input`` and
     ``output`` are tokens, each at least 1. ``blocks`` has the blocks of each prompt as numbers of nodes, by first
     appearance, and ``parent`` the node before each (-1 for a first one): equal numbers are equal blocks after equal
     prompts. ``block`` is how many tokens a block has, 0 where the trace knows none. ``session`` and ``category`` are
@@ -42,7 +42,6 @@ class Prompts:
     block: int
     session: Numbers
     category: Numbers
-    timed: bool = True
 
     def __len__(self) -> int:
         return len(self.input)

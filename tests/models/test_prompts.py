@@ -75,10 +75,9 @@ def test_a_trace_without_blocks_or_without_arrivals() -> None:
     del made["blocks"]
     prompts = prompts_of([made])
     assert (prompts.block, prompts.input.tolist(), len(prompts.blocks)) == (0, [5, 1], 2)
-    assert prompts.timed
     del made["arrival"]
     prompts = prompts_of([made])
-    assert (prompts.timed, prompts.arrival.tolist(), prompts.input.tolist()) == (False, [0, 0], [5, 1])
+    assert (prompts.arrival.tolist(), prompts.input.tolist()) == ([0, 0], [5, 1])
 
 
 def test_poisson_arrivals_follow_their_law() -> None:
