@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from tiersim._base.errors import StudyError
 from tiersim.traces.ragged import Ragged
-from tiersim.traces.schema import Chunk
+from tiersim.traces.schema import SERVED, Chunk
 
-__all__ = ["BlockSize", "PrefixHits", "block_size", "hit_blocks", "prefix_hits"]
+__all__ = ["BlockSize", "PrefixHits", "block_size", "hit_blocks", "prefix_hits", "server_hits"]
 
 ROUNDED: Final = 0.9  # of the prompts that fit: so many round alike where a trace rounds one way
 ANY: Final = 1 << 62
@@ -48,13 +48,9 @@ def prefix_hits(chunks: Iterable[Chunk], block_tokens: int) -> PrefixHits:
     block holds ``block_tokens`` tokens, and no request hits more tokens than its prompt has. Memory grows with the
     number of distinct blocks. Raises StudyError for records without blocks and for blocks without a token.
     """
-    if block_tokens < 1:
-        raise StudyError(f"a block of {block_tokens} tokens holds nothing: block_tokens must be at least 1")
     seen: set[int] = set()
     requests = blocks = block_hits = tokens = token_hits = 0
-    for chunk in chunks:
-        if "blocks" not in chunk:
-            raise StudyError("these records name no blocks, and prefixes are made of blocks")
+    for chunk in _checked(chunks, block_tokens):
         hits, sizes = hit_blocks(chunk["blocks"], seen), chunk["input"].astype(np.int64)
         requests += len(hits)
         blocks += len(chunk["blocks"].values)
@@ -64,14 +60,50 @@ def prefix_hits(chunks: Iterable[Chunk], block_tokens: int) -> PrefixHits:
     return PrefixHits(requests, blocks, block_hits, tokens, token_hits)
 
 
+def server_hits(chunks: Iterable[Chunk], block_tokens: int) -> PrefixHits:
+    """The hits of a server with endless memory that serves each request before the next one comes.
+
+    They are fewer than those of `prefix_hits`, for such a server keeps whole blocks only and computes the last token of
+    every prompt: a request hits whole blocks of at most all its tokens but one. Requests that failed count for
+    nothing, and blocks beyond what a prompt fills neither. Raises StudyError as `prefix_hits`.
+    """
+    seen: set[int] = set()
+    requests = blocks = block_hits = tokens = 0
+    for chunk in _checked(chunks, block_tokens):
+        served = chunk["status"] == SERVED if "status" in chunk else np.ones(len(chunk["input"]), bool)
+        for ids, length, counts in zip(chunk["blocks"], chunk["input"].tolist(), served.tolist(), strict=True):
+            if counts:
+                names = ids[: length // block_tokens].tolist()
+                requests += 1
+                blocks += min(len(ids), -(-length // block_tokens))
+                tokens += length
+                block_hits += min(_first_miss(names, seen), max(length - 1, 0) // block_tokens)
+                seen.update(names)
+    return PrefixHits(requests, blocks, block_hits, tokens, block_hits * block_tokens)
+
+
+def _checked(chunks: Iterable[Chunk], block_tokens: int) -> Iterator[Chunk]:
+    if block_tokens < 1:
+        raise StudyError(f"a block of {block_tokens} tokens holds nothing: block_tokens must be at least 1")
+    for chunk in chunks:
+        if "blocks" not in chunk:
+            raise StudyError("these records name no blocks, and prefixes are made of blocks")
+        yield chunk
+
+
 def hit_blocks(blocks: Ragged, seen: set[int]) -> NDArray[np.int64]:
     """How many blocks each request hits of an infinite cache that has those of ``seen``; all blocks are added to it."""
     hits = np.empty(len(blocks), np.int64)
     for at, ids in enumerate(blocks):
         names = ids.tolist()
-        hits[at] = hit = next((place for place, name in enumerate(names) if name not in seen), len(names))
+        hits[at] = hit = _first_miss(names, seen)
         seen.update(names[hit:])
     return hits
+
+
+def _first_miss(names: list[int], seen: set[int]) -> int:
+    """The first place of what is not there, or how many there are."""
+    return next((place for place, name in enumerate(names) if name not in seen), len(names))
 
 
 @dataclass(frozen=True)

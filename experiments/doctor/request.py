@@ -24,8 +24,9 @@ from tiersim.experiments.doctor.contract import (
 )
 from tiersim.experiments.doctor.keys import Burstiness, Keys, burstiness, measured
 from tiersim.experiments.doctor.tally import Tally
+from tiersim.experiments.trace_forms import picked
 from tiersim.sim.requests import Requests, number_requests
-from tiersim.traces.prefix import BlockSize, block_size, hit_blocks
+from tiersim.traces.prefix import BlockSize, block_size, hit_blocks, server_hits
 from tiersim.traces.ragged import Ragged
 from tiersim.traces.schema import SERVED, Chunk
 
@@ -80,9 +81,11 @@ class Blocks(Keys):
     """The blocks of the prompts, as objects that are asked for one after the other.
 
     ``prefix_by_blocks`` and ``prefix_by_tokens`` are the shares that an infinite prefix cache has
-    (`tiersim.traces.prefix`). A block holds ``block_tokens``, found from lengths and numbers of blocks, which are
-    rounded ``up``, ``down`` or ``either``; ``misfits`` prompts have another number of blocks. They are None, and so is
-    the share of tokens, where no size fits half of the prompts.
+    (`tiersim.traces.prefix`), and ``server_by_blocks`` and ``server_by_tokens`` those of a server with endless memory,
+    which keeps whole blocks and computes every last token; requests that failed count only for the former. A block
+    holds ``block_tokens``, found from lengths and numbers of blocks, which are rounded ``up``, ``down`` or ``either``;
+    ``misfits`` prompts have another number of blocks. They are None, and so are shares that depend on the size, where
+    none fits half of the prompts.
     """
 
     block_tokens: int | None
@@ -90,6 +93,8 @@ class Blocks(Keys):
     misfits: int | None
     prefix_by_blocks: float
     prefix_by_tokens: float | None
+    server_by_blocks: float | None
+    server_by_tokens: float | None
 
 
 @dataclass(kw_only=True)
@@ -138,10 +143,15 @@ def _block_rows(blocks: Blocks) -> list[tuple[str, str]]:
         way = "up or down" if blocks.rounding == "either" else blocks.rounding
         size = f"{blocks.block_tokens:,}, prompts rounded {way} to whole blocks{other}"
     by_tokens = "" if blocks.prefix_by_tokens is None else f", {percent(blocks.prefix_by_tokens)} of tokens"
+    server = []
+    if blocks.server_by_blocks is not None and blocks.server_by_tokens is not None:
+        told = f"{percent(blocks.server_by_blocks)} of blocks, {percent(blocks.server_by_tokens)} of tokens"
+        server = [("of these whole blocks, but for last tokens", told)]
     return [
         blocks.count_row(),
         ("tokens of a block, as lengths tell", size),
         ("prefixes shared, for a cache without end", f"{percent(blocks.prefix_by_blocks)} of blocks{by_tokens}"),
+        *server,
         *[(f"blocks: {name}", value) for name, value in blocks.reuse_rows()],
         blocks.working_row(),
     ]
@@ -157,7 +167,7 @@ def fingerprint(chunks: Iterator[Chunk], tally: Tally) -> RequestInfo:
         panels.append(_arrived(held["arrival"], tally))
         if tally.restarts:
             notes.append("arrivals start again: rate and bursts are of all requests on one clock")
-    asked, drawn = (None, []) if requests is None else _blocks(requests, counts, held["input"])
+    asked, drawn = (None, []) if requests is None else _blocks(requests, counts, held)
     return RequestInfo(
         **tally.about(),
         input=Spread.of(held["input"]),
@@ -247,14 +257,16 @@ def _read(chunks: Iterator[Chunk]) -> tuple[Chunk, Requests | None, Lengths]:
     return whole(pieces), requests, np.concatenate([np.zeros(0, np.int64), *counts])
 
 
-def _blocks(requests: Requests, counts: Lengths, input: NDArray[np.uint32]) -> tuple[Blocks, list[Panel]]:
+def _blocks(requests: Requests, counts: Lengths, held: Chunk) -> tuple[Blocks, list[Panel]]:
     """The facts of blocks, and what is drawn of them."""
     keys, panels = measured(requests, "blocks")
-    hits = hit_blocks(Ragged.counted(requests.ids[:], counts), set())
-    size, length = fitting(block_size(input, counts), len(counts)), input.astype(np.int64)
+    blocks, length = Ragged.counted(requests.ids[:], counts), held["input"].astype(np.int64)
+    hits = hit_blocks(blocks, set())
+    size, server = fitting(block_size(length, counts), len(counts)), None
     by_tokens = None
     if size is not None and length.any():
         by_tokens = float(np.minimum(length, hits * size.tokens).sum() / length.sum())
+        server = server_hits([_as_served({**held, "blocks": blocks})], size.tokens)
     made = Blocks(
         **vars(keys),
         block_tokens=size.tokens if size else None,
@@ -262,8 +274,16 @@ def _blocks(requests: Requests, counts: Lengths, input: NDArray[np.uint32]) -> t
         misfits=len(size.misfits) if size else None,
         prefix_by_blocks=float(hits.sum() / counts.sum()),
         prefix_by_tokens=by_tokens,
+        server_by_blocks=server.by_blocks if server else None,
+        server_by_tokens=server.by_tokens if server else None,
     )
     return made, panels
+
+
+def _as_served(held: Chunk) -> Chunk:
+    """Prompts in the order in which a server gets them."""
+    prompts = {name: held[name] for name in ("input", "status", "blocks") if name in held}
+    return picked(prompts, np.argsort(held["arrival"], kind="stable")) if "arrival" in held else prompts
 
 
 def fitting(size: BlockSize | None, prompts: int) -> BlockSize | None:

@@ -61,7 +61,17 @@ METRICS = {
     "rejected": ("requests", "that no instance has memory for", "less"),
     "preemptions": ("preemptions", "of requests that lost their memory to others", "less"),
     "prefix_hit_ratio.tokens": ("ratio", "of the tokens of prompts, at admission", "more"),
-    "prefix_hit_ratio.bound": ("ratio", "the same of one cache that never forgets, partial blocks too", ""),
+    "prefix_hit_ratio.blocks": ("ratio", "of the blocks of prompts, at admission", "more"),
+    "prefix_hit_ratio.bound": (
+        "ratio",
+        "of the tokens of prompts: hits of one server with endless memory that takes one request after the other",
+        "",
+    ),
+    "prefix_hit_ratio.shared": (
+        "ratio",
+        "of the tokens of prompts: what they share with those before them, partial blocks and last tokens too",
+        "",
+    ),
     "load_cv": (
         "ratio",
         "standard deviation by mean of the prompt tokens that instances still have to compute",
@@ -409,7 +419,10 @@ class Serving(OfTrace):
             metrics["throughput.output"] = float(own["output"][served].sum()) / span
         if self.system.instance.prefix_cache is not None and simulated.prompts.block:
             metrics["prefix_hit_ratio.tokens"] = float(own["hit"].sum() / own["input"].sum())
+            if blocks := int(np.diff(simulated.prompts.blocks.offsets)[measured].sum()):
+                metrics["prefix_hit_ratio.blocks"] = float(own["hit"].sum() / simulated.prompts.block / blocks)
             metrics["prefix_hit_ratio.bound"] = float(own["bound"].sum() / own["input"].sum())
+            metrics["prefix_hit_ratio.shared"] = float(own["shared"].sum() / own["input"].sum())
         if len(loads := simulated.loads[-(-simulated.warm_up // SAMPLE) :]):
             metrics["load_cv"] = float(loads.mean())
         if time := simulated.sums["time"]:
@@ -462,6 +475,7 @@ class Serving(OfTrace):
             "queue": np.where(served, simulated.admitted - simulated.arrival, np.nan) / MILLI,
             "hit": np.maximum(simulated.hit, 0).astype(float),
             "bound": _bound(prompts).astype(float),
+            "shared": _shared(prompts).astype(float),
             "served": served.astype(float),
         }
         kept = served
@@ -563,14 +577,31 @@ def _points(values: NDArray[Any], counts: NDArray[Any] | None = None) -> dict[st
     return out
 
 
-def _bound(prompts: Prompts) -> Numbers:
+def _shared(prompts: Prompts) -> Numbers:
     """Tokens of each prompt that a cache would have which has all prompts before it."""
     counts = np.diff(prompts.blocks.offsets)
+    return np.minimum(_found_before(prompts, counts, counts) * prompts.block, prompts.input)
+
+
+def _bound(prompts: Prompts) -> Numbers:
+    """Tokens of each prompt that a server with endless memory hits if it serves those before it first.
+
+    It keeps whole blocks, and computes the last token of each prompt.
+    """
+    size = max(prompts.block, 1)
+    return _found_before(prompts, prompts.input // size, (prompts.input - 1) // size) * prompts.block
+
+
+def _found_before(prompts: Prompts, kept: Numbers, used: Numbers) -> Numbers:
+    """How many of the first blocks that each prompt may use are among those that one before it keeps of its own."""
+    counts = np.diff(prompts.blocks.offsets)
     request = np.repeat(np.arange(len(counts)), counts)
+    depth = np.arange(len(request)) - np.repeat(prompts.blocks.offsets[:-1], counts)
     first = np.full(len(prompts.parent), len(counts), np.int64)
-    np.minimum.at(first, prompts.blocks.values, request)
-    hits = np.bincount(request[first[prompts.blocks.values] < request], minlength=len(counts))
-    return np.minimum(hits * prompts.block, prompts.input)
+    held = depth < kept[request]
+    np.minimum.at(first, prompts.blocks.values[held], request[held])
+    hits = (first[prompts.blocks.values] < request) & (depth < used[request])
+    return np.bincount(request[hits], minlength=len(counts))
 
 
 def _parts(table: Mapping[str, Floats], ends: Numbers, warm_up: int) -> dict[str, Floats]:

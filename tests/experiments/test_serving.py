@@ -11,11 +11,9 @@ import pytest
 
 import tiersim
 from tiersim._base.errors import TiersimError
-from tiersim.experiments.scenarios.serving import Capacity, _bound, _points
+from tiersim.experiments.scenarios.serving import Capacity, _points
 from tiersim.experiments.timelines import write_timeline
-from tiersim.models.prompts import prompts_of
 from tiersim.traces import load_trace
-from tiersim.traces.prefix import prefix_hits
 
 SECOND = 1000  # milliseconds
 
@@ -80,7 +78,9 @@ def test_times_by_hand() -> None:
     assert metrics["duration"] == pytest.approx(9.088)
     assert metrics["throughput"] == pytest.approx(3 / 9.088)
     assert metrics["prefix_hit_ratio.tokens"] == 512 / 1600
-    assert metrics["prefix_hit_ratio.bound"] == 600 / 1600
+    assert metrics["prefix_hit_ratio.blocks"] == 1 / 5
+    assert metrics["prefix_hit_ratio.bound"] == 512 / 1600
+    assert metrics["prefix_hit_ratio.shared"] == 600 / 1600
 
 
 def test_objectives_and_warm_up() -> None:
@@ -171,19 +171,6 @@ def test_what_does_not_fit_is_one_message(keys: dict[str, Any], message: str) ->
     with pytest.raises(TiersimError) as caught:
         run([row(0, 600), row(1, 600)], **keys)
     assert message in f"{caught.value.message} {caught.value.remedy}"
-
-
-def test_the_bound_is_the_doctors() -> None:
-    rng = np.random.default_rng(1)
-    rows = [row(k, int(rng.integers(1, 2000))) for k in range(200)]
-    for held in rows:
-        first = int(rng.integers(0, 5))
-        held["hash_ids"] = [10 * first + depth for depth in range(len(held["hash_ids"]))]
-    study(rows)
-    trace = load_trace("trace.jsonl", format="mooncake-requests")
-    prompts = prompts_of(trace.chunks(1 << 14))
-    doctor = prefix_hits(trace.chunks(1 << 14), 512)
-    assert doctor.token_hits == int(_bound(prompts).sum()) > 0
 
 
 def test_percentiles_of_values_that_there_are_many_of() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tiersim._base.errors import StudyError
 from tiersim.traces.chunks import rechunk
-from tiersim.traces.prefix import PrefixHits, prefix_hits
+from tiersim.traces.prefix import PrefixHits, prefix_hits, server_hits
 from tiersim.traces.ragged import Ragged
 from tiersim.traces.schema import Chunk
 
@@ -52,6 +52,43 @@ def test_against_a_cache_of_whole_prefixes(rows: list[tuple[list[int], int]], cu
     assert (found.requests, found.blocks, found.tokens) == (len(rows), sum(map(len, prompts)), sum(sizes))
 
 
+def test_a_server_computes_the_last_token_and_keeps_no_partial_block() -> None:
+    prompts = [[1, 2], [1, 2], [1, 2, 3], [1, 2, 3], [1]]
+    rows = requests(prompts, [8, 8, 10, 10, 4])
+    # all but the last token of 8 and of 4 are one and no whole block; block 3 is never whole
+    assert server_hits([rows], 4) == PrefixHits(requests=5, blocks=11, block_hits=5, tokens=40, token_hits=20)
+    failed = {**rows, "status": np.array([1, 0, 0, 0, 0], np.uint8)}
+    assert server_hits([failed], 4) == PrefixHits(requests=4, blocks=9, block_hits=4, tokens=32, token_hits=16)
+    # a record with more blocks than its prompt fills
+    assert server_hits([requests([[1, 2, 3], [1, 2, 3]], [5, 5])], 4) == PrefixHits(2, 4, 1, 10, 4)
+
+
+@given(
+    st.lists(st.tuples(st.lists(st.integers(0, 1), min_size=1, max_size=20), st.booleans()), min_size=1, max_size=25),
+    st.integers(1, 5),
+    st.integers(1, 30),
+)
+def test_a_server_against_prompts_of_tokens(rows: list[tuple[list[int], bool]], size: int, cut: int) -> None:
+    """Prompts are lists of tokens, and a block is named by all tokens up to its end."""
+    names: dict[tuple[int, ...], int] = {}
+    prompts, kept = [], set[tuple[int, ...]]()
+    hits = 0
+    for text, fails in rows:
+        ends = [min(at + size, len(text)) for at in range(0, len(text), size)]
+        prompts.append([names.setdefault(tuple(text[:end]), len(names)) for end in ends])
+        if fails:
+            continue
+        hits += max(end for end in range(0, len(text), size) if not end or tuple(text[:end]) in kept)
+        kept |= {tuple(text[:end]) for end in range(size, len(text) + 1, size)}
+    chunk = requests(prompts, [len(text) for text, _ in rows])
+    chunk["status"] = np.array([fails for _, fails in rows], np.uint8)
+    served = [text for text, fails in rows if not fails]
+    found = server_hits(rechunk([chunk], cut), size)
+    assert found.token_hits == size * found.block_hits == hits
+    assert (found.requests, found.tokens) == (len(served), sum(map(len, served)))
+    assert found.blocks == sum(-(-len(text) // size) for text in served)
+
+
 def test_nothing_to_count() -> None:
     none = prefix_hits([], 4)
     assert (none.by_blocks, none.by_tokens) == (0, 0)
@@ -59,3 +96,8 @@ def test_nothing_to_count() -> None:
         prefix_hits([{"input": np.ones(1, np.uint32)}], 4)
     with pytest.raises(StudyError, match="at least 1"):
         prefix_hits([], 0)
+    assert server_hits([], 4).by_tokens == 0
+    with pytest.raises(StudyError, match="name no blocks"):
+        server_hits([{"input": np.ones(1, np.uint32)}], 4)
+    with pytest.raises(StudyError, match="at least 1"):
+        server_hits([], 0)

@@ -59,6 +59,8 @@ def test_by_hand(stored: Any) -> None:
     assert held is not None
     assert (held.block_tokens, held.rounding, held.misfits) == (4, "up", 0)
     assert (held.prefix_by_blocks, held.prefix_by_tokens) == (3 / 9, 12 / 29)
+    # the second failed; the third hits one whole block
+    assert (held.server_by_blocks, held.server_by_tokens) == (1 / 6, 4 / 17)
     assert (held.requests, held.objects, held.unit) == (9, 6, "blocks")
     assert held.reuse["share"] == 3 / 9
     # 1 is found again after 1 2 3, 2 after 2 3 1, 1 after 1 2 4
@@ -130,6 +132,7 @@ def test_sizes_that_mean_nothing(stored: Any, one: Any) -> None:
     found = info(path).blocks
     assert found is not None
     assert (found.block_tokens, found.prefix_by_tokens, found.prefix_by_blocks) == (None, None, 6 / 10)
+    assert (found.server_by_blocks, found.server_by_tokens) == (None, None)
 
 
 def test_measured_times(stored: Any) -> None:
