@@ -35,6 +35,10 @@ class Asked:
     session: int = -1
 
     @property
+    def block(self) -> int:
+        return self.prompts.block
+
+    @property
     def blocks(self) -> Sequence[int]:
         offsets = self.prompts.blocks.offsets
         found: list[int] = self.prompts.blocks.values[offsets[self.number] : offsets[self.number + 1]].tolist()
@@ -74,6 +78,7 @@ class Driver:
         self.router = copy.deepcopy(policy)
         if hasattr(self.router, "start"):
             self.router.start(engines.count, seed)
+        self.told = getattr(self.router, "ended", None) if engines.count > 1 else None
         self.loads: list[float] = []
         self.sizes, self.sessions = self.prompts.input.tolist(), self.prompts.session.tolist()
         server = engines.server
@@ -85,6 +90,7 @@ class Driver:
         """All requests when the trace says; when that is."""
         for number, time in enumerate(self.prompts.arrival.tolist()):
             self.engines.advance(time)
+            self._tell()
             self._route(number, time)
         self.engines.advance()
         self.progress(len(self.prompts) % TOLD)
@@ -112,6 +118,7 @@ class Driver:
 
         while True:
             ended = engines.advance(waiting[0][0] if waiting else None, until_end=True)
+            self._tell()
             if ended is not None:
                 for number in engines.ended:
                     next_of(number, ended)
@@ -125,6 +132,10 @@ class Driver:
                 break
         self.progress(len(self.prompts) % TOLD)
         return came
+
+    def _tell(self) -> None:
+        if self.told is not None and (ended := self.engines.ended):
+            self.told(ended)
 
     def _route(self, number: int, time: int) -> None:
         engines, count, chosen = self.engines, self.engines.count, 0
@@ -141,6 +152,8 @@ class Driver:
             if number % SAMPLE == 0:
                 self.loads.append(_variation(view.pending))
         engines.submit(number, chosen, time)
+        if self.told is not None and number in self.refused:
+            self.told([number])
         self.routed += 1
         if self.routed % TOLD == 0:
             self.progress(TOLD)

@@ -1,7 +1,8 @@
 """What a router is told, and what it must answer.
 
 A router is a class with ``route(request, view)``, which gives the number of an instance. One that keeps something
-besides has ``start(instances, seed)``, called before the first request of each run.
+besides has ``start(instances, seed)``, called before the first request of each run. One that must know which requests
+are still there has ``ended(requests)`` too, called with the numbers of those that have ended since, or were rejected.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ class Asked(Protocol):
     time: int  # of its arrival, in picoseconds
     prompt: int  # tokens
     session: int  # -1 where the trace does not know it
+    block: int  # tokens of each of its blocks but the last, 0 where the trace knows none
 
     @property
     def blocks(self) -> Sequence[int]:

@@ -1,0 +1,72 @@
+"""Routers are told of what has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from tiersim._base.registry import build
+from tiersim.models.routed import Asked, Driver
+from tiersim.sim.prompts import Prompts
+from tiersim.sim.serving import Engines, Server
+from tiersim.traces.ragged import Ragged
+
+
+@dataclass
+class Books:
+    """Sends in turn, and keeps what is said to have ended before each request."""
+
+    log: list[list[int]] = field(default_factory=list)
+
+    def start(self, instances: int, seed: int) -> None:
+        self.last, self.heard = -1, list[int]()
+
+    def ended(self, requests: Sequence[int]) -> None:
+        self.heard += requests
+
+    def route(self, request: Any, view: Any) -> int:
+        self.log.append(sorted(self.heard))
+        self.last = (self.last + 1) % len(view.waiting)
+        return self.last
+
+
+def driver(prompt: list[int], arrival: list[int], session: list[int], router: Any, count: int = 2) -> Driver:
+    """Two servers that take a microsecond for a token of a prompt, and have 20 pages of 16 tokens."""
+    n = len(prompt)
+    empty = Ragged(np.zeros(0, np.int64), np.zeros(n + 1, np.int64))
+    ones, none = np.ones(n, np.int64), np.full(n, -1, np.int64)
+    when, who = np.array(arrival) * 10**6, np.array(session, np.int64)
+    prompts = Prompts(when, np.array(prompt, np.int64), ones, empty, none[:0], 0, who, none)
+    clock = build("time-model", {"use": "linear", "prefill": "1 us/token"})
+    arrays = clock.compiled(None, None, None)
+    engines = Engines(prompts, Server(20, budget=1000), count, clock, arrays, compiled=False)
+    return Driver(engines, router, 0, lambda done: None)
+
+
+def test_by_arrival() -> None:
+    """0 ends at 100, before 2 comes; 1 at 150, as 3 comes, and so after it; 4, too large, is over at once."""
+    made = driver([100, 140, 10, 10, 999, 10], [0, 10, 120, 150, 151, 400], [-1] * 6, Books())
+    made.as_recorded()
+    assert made.router.log == [[], [], [0], [0, 2], [0, 1, 2], [0, 1, 2, 3, 4]]
+
+
+def test_in_turn() -> None:
+    """3 is rejected at 30, so 4 comes 10 later; 0 ends at 100, so 2 comes at 120, when 1 is still there."""
+    made = driver([100, 150, 10, 999, 10], [0, 0, 20, 30, 40], [5, 6, 5, 7, 7], Books())
+    made.in_turn(None)
+    assert made.router.log == [[], [], [], [3], [0, 3]]
+
+
+def test_alone_nobody_is_asked_or_told() -> None:
+    made = driver([100, 140], [0, 300], [-1, -1], Books(), count=1)
+    made.as_recorded()
+    assert made.router.log == []
+    assert made.router.heard == []
+
+
+def test_blocks_have_a_size() -> None:
+    made = driver([5], [0], [-1], Books())
+    assert Asked(replace(made.prompts, block=512)).block == 512
