@@ -33,7 +33,7 @@ def same(system: System, clock: Any = Linear, verbs: bool = False, **options: An
     assert view == seen
     sums = held.occupancy()
     assert [{name: sums[name][k] for name in sums} for k in range(system.count)] == [
-        instance.sums for instance in model.instances
+        {name: instance.sums[name] for name in sums} for instance in model.instances
     ]
     gaps, many = held.iterations.gaps()
     told: Counter[int] = Counter()
