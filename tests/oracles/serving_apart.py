@@ -133,11 +133,7 @@ class Apart:
         way = self.ways[job.instance]
         way.queue.remove(fate)
         chosen = self.second(job, now, self.decode.view(), self.decode.cached(job))
-        if chosen is None:
-            fate.refused = True
-            self.events.append((now, GIVEN_BACK, number))
-            self.follow(number, now)
-            return
+        assert chosen is not None
         took = job.prompt * self.token
         fate.begin, fate.moved, fate.there = now, now + took, now + took + self.latency
         way.free = fate.moved

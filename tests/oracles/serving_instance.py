@@ -106,6 +106,8 @@ class Instance:
             self.sums[name] += there[name] * (now - self.seen)
         self.behind.see(now)
         self.seen = now
+        assert self.free >= 0
+        assert self.swapped <= self.memory.swap
 
     def wake(self, now: int) -> None:
         """It plans at a time, if no iteration is under way."""
@@ -238,6 +240,8 @@ class Instance:
             job.swapped = stored
             job.come = self.behind.links[self.memory.swap_link].ask("store", stored, self.seen)
             job.swaps += 1
+        elif job.complete and self.memory.swap:
+            self.happened["no room in the swap"] += 1
         self.happened["preempted while it loads"] += job.loading and not job.swapped
         self.happened["preempted while it comes back"] += job.loading and job.swapped > 0
         self.give_back(job)
@@ -274,6 +278,7 @@ class Instance:
         while left > 0 and len(self.running) < self.memory.max_requests and self.waiting:
             job = self.waiting[0]
             if not (self.may_return(job) if job.swapped else self.may_enter(job, now, left)):
+                self.happened["waited for memory that was held"] += bool(self.held)
                 return
             self.waiting.pop(0)
             if job.swapped:
@@ -377,6 +382,7 @@ class Instance:
                 job.tokens.append(now)
                 job.first = now if job.made == 1 else job.first
             if job.made == (1 if self.memory.hold else job.answer):
+                assert job.end < 0
                 job.end = now
                 self.running.remove(job)
                 if job.made < job.answer:

@@ -41,9 +41,11 @@ class Link:
     free: dict[str, int] = field(default_factory=both)  # when, each way
     pages: dict[str, int] = field(default_factory=both)
     busy: dict[str, int] = field(default_factory=both)
+    waits: int = 0  # how often it was not free
 
     def ask(self, way: str, pages: int, at: int) -> int:
         """When so many pages that are asked for at a time are there."""
+        self.waits += at < self.free[way]
         took = pages * (self.said.load if way == "load" else self.said.store)
         self.free[way] = max(at, self.free[way]) + took
         self.pages[way] += pages
@@ -61,6 +63,7 @@ class Tier:
         self.left: Callable[[int], None] = getattr(policy, "left", lambda x: None)
         self.seen = self.sum = 0
         self.counts = {"fetched": 0, "put": 0, "left": 0}
+        self.waits = 0  # fetches of what had not come yet
 
     def see(self, now: int) -> None:
         self.sum += len(self.come) * (now - self.seen)
@@ -116,6 +119,7 @@ class Behind:
             for x in found:
                 tier.touch(x)
             at = max(now, *(tier.come[x] for x in found))
+            tier.waits += at > now
             here |= dict.fromkeys(found, self.links[tier.said.link].ask("load", len(found) * self.pages, at))
             tier.counts["fetched"] += len(found)
         return here
