@@ -1,0 +1,42 @@
+"""The instances that a prompt may go to in DualMap: a key that adapts, hashed several times onto a ring."""
+
+from __future__ import annotations
+
+from tiersim.policies.routing.contract import Asked
+from tiersim.policies.routing.prefix_table import PrefixTable
+from tiersim.policies.routing.ring import Ring, key_of, owner_key
+
+__all__ = ["Candidates"]
+
+
+class Candidates:
+    """So many different instances for each key, the first hash's first.
+
+    A hash that falls on an instance that is there already is moved to the next one.
+    """
+
+    def __init__(self, instances: int, count: int, points: int, table: PrefixTable) -> None:
+        self.instances, self.count, self.table = instances, min(count, instances), table
+        self.ring = Ring(range(instances), points)
+        self.known: dict[int, list[int]] = {}  # by the last block of the key
+
+    def of(self, request: Asked) -> list[int]:
+        """The candidates of a request, which counts as one more with its key."""
+        blocks = request.blocks
+        if not len(blocks):
+            return self._hashed(owner_key(request))
+        depth = self.table.key(blocks)
+        last = blocks[depth - 1]
+        found = self.known.get(last)
+        if found is None:
+            found = self.known[last] = self._hashed(key_of(request, depth))
+        return found
+
+    def _hashed(self, key: str) -> list[int]:
+        found: list[int] = []
+        for draw in range(self.count):
+            instance = self.ring.owner(key, draw)
+            while instance in found:
+                instance = (instance + 1) % self.instances
+            found.append(instance)
+        return found

@@ -1,0 +1,48 @@
+"""Consistent hashing: instances on a ring, and keys that belong to them."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from hashlib import blake2b
+from typing import Annotated
+
+from tiersim._base.params import Param
+from tiersim.policies.routing.contract import Asked
+
+__all__ = ["Points", "Ring", "hashed", "key_of", "owner_key"]
+
+Points = Annotated[int, Param("of each instance on the ring", unit="count", ge=1, source="libketama")]
+
+
+class Ring:
+    """Instances at several points each; a key belongs to the first point at or after its own.
+
+    Who joins takes keys from others and moves none between them; who leaves gives away only his own (Karger et al.,
+    STOC 1997). With one point each, of eight instances one would own a quarter of the keys.
+    """
+
+    def __init__(self, members: Iterable[int], points: int) -> None:
+        placed = sorted((hashed(f"{member} {point}"), member) for member in members for point in range(points))
+        self.places = [place for place, _ in placed]
+        self.owners = [member for _, member in placed]
+
+    def owner(self, key: str, draw: int = 0) -> int:
+        """Whose a key is; other draws put it at other points, independently."""
+        return self.owners[bisect_left(self.places, hashed(key, draw)) % len(self.owners)]
+
+
+def hashed(text: str, draw: int = 0) -> int:
+    """64 bits that are the same in every process, unlike Python's own hash of a text."""
+    return int.from_bytes(blake2b(text.encode(), digest_size=8, salt=draw.to_bytes(8, "big")).digest(), "big")
+
+
+def key_of(request: Asked, prefix: int) -> str:
+    """The first blocks of a prompt; without blocks who sent it."""
+    blocks = request.blocks[:prefix]
+    return f"blocks {' '.join(map(str, blocks))}" if len(blocks) else owner_key(request)
+
+
+def owner_key(request: Asked) -> str:
+    """The session of a request; where it is not known, the request itself."""
+    return f"session {request.session}" if request.session >= 0 else f"request {request.number}"
