@@ -146,7 +146,7 @@ def _block_rows(blocks: Blocks) -> list[tuple[str, str]]:
     server = []
     if blocks.server_by_blocks is not None and blocks.server_by_tokens is not None:
         told = f"{percent(blocks.server_by_blocks)} of blocks, {percent(blocks.server_by_tokens)} of tokens"
-        server = [("of these whole blocks, but for last tokens", told)]
+        server = [("prefixes hit by a server, memory without end", told)]
     return [
         blocks.count_row(),
         ("tokens of a block, as lengths tell", size),
@@ -282,7 +282,7 @@ def _blocks(requests: Requests, counts: Lengths, held: Chunk) -> tuple[Blocks, l
 
 def _as_served(held: Chunk) -> Chunk:
     """Prompts in the order in which a server gets them."""
-    prompts = {name: held[name] for name in ("input", "status", "blocks") if name in held}
+    prompts: Chunk = {name: held[name] for name in ("input", "status", "blocks") if name in held}
     return picked(prompts, np.argsort(held["arrival"], kind="stable")) if "arrival" in held else prompts
 
 
