@@ -1,0 +1,108 @@
+"""The audit of servers finds each kind of mistake in their books, and hits keep tokens in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import assume, given, settings
+
+from tests.sim.serving import System, engines, simulated, systems
+from tiersim._base.errors import AuditError
+from tiersim.sim.serving import Engines, Server
+from tiersim.sim.serving_loop import CACHE, INSTANCE, OWN, REQUEST, SETTINGS
+
+Tamper = Callable[[Engines], None]
+
+
+def busy() -> Engines:
+    """Two requests decode and share pinned blocks, one waits; of nine names for blocks seven are given."""
+    server = Server(pages=100, page=4, max_requests=2, budget=64, prefix="memory")
+    requests = [(10 * k, 20, 30, [0, 1, 2, 10 * k + 3, 10 * k + 4], 0) for k in range(3)]
+    system = System(server, 1, "lru", requests, 4, [100, 1, 2, 0, 0, 0, 3, 1, 0])
+    held = engines(system, fast=False, compiled=False, audited=True)
+    for number, (time, *_) in enumerate(requests):
+        held.advance(time)
+        held.submit(number, 0, time)
+    held.advance(1000)
+    assert held.view()[:2] == [[1], [2]]
+    return held
+
+
+def header(name: str, more: int) -> Tamper:
+    def change(held: Engines) -> None:
+        held._own[OWN.index("I")][INSTANCE.index(name)] += more
+
+    return change
+
+
+def cache(name: str, change: Callable[[int], int]) -> Tamper:
+    def at(held: Engines) -> None:
+        rows = held._own[OWN.index("C")]
+        first = next(at for at in range(0, len(rows), len(CACHE)) if rows[at + CACHE.index("users")])
+        rows[first + CACHE.index(name)] = change(rows[first + CACHE.index(name)])
+
+    return at
+
+
+def less_memory(held: Engines) -> None:
+    held._settings[SETTINGS.index("pages")] -= 90
+    header("free", -90)(held)
+
+
+def fewer_seats(held: Engines) -> None:
+    held._settings[SETTINGS.index("most")] = 1
+
+
+def longer_prompt(held: Engines) -> None:
+    """Of the request that waits."""
+    held._requests[2 * len(REQUEST) + REQUEST.index("prompt")] += 1
+
+
+@pytest.mark.parametrize(
+    ("tamper", "message"),
+    [
+        (header("free", -1), "pages do not add up"),
+        (less_memory, "more pages or blocks are taken than there are"),
+        (header("cached", 1), "cached blocks do not add up"),
+        (header("used", 1), "users of blocks do not add up"),
+        (cache("users", lambda users: users + 1), "users of blocks do not add up"),
+        (cache("withheld", lambda withheld: 1 - withheld), "the policy and the cache do not hold the same blocks"),
+        (cache("parent", lambda _: 8), "a block is cached without the one before it"),
+        (header("waiting", 1), "requests that wait do not add up"),
+        (header("waiting_tokens", 1), "tokens that wait do not add up"),
+        (longer_prompt, "tokens that wait do not add up"),
+        (header("context", 1), "decodes do not add up"),
+        (fewer_seats, "more requests run than may"),
+    ],
+)
+def test_an_audit_finds(tamper: Tamper, message: str) -> None:
+    busy().advance(1300)
+    held = busy()
+    tamper(held)
+    with pytest.raises(AuditError, match=message):
+        held.advance(1300)
+
+
+@settings(max_examples=80)
+@given(systems())
+def test_a_hit_never_changes_the_order_of_tokens(system: System) -> None:
+    """First tokens come in the same order with a prefix cache as without, and each answer has all its tokens once."""
+    assume(system.server.prefix != "none")
+    roomy = replace(system, server=replace(system.server, pages=4000, blocks=4000 * (system.server.prefix == "apart")))
+    with_hits, _, _ = simulated(roomy, compiled=False, audited=True)
+    without, _, _ = simulated(replace(roomy, server=replace(roomy.server, prefix="none", blocks=0)), compiled=False)
+    assert _order(with_hits) == _order(without)
+    for one, other, (_, _, answer, *_) in zip(with_hits, without, system.requests, strict=True):
+        assert len(one[8]) == len(other[8]) == answer
+        assert one[8] == sorted(set(one[8]))
+
+
+def _order(rows: list[Any]) -> dict[int, list[int]]:
+    """By instance the requests in the order of first tokens, those of one iteration as they were routed."""
+    made: dict[int, list[int]] = {}
+    for number in sorted(range(len(rows)), key=lambda number: (rows[number][3], number)):
+        made.setdefault(rows[number][0], []).append(number)
+    return made
