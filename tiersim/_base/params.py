@@ -31,9 +31,9 @@ PLURAL = {"a mapping": "mappings", "a number": "numbers", "a whole number": "who
 def config(cls: type[T]) -> type[T]:
     """Make a class a frozen keyword-only dataclass that refuses unknown keys.
 
-    What keeps its state in itself, a plain policy with ``on_access`` or a router with ``route``, is not frozen.
+    What keeps its state in itself, a plain policy with ``on_access`` or a router, is not frozen.
     """
-    stateful = hasattr(cls, "on_access") or hasattr(cls, "route")
+    stateful = any(hasattr(cls, verb) for verb in ("on_access", "route", "arrive"))
     made = dataclass(frozen=not stateful, kw_only=True)(cls)
     made.__pydantic_config__ = {"extra": "forbid"}  # type: ignore[attr-defined]
     return made
