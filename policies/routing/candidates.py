@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tiersim.policies.routing.contract import Asked
 from tiersim.policies.routing.prefix_table import PrefixTable
 from tiersim.policies.routing.ring import Ring, key_of, owner_key
@@ -10,14 +12,15 @@ __all__ = ["Candidates"]
 
 
 class Candidates:
-    """So many different instances for each key, the first hash's first.
+    """So many different instances for each key, as places among the members, the first hash's first.
 
     A hash that falls on an instance that is there already is moved to the next one.
     """
 
-    def __init__(self, instances: int, count: int, points: int, table: PrefixTable) -> None:
-        self.instances, self.count, self.table = instances, min(count, instances), table
-        self.ring = Ring(range(instances), points)
+    def __init__(self, members: Sequence[int], count: int, points: int, table: PrefixTable) -> None:
+        self.count, self.table = min(count, len(members)), table
+        self.ring = Ring(members, points)
+        self.places = {member: place for place, member in enumerate(members)}
         self.known: dict[int, list[int]] = {}  # by the last block of the key
 
     def of(self, request: Asked) -> list[int]:
@@ -35,8 +38,8 @@ class Candidates:
     def _hashed(self, key: str) -> list[int]:
         found: list[int] = []
         for draw in range(self.count):
-            instance = self.ring.owner(key, draw)
-            while instance in found:
-                instance = (instance + 1) % self.instances
-            found.append(instance)
+            place = self.places[self.ring.owner(key, draw)]
+            while place in found:
+                place = (place + 1) % len(self.places)
+            found.append(place)
         return found

@@ -70,7 +70,7 @@ class DualMapNoRebalance:
         whole = self.profile == "paper"
         hot = (2 / instances if whole else HOT) if self.hot is None else self.hot / WHOLE
         cold = (1 / instances if whole else COLD) if self.cold is None else self.cold / WHOLE
-        self.of = Candidates(instances, self.candidates, self.points, PrefixTable(hot, cold, whole=whole)).of
+        self.of = Candidates(range(instances), self.candidates, self.points, PrefixTable(hot, cold, whole=whole)).of
         self.most = self.budget()
 
     def budget(self) -> float:
