@@ -26,7 +26,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -40,8 +40,7 @@ from numpy.typing import NDArray
 
 import tiersim
 from tiersim._base.errors import DependencyError, StudyError, TiersimError
-from tiersim.experiments.calibration import FORMS, Observation
-from tiersim.models.llm.parallel import Parallel
+from tiersim.experiments.calibration import calibrate
 from tiersim.traces import load_trace, stream_trace
 from tiersim.traces.prefix import prefix_hits
 from tiersim.traces.ragged import Ragged
@@ -360,47 +359,11 @@ def report(held: dict[str, Any], folder: Path) -> str:
 
 # what is predicted
 
-SAME = 0.3  # of the median gap between pieces: nearer ones are of one iteration
-
-
-def iterations(chunk: Mapping[str, Any]) -> list[Observation]:
-    """The iterations of a server, from the pieces of all answers.
-
-    Pieces of different answers that come together are of one iteration, with a token of each: the first of an answer is
-    that of its prompt. An iteration takes from the end of the one before it, or from when the first of its requests
-    arrived where that was later.
-    """
-    events = sorted(
-        (int(arrival + time), row, place)
-        for row, (arrival, pieces) in enumerate(zip(chunk["arrival"].tolist(), chunk["pieces"], strict=True))
-        for place, time in enumerate(pieces.tolist())
-    )
-    near = SAME * float(np.median(np.concatenate([np.diff(pieces) for pieces in chunk["pieces"]])))
-    made: list[Observation] = []
-    last, held = 0, {}  # type: int, dict[int, tuple[int, int]]
-    for time_, row, place in [*events, (1 << 62, -1, 0)]:
-        if held and (row in held or time_ - max(time for time, _ in held.values()) > near):
-            end = max(time for time, _ in held.values())
-            start = max(last, min(int(chunk["arrival"][each]) for each in held))
-            if end > start:
-                made.append(_observation(chunk, held, end - start))
-            last, held = end, {}
-        held[row] = time_, place
-    return made
-
-
-def _observation(chunk: Mapping[str, Any], held: Mapping[int, tuple[int, int]], took: int) -> Observation:
-    """An iteration as the time model sees it; contexts are so short that their attention is left out."""
-    new = sum(int(chunk["input"][row]) for row, (_, place) in held.items() if not place)
-    decodes = sum(place > 0 for _, place in held.values())
-    return Observation({"new": new, "squares": new, "decodes": decodes}, 1000 * took)
-
 
 def fitted(runs: Sequence[Run], folder: Path) -> tuple[dict[str, Any], int]:
     """The linear time model of the runs for calibration, as a study says it, and how many iterations it is from."""
-    chunks = [next(load_trace(folder / run.file).chunks()) for run in runs if run.calibrate]
-    seen = [iteration for chunk in chunks for iteration in iterations(chunk)]
-    return {"use": "linear", **FORMS["linear"](seen, None, None, Parallel())}, len(seen)
+    made = calibrate([str((folder / run.file).resolve()) for run in runs if run.calibrate], "linear", hold_out=0)
+    return {name: said for name, said in made.time_model.items() if name != "fitted"}, made.fitted.configurations
 
 
 def predicted(run: Run, folder: Path, time_model: dict[str, Any], slots: int) -> dict[str, float]:

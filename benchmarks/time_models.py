@@ -18,7 +18,8 @@ import numpy as np
 
 from tiersim._base.registry import build
 from tiersim.experiments import presets
-from tiersim.experiments.calibration import Observation, Residuals, calibrate, observations, predicted
+from tiersim.experiments.calibration import Residuals, calibrate, predicted
+from tiersim.experiments.observed import Observation, observations
 from tiersim.models.gpu import Gpu
 from tiersim.models.llm.parallel import Parallel
 from tiersim.models.llm.profile import profile_of

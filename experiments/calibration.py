@@ -1,12 +1,11 @@
-"""Fits a time model to one part of a profile of measured times, and tells how far it is off on the other."""
+"""Fits a time model to one part of measured times, and tells how far it is off on the other."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import combinations
-from statistics import median
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,27 +13,21 @@ from numpy.typing import NDArray
 from tiersim._base.errors import StudyError
 from tiersim._base.registry import build, nearest
 from tiersim._base.units import show
+from tiersim.experiments.observed import Observation, captured, observations
 from tiersim.models.gpu import Gpu
 from tiersim.models.llm.parallel import Parallel
-from tiersim.models.llm.profile import WHOLE, Profile, profile_of
+from tiersim.models.llm.profile import profile_of
 from tiersim.models.llm.times.contract import FEATURES, pairs
 from tiersim.models.llm.times.roofline import Costs, Roofline
 from tiersim.models.llm.transformer import Transformer
+from tiersim.traces.load import load_trace
 
-__all__ = ["FORMS", "Calibration", "Residuals", "calibrate", "observations"]
+__all__ = ["FORMS", "Calibration", "Residuals", "calibrate"]
 
+T = TypeVar("T")
 Reals = NDArray[np.float64]
 ROUNDS: Final = 50
 SMALL: Final = 1e-3  # relative errors below it count as equal
-
-
-@dataclass(frozen=True)
-class Observation:
-    """A measured iteration: its features, and picoseconds; `parts` where only the matrices of layers were timed."""
-
-    features: dict[str, int]
-    time: int
-    parts: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,6 +48,8 @@ class Calibration:
     time_model: dict[str, Any]
     fitted: Residuals
     held_out: Residuals | None
+    seen: str = "configurations"
+    notes: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"snippet": self.snippet}
@@ -62,9 +57,10 @@ class Calibration:
     @property
     def snippet(self) -> str:
         """YAML to paste into a study."""
-        lines = [f"# Fitted to {self.fitted.configurations} configurations of {self.profile}; {_told(self.fitted)}."]
+        lines = [f"# Fitted to {self.fitted.configurations:,} {self.seen} of {self.profile}; {_told(self.fitted)}."]
         if self.held_out is not None:
-            lines.append(f"# On {self.held_out.configurations} others {_told(self.held_out)}.")
+            lines.append(f"# On {self.held_out.configurations:,} others {_told(self.held_out)}.")
+        lines += [f"# Note: {note}." for note in self.notes]
         lines.append("time_model:")
         for key, value in self.time_model.items():
             if isinstance(value, dict):
@@ -78,8 +74,8 @@ def _told(residuals: Residuals) -> str:
 
 
 def calibrate(
-    profile: str,
-    form: str = "roofline",
+    profile: str | Sequence[str],
+    form: str | None = None,
     *,
     model: Transformer | None = None,
     gpu: Gpu | None = None,
@@ -88,54 +84,60 @@ def calibrate(
     on: str | None = None,
     hold_out: float = 0.5,
 ) -> Calibration:
-    """Fit a time model to a profile: the least sum of relative errors, no time below 0 and no efficiency above 1.
+    """Fit a time model to measured times: the least sum of relative errors, no time below 0 and no efficiency above 1.
 
-    `form` is ``linear`` or ``roofline``; `of`, `on` and `tensor` pick a model, hardware and number of devices out of
-    the profile; a share `hold_out` of the configurations, spread evenly over them, is left out and predicted. Raises
-    StudyError where the profile cannot be fitted.
+    `profile` names a profile, or captures of one server (requests with the times of their answers), whose iterations
+    are read off. `form` is ``linear`` or ``roofline``; unless said, the latter, and for captures without a model the
+    former. `of`, `on` and `tensor` pick a model, hardware and number of devices out of a profile. A share `hold_out` is
+    left out and predicted: of the configurations of a profile, or of several captures by their rates, spread evenly; of
+    one capture the last requests. Raises StudyError where there is nothing that can be fitted.
     """
+    names = [profile] if isinstance(profile, str) else list(profile)
+    if not 0 <= hold_out < 1:
+        raise StudyError(f"a share of {hold_out:.0%} cannot be held out", None, "say one below 100 %, such as 50 %")
+    measured = [load_trace(name).schema == "request" for name in names]
+    if form is None:
+        form = "linear" if all(measured) and (model is None or gpu is None) else "roofline"
     if form not in FORMS:
         hint = nearest(form, FORMS) or f"there are: {', '.join(FORMS)}"
         raise StudyError(f"no time model that can be fitted is called {form!r}; {hint}")
-    if not 0 <= hold_out < 1:
-        raise StudyError(f"a share of {hold_out:.0%} cannot be held out", None, "say one below 100 %, such as 50 %")
-    seen = observations(profile_of(profile).only(of, on, tensor), model)
+    if all(measured):
+        if of is not None or on is not None:
+            raise StudyError("captures name no model and no hardware", None, "leave `of` and `on` out")
+        fit, rest, notes = _of_captures(names, hold_out)
+    elif len(names) > 1:
+        raise StudyError("of several traces each must be a capture of one server", None, "name one profile")
+    else:
+        fit, rest = _apart(observations(profile_of(names[0]).only(of, on, tensor), model), hold_out)
+        notes = []
     if form == "roofline" and (model is None or gpu is None):
         raise StudyError("a roofline is fitted for a model on a GPU", None, "say both, with --model and --gpu")
-    out = [int((k + 1) * hold_out) > int(k * hold_out) for k in range(len(seen))]
-    fit = [item for item, away in zip(seen, out) if not away]
-    rest = [item for item, away in zip(seen, out) if away]
+    seen = "iterations" if all(measured) else "configurations"
     if len(fit) < 3:
-        raise StudyError(f"{len(fit)} configurations are too few to fit", None, "hold out less, or measure more")
+        raise StudyError(f"{len(fit)} {seen} are too few to fit", None, "hold out less, or measure more")
     setting = (model, gpu, Parallel(tensor=tensor))
     said = {"use": form, **FORMS[form](fit, *setting), "fitted": _bounds(fit)}
     residuals = [_residuals(said, part, setting) if part else None for part in (fit, rest)]
     assert residuals[0] is not None
-    return Calibration(profile, said, residuals[0], residuals[1])
+    named = ", ".join(names) if len(names) < 3 else f"{names[0]} and {len(names) - 1} others"
+    return Calibration(named, said, residuals[0], residuals[1], seen, notes)
 
 
-def observations(held: Profile, model: Transformer | None) -> list[Observation]:
-    """What a profile of one setting tells, prompts before tokens, each by its size. Raises StudyError without any."""
-    seen: dict[tuple[tuple[str, int], ...], list[int]] = {}
-    for row in sorted(held.rows, key=lambda row: (row.operation, row.batch, row.tokens, row.attended)):
-        if row.operation == "prompt":  # however long the answer was
-            new, each = row.batch * row.tokens, row.tokens
-            said = {"chunks": row.batch, "new": new, "area": new * each, "squares": new * each, "span": new}
-        elif row.operation == "token":
-            said = {"decodes": row.batch, "context": row.attended}
-        else:
-            continue
-        seen.setdefault(tuple(said.items()), []).append(row.time)
-    made = [Observation(dict(said), round(median(times))) for said, times in seen.items() if median(times) > 0]
-    if made:
-        return made
-    if model is None:
-        raise held.wrong(f"it has no {' and '.join(WHOLE)}, and parts of a layer need to know the model: say --model")
-    # no pairs: attention is none of the parts
-    return [
-        Observation({"new": tokens, "squares": tokens}, time, parts=True)
-        for tokens, time in held.layers(model.layers).items()
-    ]
+def _apart(held: Sequence[T], hold_out: float) -> tuple[list[T], list[T]]:
+    """What is kept, and a share that is left out, spread evenly."""
+    out = [int((k + 1) * hold_out) > int(k * hold_out) for k in range(len(held))]
+    return [item for item, away in zip(held, out) if not away], [item for item, away in zip(held, out) if away]
+
+
+def _of_captures(names: Sequence[str], hold_out: float) -> tuple[list[Observation], list[Observation], list[str]]:
+    """The iterations to fit, those that are held out, and what is odd about them."""
+    held = [captured(name) for name in names]
+    notes = list(dict.fromkeys(note for one in held for note in one.notes))
+    if len(held) == 1:
+        return *held[0].halves(hold_out), notes
+    kept, away = _apart(sorted(held, key=lambda one: one.rate), hold_out)
+    fit, rest = ([iteration for one in part for iteration in one.iterations] for part in (kept, away))
+    return fit, rest, notes
 
 
 def _bounds(fit: Sequence[Observation]) -> dict[str, list[int]]:

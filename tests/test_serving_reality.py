@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.experiments.linear_server import captured
 from tiersim._base.errors import DependencyError, StudyError
 from tiersim.traces import Writer, load_trace
 from tiersim.traces.ragged import Ragged
@@ -103,53 +104,10 @@ def test_a_table_by_hand(tmp_path: Path) -> None:
     assert " ".join(text.splitlines()[-1].split()) == "0.50 calibration 2 0 100 100 20.0 150 12.0 3.0 0.2"
 
 
-ITERATION, PREFILL, DECODE = 20_000_000, 1_000_000, 3_000_000  # ns
-
-
-def ideal(arrival: list[int], sizes: list[int], lengths: list[int], slots: int) -> tuple[list[list[int]], list[Any]]:
-    """When a server of linear time makes each token, and its iterations: tokens of prompts, decodes, time."""
-    made: list[list[int]] = [[] for _ in arrival]
-    now, log = 0, []
-    waiting, running = list(range(len(arrival))), []  # type: list[int], list[int]
-    while waiting or running:
-        now = max(now, arrival[waiting[0]]) if not running else now
-        decodes, new = len(running), 0
-        while waiting and arrival[waiting[0]] <= now and len(running) < slots:
-            running.append(waiting.pop(0))
-            new += sizes[running[-1]]
-        took = ITERATION + PREFILL * new + DECODE * decodes
-        now += took
-        log.append((new, decodes, took))
-        for row in running:
-            made[row].append(now)
-        running = [row for row in running if len(made[row]) < lengths[row]]
-    return made, log
-
-
-def stored(path: Path, seed: int, rate: float) -> list[Any]:
-    """A capture in front of such a server, and its iterations."""
-    asked = serving.requests(60, rate, (8, 40), (2, 12), seed)
-    arrival, sizes = [round(one.at * 1e9) for one in asked], [len(one.prompt) // 4 for one in asked]
-    made, log = ideal(arrival, sizes, [one.answer for one in asked], 3)
-    pieces = Ragged.of([[time - since for time in each] for each, since in zip(made, arrival, strict=True)], "int64")
-    with Writer(path, schema=REQUEST) as out:
-        counts = {"input": np.array(sizes, np.uint32), "output": pieces.counts.astype(np.uint32)}
-        times = {"arrival": np.array(arrival), "end": np.array([each[-1] for each in pieces])}
-        out.append({**counts, **times, "pieces": pieces})
-    return log
-
-
-@pytest.mark.parametrize("rate", [0.5, 5.0, 50.0])
-def test_iterations_are_read_off_the_answers(tmp_path: Path, rate: float) -> None:
-    log = stored(tmp_path / "a.parquet", 1, rate)
-    seen = serving.iterations(next(load_trace(tmp_path / "a.parquet").chunks()))
-    assert [(each.features["new"], each.features["decodes"], each.time // 1000) for each in seen] == log
-
-
 def test_a_server_that_is_as_the_model_says_is_predicted(tmp_path: Path) -> None:
     runs = []
     for place, (share, use) in enumerate([(0.5, True), (1.0, False)]):
-        stored(tmp_path / f"{place}.parquet", place, 8 * share)
+        captured(tmp_path / f"{place}.parquet", place, 8 * share)
         clients = [[float(n), float(n), float(n)] for n in range(60)]
         runs.append(serving.Run(f"{place}.parquet", share, 8 * share, 1, place, use, clients=clients))
     model, count = serving.fitted(runs, tmp_path)

@@ -144,7 +144,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     status, out, _ = run("--time-model", "linear", "--hold-out", "30 %", "--json")
     found = json.loads(out)
     assert (status, found["time_model"]["use"], found["held_out"]["configurations"]) == (0, "linear", 6)
-    assert set(found) == {"profile", "time_model", "fitted", "held_out", "snippet"}
+    assert set(found) == {"profile", "time_model", "fitted", "held_out", "seen", "notes", "snippet"}
     assert set(found["fitted"]) == {"configurations", "median", "p95", "bias"}
     status, _, err = run("--model", "llama-2-7b", "--gpu", "llama-2-7b")
     assert (status, "'llama-2-7b' is a preset for transformer, not for gpu" in err) == (2, True)

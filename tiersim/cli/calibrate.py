@@ -10,8 +10,13 @@ __all__ = ["calibrate_command"]
 
 
 @click.command("calibrate", short_help="Fit a time model of language models to measured times.")
-@click.argument("profile")
-@click.option("--time-model", "form", default="roofline", show_default=True, metavar="NAME", help="linear or roofline.")
+@click.argument("measured", nargs=-1, required=True)
+@click.option(
+    "--time-model",
+    "form",
+    metavar="NAME",
+    help="linear or roofline.  [default: roofline; linear for captures without a model]",
+)
 @click.option("--model", metavar="PRESET", help="The model that ran: a preset, or its config.json.")
 @click.option("--gpu", metavar="PRESET", help="The GPU that it ran on.")
 @click.option("--tensor", type=click.IntRange(1), default=1, show_default=True, help="GPUs that share it.")
@@ -22,8 +27,8 @@ __all__ = ["calibrate_command"]
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def calibrate_command(
-    profile: str,
-    form: str,
+    measured: tuple[str, ...],
+    form: str | None,
     model: str | None,
     gpu: str | None,
     tensor: int,
@@ -32,13 +37,16 @@ def calibrate_command(
     hold_out: str,
     as_json: bool,
 ) -> None:
-    """Fit a time model to PROFILE, a trace of measured times, and say how far off it is where it was not fitted.
+    """Fit a time model to MEASURED times, and say how far off it is where it was not fitted.
 
-    PROFILE is the name of a public trace (public/splitwise-perf-model) or a file of one's own, in a form that `tiersim
-    traces check` knows. What is printed is YAML for a study.
+    MEASURED is a profile, the name of a public trace (public/splitwise-perf-model) or a file of one's own in a form
+    that `tiersim traces check` knows; or what `tiersim capture serving` made in front of a server, whose iterations are
+    read off the answers. Captures of several loads may be named together: some loads are then held out, and of one
+    capture the last requests. What is printed is YAML for a study.
 
-    As JSON: `profile`, `time_model` (the keys of a study), `fitted` and `held_out` (configurations, and median, p95 and
-    bias of relative errors), and `snippet`, the YAML.
+    As JSON: `profile` (what was named), `time_model` (the keys of a study), `fitted` and `held_out` (of configurations
+    or iterations, as `seen` says: how many, and median, p95 and bias of relative errors), `notes`, and `snippet`, the
+    YAML.
     """
     from tiersim._base.units import parse
     from tiersim.experiments import presets
@@ -47,7 +55,7 @@ def calibrate_command(
     from tiersim.models.llm.transformer import Transformer
 
     made = calibrate(
-        profile,
+        measured,
         form,
         model=presets.built(model, Transformer) if model else None,
         gpu=presets.built(gpu, Gpu) if gpu else None,
