@@ -52,77 +52,93 @@ class DynamoKv:
 
     def start(self, instances: int, seed: int) -> None:
         self.draws = Draws(seed)
-        self.counts: list[dict[int, int]] = [{} for _ in range(instances)]  # requests that use a block
-        self.holders: dict[int, int] = {}  # of a block, a bit for each instance where it is in use
-        self.apart = [0] * instances  # tokens of prompts without blocks
-        self.sent: dict[int, tuple[int, Sequence[int], int]] = {}
+        self.holders: dict[int, int] = {}  # of a block that is in use, a bit for each instance where it is
+        self.shared: list[dict[int, int]] = [{} for _ in range(instances)]  # requests that use it, if more than one
+        self.used = [0] * instances  # tokens of blocks that are in use, and of prompts without blocks
+        self.sent: dict[int, tuple[int, Sequence[int], int]] = {}  # instance, blocks, tokens of each or of all
         self.all = (1 << instances) - 1
 
     def ended(self, requests: Sequence[int]) -> None:
+        holders = self.holders
         for number in requests:
-            instance, blocks, apart = self.sent.pop(number)
-            self.apart[instance] -= apart
-            counts, bit = self.counts[instance], 1 << instance
+            instance, blocks, tokens = self.sent.pop(number)
+            shared, others = self.shared[instance], 0
             for block in blocks:
-                if counts[block] == 1:
-                    del counts[block]
-                    self.holders[block] ^= bit
-                    if not self.holders[block]:
-                        del self.holders[block]
+                if (count := shared.get(block)) is None:  # and so it is with all that stand behind it
+                    break
+                others += 1
+                if count > 2:
+                    shared[block] = count - 1
                 else:
-                    counts[block] -= 1
+                    del shared[block]
+            bit = 1 << instance
+            for block in blocks[others:]:
+                if (held := holders.pop(block)) != bit:
+                    holders[block] = held ^ bit
+            self.used[instance] -= (len(blocks) - others) * tokens if blocks else tokens
 
     def route(self, request: Asked, view: View) -> int:
         blocks = request.blocks if request.block else ()
-        costs = self._costs(request, blocks, view)
-        chosen = self._chosen(costs)
-        counts, bit = self.counts[chosen], 1 << chosen
-        for block in blocks:
-            counts[block] = counts.get(block, 0) + 1
-            self.holders[block] = self.holders.get(block, 0) | bit
-        apart = 0 if len(blocks) else request.prompt
-        self.apart[chosen] += apart
-        self.sent[request.number] = chosen, blocks, apart
+        new = self._new(blocks)
+        chosen = self._chosen(self._costs(request, new, view))
+        if not blocks:
+            self.used[chosen] += request.prompt
+            self.sent[request.number] = chosen, (), request.prompt
+            return chosen
+        holders, shared, bit = self.holders, self.shared[chosen], 1 << chosen
+        mine, anybodys = len(blocks) - new[chosen], len(blocks) - min(new)
+        for block in blocks[:mine]:
+            shared[block] = shared.get(block, 1) + 1
+        for block in blocks[mine:anybodys]:
+            holders[block] |= bit
+        holders.update(dict.fromkeys(blocks[anybodys:], bit))
+        self.used[chosen] += new[chosen] * request.block
+        self.sent[request.number] = chosen, blocks, request.block
         return chosen
 
-    def _costs(self, request: Asked, blocks: Sequence[int], view: View) -> list[float]:
-        prompt, pending, scale = request.prompt, view.pending, self.scale / WHOLE
-        idle = min(pending)
-        costs: list[float] = []
-        new = self._new(blocks)
-        for instance, hit in enumerate(view.hits(request)):
-            credit = self.credit / WHOLE
-            if self.decay:
-                credit /= 1 + self.decay / WHOLE * (pending[instance] - idle) / prompt
-            used = (len(self.counts[instance]) + new[instance]) * request.block + self.apart[instance]
-            costs.append(scale * max(0, pending[instance] + prompt - credit * hit) + used)
+    def _costs(self, request: Asked, new: Sequence[int], view: View) -> list[float]:
+        prompt, block, pending = request.prompt, request.block, view.pending
+        scale, credit = self.scale / WHOLE, self.credit / WHOLE
+        if self.decay:
+            idle, decay = min(pending), self.decay / WHOLE / prompt
+            credits = [credit / (1 + decay * (tokens - idle)) for tokens in pending]
+        else:
+            credits = [credit] * len(pending)
+        costs = [
+            scale * (tokens + prompt - worth * hit) + used + more * block
+            for tokens, hit, worth, used, more in zip(pending, view.hits(request), credits, self.used, new, strict=True)
+        ]
         if self.each:
             costs = [cost + self.each * there for cost, there in zip(costs, in_flight(view), strict=True)]
         return costs
 
     def _new(self, blocks: Sequence[int]) -> list[int]:
         """How many of the blocks are not in use yet, at each instance; those that are come first."""
-        count = len(blocks)
-        new, those = [count] * len(self.counts), self.all
-        for place, block in enumerate(blocks):
+        those, groups, left = self.all, [], len(blocks)  # groups: who has as many, a bit for each
+        for block in blocks:
             held = those & self.holders.get(block, 0)
-            left = those ^ held
-            while left:
-                bit = left & -left
-                new[bit.bit_length() - 1] = count - place
-                left ^= bit
-            those = held
-            if not those:
-                return new
-        while those:
-            bit = those & -those
-            new[bit.bit_length() - 1] = 0
-            those ^= bit
+            if held != those:
+                groups.append((those ^ held, left))
+                those = held
+                if not those:
+                    break
+            left -= 1
+        if those:
+            groups.append((those, left))
+        most, usual = max(groups, key=lambda group: group[0].bit_count())
+        new = [usual] * len(self.used)
+        for group, count in groups:
+            if group == most:
+                continue
+            while group:
+                bit = group & -group
+                new[bit.bit_length() - 1] = count
+                group ^= bit
         return new
 
     def _chosen(self, costs: list[float]) -> int:
-        least, most = min(costs), max(costs)
-        if self.temperature and most > least:
+        least = min(costs)
+        if self.temperature and (most := max(costs)) > least:
             weights = [exp((least - cost) / ((most - least) * self.temperature)) for cost in costs]
             left = self.draws.random() * sum(weights)
             for instance, weight in enumerate(weights):
@@ -130,5 +146,7 @@ class DynamoKv:
                 if left <= 0:
                     return instance
             return len(weights) - 1
+        if costs.count(least) == 1:
+            return costs.index(least)
         equal = [instance for instance, cost in enumerate(costs) if cost == least]
         return equal[int(self.draws.random() * len(equal))]

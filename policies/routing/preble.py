@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Annotated
 
 from tiersim._base.params import Param
@@ -33,25 +34,27 @@ class Node:
     """A run of blocks that no prompt has left so far but at its end."""
 
     parent: Node | None
-    blocks: list[int]
+    blocks: Sequence[int]
     first: int  # blocks before
     before: int  # tokens before
     tokens: int
     depth: int
     instances: set[int] = field(default_factory=set)
     active: dict[int, int] = field(default_factory=dict)  # requests at each instance that are not finished
-    children: list[Node] = field(default_factory=list)
+    children: dict[int, Node] = field(default_factory=dict)  # by their first blocks
     recent: Recent | None = None
 
     @property
     def is_large(self) -> bool:
         return self.tokens > self.before
 
-    def path(self) -> Iterable[Node]:
-        node: Node | None = self
+    def path(self) -> list[Node]:
+        """It and all before it, the first one last."""
+        path, node = [self], self.parent
         while node is not None:
-            yield node
+            path.append(node)
             node = node.parent
+        return path
 
 
 @register(
@@ -103,9 +106,13 @@ class Preble:
         self._forget(request.time - self.window)
         leaf, matched = self._insert(request)
         shared = request.prompt - matched < matched
-        those = next((node.instances for node in leaf.path() if node.instances), None) if shared else None
-        chosen = min(those or self.all, key=lambda instance: (self.costs[instance], instance))
-        important = next(node for node in leaf.path() if node.is_large)
+        path = leaf.path()
+        those = next((node.instances for node in path if node.instances), None) if shared else None
+        if those:
+            chosen = min(those, key=lambda instance: (self.costs[instance], instance))
+        else:
+            chosen = self.costs.index(min(self.costs))
+        important = next(node for node in path if node.tokens > node.before)
         if important.recent is None:
             important.recent = Recent(important)
         recent = important.recent
@@ -116,10 +123,13 @@ class Preble:
         recent.prompts += request.prompt
         recent.seen.append((request.time, chosen, wait))
         self.leaves[request.number] = leaf, chosen
-        for node in leaf.path():
-            node.instances.add(chosen)
-            node.active[chosen] = node.active.get(chosen, 0) + 1
-            self._renew(node)
+        for node in path:
+            self._active(node, chosen, 1)
+            if chosen not in node.instances:
+                node.instances.add(chosen)
+                if node.recent is not None and node is not important:
+                    self._renew(node, node.recent)
+        self._renew(important, recent)
         self.routed += 1
         if self.routed >= self.calm * len(self.all) and leaf.depth - important.depth < CHAIN:
             self._rebalance(request.time)
@@ -129,8 +139,7 @@ class Preble:
         for number in requests:
             leaf, instance = self.leaves.pop(number)
             for node in leaf.path():
-                node.active[instance] -= 1
-                self._renew(node)
+                self._active(node, instance, -1)
 
     # the tree
 
@@ -144,12 +153,11 @@ class Preble:
         matched = min(known * request.block, request.prompt)
         if parent is not None and known == len(blocks):
             return parent, matched
-        leaf = Node(parent, list(blocks[known:]), known, matched, request.prompt - matched, 1)
+        leaf = Node(parent, blocks[known:], known, matched, request.prompt - matched, 1)
         if parent is not None:
-            parent.children.append(leaf)
+            parent.children[blocks[known]] = leaf
             leaf.depth = parent.depth + 1
-        for block in leaf.blocks:
-            self.where[block] = leaf
+        self.where.update(dict.fromkeys(leaf.blocks, leaf))
         return leaf, matched
 
     def _known(self, blocks: Sequence[int]) -> int:
@@ -162,21 +170,30 @@ class Preble:
 
     def _split(self, node: Node, count: int, block: int) -> Node:
         """A new node with the first blocks of one, which keeps the others."""
-        upper = Node(node.parent, node.blocks[:count], node.first, node.before, count * block, node.depth)
-        upper.instances, upper.active, upper.children = set(node.instances), dict(node.active), [node]
-        if node.parent is not None:
-            siblings = node.parent.children
-            siblings[siblings.index(node)] = upper
-        for held in upper.blocks:
-            self.where[held] = upper
-        node.parent, node.blocks, node.first = upper, node.blocks[count:], node.first + count
+        blocks, parent = node.blocks, node.parent
+        upper = Node(
+            parent,
+            blocks[:count],
+            node.first,
+            node.before,
+            count * block,
+            node.depth,
+            set(node.instances),
+            dict(node.active),
+            {blocks[count]: node},
+        )
+        if parent is not None:
+            parent.children[blocks[0]] = upper
+        self.where.update(dict.fromkeys(upper.blocks, upper))
+        node.parent, node.blocks, node.first = upper, blocks[count:], node.first + count
         node.before, node.tokens, node.depth = node.before + upper.tokens, node.tokens - upper.tokens, node.depth + 1
         if node.recent is not None and upper.is_large and not node.is_large:
             self._discharge(node.recent)
             upper.recent, node.recent = node.recent, None
             upper.recent.node = upper
-            self._renew(upper)
-        self._renew(node)
+            self._renew(upper, upper.recent)
+        if node.recent is not None:
+            self._renew(node, node.recent)
         return upper
 
     # costs
@@ -190,17 +207,25 @@ class Preble:
             while recent.seen and recent.seen[0][0] < until:
                 recent.seen.popleft()
             if recent.count:
-                self._renew(recent.node)
+                self._renew(recent.node, recent)
             else:
                 self._discharge(recent)
                 recent.node.recent = None
                 recent.node.instances = set()
 
-    def _renew(self, node: Node) -> None:
+    def _active(self, node: Node, instance: int, more: int) -> None:
+        """So many requests more at an instance, each of which costs it an answer."""
+        active, recent = node.active, node.recent
+        active[instance] = active.get(instance, 0) + more
+        if recent is not None and instance in recent.charged:
+            cost = more * self.answer * self.tpot
+            recent.charged[instance] += cost
+            self.costs[instance] += cost
+            if recent.often:
+                self.firm[instance] += cost
+
+    def _renew(self, node: Node, recent: Recent) -> None:
         """Charge instances anew for what has changed of a node."""
-        recent = node.recent
-        if recent is None:
-            return
         self._discharge(recent)
         if not node.instances:
             return
@@ -227,11 +252,13 @@ class Preble:
 
     def _rebalance(self, now: int) -> None:
         """Every instance but the cheapest gives to that one, the dearest first."""
+        if max(self.firm) * WHOLE < self.uneven * min(self.firm):
+            return
         costs = list(self.firm)
-        order = sorted(self.all, key=lambda instance: -costs[instance])
+        order = sorted(self.all, key=costs.__getitem__, reverse=True)
         cheap = order.pop()
         for dear in order:
-            if costs[dear] * WHOLE < self.uneven * costs[cheap]:
+            if not costs[dear] or costs[dear] * WHOLE < self.uneven * costs[cheap]:
                 return
             movable = [recent for recent in self.owned[dear] if recent.node.is_large]
             if len(movable) == 1:
@@ -240,7 +267,10 @@ class Preble:
                 self._move(movable, dear, cheap, costs)
 
     def _move(self, movable: list[Recent], dear: int, cheap: int, costs: list[int]) -> None:
-        for cost, recent in sorted(((held.charged[dear], held) for held in movable), key=lambda pair: pair[0]):
+        dues = [recent.charged[dear] for recent in movable]  # as they are now: some go along with others
+        if costs[dear] - costs[cheap] < 2 * min(dues):
+            return
+        for cost, recent in sorted(zip(dues, movable, strict=True), key=itemgetter(0)):
             if costs[dear] - cost < costs[cheap] + cost:
                 return
             costs[dear] -= cost
@@ -255,8 +285,9 @@ class Preble:
         while left:
             held = left.pop()
             held.instances = {instance}
-            self._renew(held)
-            left += held.children
+            if held.recent is not None:
+                self._renew(held, held.recent)
+            left += held.children.values()
 
     def _share(self, recent: Recent, dear: int, cheap: int, now: int, costs: list[int]) -> None:
         if cheap in recent.node.instances or not self._waits_longer(recent, dear, now):
@@ -266,7 +297,7 @@ class Preble:
         costs[cheap] += half
         recent.node.instances.add(cheap)
         recent.seen = deque(held for held in recent.seen if held[1] != dear)
-        self._renew(recent.node)
+        self._renew(recent.node, recent)
 
     def _waits_longer(self, recent: Recent, instance: int, now: int) -> bool:
         """Whether prompts waited twice as long in the second half of the window as in the first."""

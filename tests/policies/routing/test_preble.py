@@ -45,7 +45,7 @@ def test_of_several_the_cheapest() -> None:
     assert [made.route(prompt(k, number=k), three) for k in range(3)] == [0, 1, 2]
     node = made.where[0]
     node.instances = {0, 2}
-    made._renew(node)
+    made._renew(node, node.recent)
     assert made.costs == [256 * MICRO, 512 * MICRO, 768 * MICRO]
     assert made.route(prompt(0, number=3), three) == 0
 
@@ -121,7 +121,7 @@ def recount(made: Any) -> list[int]:
             continue
         new = (recent.prompts - recent.hits) * recent.count * node.tokens * made.prefill
         for instance in node.instances:
-            active = sum(where == instance and node in list(leaf.path()) for leaf, where in made.leaves.values())
+            active = sum(where == instance and node in leaf.path() for leaf, where in made.leaves.values())
             costs[instance] += new // (recent.prompts * len(node.instances)) + active * made.answer * made.tpot
     return costs
 
@@ -154,10 +154,12 @@ def test_sums_and_tree_against_a_recount(seed: int) -> None:
     for ask in asked.values():  # each prompt is a way down the tree
         node, way = made.where[ask.blocks[-1]], []
         assert node.before + node.tokens == ask.prompt or node.blocks[-1] != ask.blocks[-1]
-        for held in reversed(list(node.path())):
+        for held in reversed(node.path()):
             assert held.before == BLOCK * len(way)
             assert held.first == len(way)
             way += held.blocks
         assert way[: len(ask.blocks)] == ask.blocks
     counted = {id(recent): recent.count for _, recent, _, _ in made.entries}
     assert sum(counted.values()) == len(made.entries)
+
+

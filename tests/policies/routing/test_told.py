@@ -7,12 +7,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import pytest
 
-from tiersim._base.registry import build
+from tiersim._base.registry import build, index
 from tiersim.models.routed import Asked, Driver
 from tiersim.sim.prompts import Prompts
 from tiersim.sim.serving import Engines, Server
 from tiersim.traces.ragged import Ragged
+
+ROUTERS = sorted(name for name, entry in index("routing").items() if name == entry.name)
 
 
 @dataclass
@@ -70,3 +73,36 @@ def test_alone_nobody_is_asked_or_told() -> None:
 def test_blocks_have_a_size() -> None:
     made = driver([5], [0], [-1], Books())
     assert Asked(replace(made.prompts, block=512)).block == 512
+
+
+@pytest.mark.parametrize("name", ROUTERS)
+def test_every_router_drives_a_cluster(name: str) -> None:
+    """60 prompts down a small tree, on three servers with prefix caches: all are served, and the books are kept."""
+    rng = np.random.default_rng(8)
+    ways = [rng.integers(0, 2, rng.integers(1, 6)) for _ in range(60)]
+    lists = [[int("1" + "".join(map(str, way[: k + 1])), 3) for k in range(len(way))] for way in ways]
+    names = {block: place for place, block in enumerate(dict.fromkeys(block for blocks in lists for block in blocks))}
+    parent = [names.get(block // 3, -1) for block in names]
+    sizes = np.array([32 * len(blocks) for blocks in lists], np.int64)
+    blocks = Ragged.of([[names[block] for block in blocks] for blocks in lists], "int64")
+    session = rng.integers(-1, 9, 60)
+    clock = build("time-model", {"use": "linear", "prefill": "1 us/token", "decode": "5 us/request"})
+    prompts = Prompts(
+        np.arange(60) * 50 * 10**6,
+        sizes,
+        rng.integers(1, 9, 60),
+        blocks,
+        np.array(parent, np.int64),
+        32,
+        session,
+        np.full(60, -1, np.int64),
+    )
+    for in_turn in (False, True):
+        lru = build("object-replacement", "lru")
+        server = Server(40, prefix="memory")
+        arrays = clock.compiled(None, None, None)
+        engines = Engines(prompts, server, 3, clock, arrays, policy=lru, compiled=False, audited=True)
+        made = Driver(engines, build("routing", name), 0, lambda done: None)
+        made.in_turn(None) if in_turn else made.as_recorded()
+        assert (engines.served.end > 0).all()
+        assert len(set(engines.served.instance.tolist())) > 1
