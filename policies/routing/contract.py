@@ -30,6 +30,7 @@ class Asked(Protocol):
 class View(Protocol):
     """The instances as they are now; each list has a number for each."""
 
+    time: int  # now, in picoseconds
     waiting: Sequence[int]  # requests that are not admitted
     running: Sequence[int]  # requests that are
     prompts: Sequence[int]  # tokens of prompts that are to be computed, or computed anew

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import floor
 from typing import Annotated, Literal
 
 from tiersim._base.params import Param
 from tiersim._base.registry import register
 from tiersim.policies.routing.candidates import Candidates
 from tiersim.policies.routing.contract import Asked, View
+from tiersim.policies.routing.dualmap_rule import SECOND, Cold, Count, Hot, Prefill, Profile, Slo, budget, shares
 from tiersim.policies.routing.prefix_table import PrefixTable
 from tiersim.policies.routing.ring import Points
-
-WHOLE = 10**9
-SECOND = 10**12
-HOT, COLD = 0.0612, 0.02  # of the artifact
 
 
 @register(
@@ -43,43 +39,18 @@ class DualMapNoRebalance:
     choice: Annotated[
         Literal["slo", "cache-affinity", "least-loaded", "min-ttft"], Param("which candidate takes it")
     ] = "slo"
-    profile: Annotated[Literal["paper", "artifact"], Param("where they differ, whom to follow")] = "paper"
-    candidates: Annotated[int, Param("instances that a key may go to", unit="count", ge=1, source="DualMap")] = 2
-    slo: Annotated[
-        int | None,
-        Param("time to the first token that is in time; null: any is", unit="time", ge=0, source="DualMap"),
-    ] = 5 * SECOND
-    prefill: Annotated[
-        int,
-        Param(
-            "of a token that is not cached, in the estimate",
-            unit="time_per_item",
-            ge=1,
-            source="DualMap's artifact: Qwen2.5-7B on an Ascend 910B4",
-        ),
-    ] = 160 * 10**6
-    hot: Annotated[
-        int | None, Param("share of a prefix that is extended, instead of the profile's", unit="ratio", ge=0)
-    ] = None
-    cold: Annotated[
-        int | None, Param("share of an extended one that is no more, likewise", unit="ratio", ge=0, le=WHOLE)
-    ] = None
+    profile: Profile = "paper"
+    candidates: Count = 2
+    slo: Slo = 5 * SECOND
+    prefill: Prefill = 160 * 10**6
+    hot: Hot = None
+    cold: Cold = None
     points: Points = 160
 
     def start(self, instances: int, seed: int) -> None:
-        whole = self.profile == "paper"
-        hot = (2 / instances if whole else HOT) if self.hot is None else self.hot / WHOLE
-        cold = (1 / instances if whole else COLD) if self.cold is None else self.cold / WHOLE
-        self.of = Candidates(range(instances), self.candidates, self.points, PrefixTable(hot, cold, whole=whole)).of
-        self.most = self.budget()
-
-    def budget(self) -> float:
-        """The tokens that an instance computes in time."""
-        if self.slo is None:
-            return float("inf")
-        if self.profile == "paper":
-            return self.slo // self.prefill
-        return floor(0.5 * (self.slo / SECOND) / (self.prefill / SECOND))  # rounded as there: often one token less
+        table = PrefixTable(*shares(self.profile, self.hot, self.cold, instances), whole=self.profile == "paper")
+        self.of = Candidates(range(instances), self.candidates, self.points, table).of
+        self.most = budget(self.profile, self.slo, self.prefill)
 
     def route(self, request: Asked, view: View) -> int:
         candidates = self.of(request)

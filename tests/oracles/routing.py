@@ -37,14 +37,15 @@ class Cluster:
     pending: list[int]
     pages: list[int]
     cached: list[int]
+    time: int = 0
 
     def hits(self, request: Any) -> list[int]:
         return self.cached
 
 
-def cluster(n: int = 4, **columns: list[int]) -> Cluster:
+def cluster(n: int = 4, time: int = 0, **columns: list[int]) -> Cluster:
     names = ("waiting", "running", "prompts", "pending", "pages", "cached")
-    return Cluster(**{name: columns.get(name, [0] * n) for name in names})
+    return Cluster(**{name: columns.get(name, [0] * n) for name in names}, time=time)
 
 
 def router(name: str, instances: int = 4, seed: int = 0, **parameters: object) -> Any:

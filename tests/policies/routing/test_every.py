@@ -37,13 +37,24 @@ def choices(made: Any, n: int, count: int = 250, seed: int = 0) -> list[int | No
         some = int(number % 20 > 0)  # now and then nothing is there
         columns = {name: rng.integers(0, some * most + 1, n).tolist() for name, most in loads.items()}
         cached = [min(512 * held, prompt - 1) for held in rng.integers(0, some * len(blocks) + 1, n).tolist()]
-        out.append(made.route(ask, cluster(n, **columns, cached=cached)))
-        there.append(number)
+        sent = answers(made, ask, cluster(n, ask.time, **columns, cached=cached), there)
+        out += [instance for _, instance in sent]
+        there += [held for held, _ in sent]
         gone = [held for held in there if rng.random() < 0.05]
         there = [held for held in there if held not in gone]
         if hasattr(made, "ended"):
             made.ended(gone)
     return out
+
+
+def answers(made: Any, ask: Request, view: Any, there: list[int]) -> list[tuple[int, int | None]]:
+    """Who goes where now; a router that holds requests is told of a first token besides."""
+    if not hasattr(made, "arrive"):
+        return [(ask.number, made.route(ask, view))]
+    made.arrive(ask, view)
+    sent = made.dispatch(view)
+    made.first([held for held in there if held == ask.number - 6])
+    return sent + made.dispatch(view)  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("name", ROUTERS)
@@ -88,6 +99,7 @@ def test_choices_are_the_same_in_every_process() -> None:
 
 PREFIX = {"rule": "prefix-aware"}
 TRANSFER = {"threshold": 2}
+LATE = {"slo": "2 s"}
 TURNED: Sequence[tuple[str, str, Any, dict[str, Any]]] = [
     ("cache-affinity", "prefix", 3, {}),
     ("cache-affinity", "points", 20, {}),
@@ -102,6 +114,19 @@ TURNED: Sequence[tuple[str, str, Any, dict[str, Any]]] = [
     ("dualmap-no-rebalance", "hot", "90 %", {}),
     ("dualmap-no-rebalance", "cold", "90 %", {}),
     ("dualmap-no-rebalance", "points", 20, {}),
+    ("dualmap", "profile", "artifact", {}),
+    ("dualmap", "candidates", 3, {}),
+    ("dualmap", "slo", "1 s", {}),
+    ("dualmap", "prefill", "1 ms/token", {}),
+    ("dualmap", "cached", "1 ms/token", {}),
+    ("dualmap", "rebalance", False, LATE),
+    ("dualmap", "order", "arrival", {}),
+    ("dualmap", "pending", 2, {}),
+    ("dualmap", "patience", "1 s", {}),
+    ("dualmap", "eager", False, {}),
+    ("dualmap", "hot", "90 %", {}),
+    ("dualmap", "cold", "90 %", {}),
+    ("dualmap", "points", 20, {}),
     ("dynamo-kv", "credit", "50 %", {}),
     ("dynamo-kv", "decay", 1, {}),
     ("dynamo-kv", "scale", 3, {}),

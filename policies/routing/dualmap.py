@@ -1,0 +1,314 @@
+"""To the warmer of two candidates while it is in time, with queues in front of the instances and moves between them."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from typing import Annotated, Literal
+
+from tiersim._base.params import Param
+from tiersim._base.registry import register
+from tiersim.policies.routing.candidates import Candidates
+from tiersim.policies.routing.contract import Asked, View
+from tiersim.policies.routing.dualmap_rule import SECOND, Cold, Count, Hot, Prefill, Profile, Slo, budget, shares
+from tiersim.policies.routing.prefix_table import PrefixTable
+from tiersim.policies.routing.ring import Points
+
+Key = tuple[int, int, int]  # where in a queue a request stands: minus its hit, when it came, its number
+
+
+@dataclass(eq=False, slots=True)
+class Held:
+    """A request that waits for a place."""
+
+    request: Asked
+    candidates: list[int]
+    place: int = -1
+    work: int = 0  # time to compute it there, as estimated when it entered the queue
+    key: Key = (0, 0, 0)
+
+
+@register(
+    "dualmap",
+    family="routing",
+    paper="DualMap, ICLR 2026, arXiv 2602.06502; A-zhudong/DualMap, dualmap/scheduler/",
+)
+class DualMap:
+    """Holds requests in a queue for each instance, gives them out one by one, and moves them from queues that are late.
+
+    A prompt's candidates are those of `dualmap-no-rebalance`, and so is the choice among them, but for the load: it is
+    the time to compute what waits in the queue, and what was given out and has no first token yet, as estimated when
+    it entered the queue. The longest hit stands first, then who came first. An instance is given the next one when
+    fewer than `pending` of its requests have no first token. After each arrival, end, first token or change there is a
+    look at all queues; the artifact does not look at first tokens, nor does `eager: false`.
+
+    An instance is overloaded when its load is above the budget, or somebody in its queue has waited for `patience`.
+    When all candidates of who just came are, their queues are relieved, first that which took it; and whenever somebody
+    has waited so long, or, in the artifact, the load is above the budget, that queue is. To relieve a queue is to move
+    requests, the largest gain first, until it has lost what was too much, or nobody gains. The gain is what the
+    estimate of the time to its first token falls by; the load there must stay within the budget, and nobody must have
+    waited for long there. Nobody moves twice at once.
+
+    In the paper a request moves between its candidates only. Its gains are estimated once, and looked at again when its
+    turn comes. In the artifact gains are estimated anew after each move, a request that can move to no candidate may
+    move to the next instance that is none, which then is one, and a queue of one is left as it is. Whom the artifact's
+    later versions give priority, by predicted times, is not modelled. When instances come or go all that wait are
+    routed anew, those that came first before others. Without `rebalance` nobody moves.
+    """
+
+    profile: Profile = "paper"
+    candidates: Count = 2
+    slo: Slo = 5 * SECOND
+    prefill: Prefill = 160 * 10**6
+    cached: Annotated[
+        int, Param("of a cached token, in the estimate", unit="time_per_item", ge=0, source="DualMap: not counted")
+    ] = 0
+    rebalance: Annotated[bool, Param("whether requests move between queues")] = True
+    order: Annotated[
+        Literal["hit", "arrival"], Param("who stands first in a queue: the longest hit, or who came first")
+    ] = "hit"
+    pending: Annotated[
+        int, Param("requests without a first token that an instance has, at most", unit="count", ge=1, source="DualMap")
+    ] = 1
+    patience: Annotated[
+        int | None,
+        Param("waiting for longer is overload; null: it is not", unit="time", ge=0, source="DualMap"),
+    ] = 3 * SECOND
+    eager: Annotated[bool, Param("whether a first token lets the next one go, and not only an arrival or an end")] = (
+        True
+    )
+    hot: Hot = None
+    cold: Cold = None
+    points: Points = 160
+
+    def start(self, instances: int, seed: int) -> None:
+        self.whole = self.profile == "paper"
+        self.table = PrefixTable(0, 0, whole=self.whole)
+        self.limit = budget(self.profile, self.slo, self.prefill) * self.prefill
+        self.held: dict[int, Held] = {}
+        self.sent: dict[int, tuple[int, int]] = {}  # without a first token: the instance's number, and the work
+        self.homeless: list[Asked] = []
+        self.moved: set[int] = set()  # in this pass
+        self.moves = 0
+        self.changed(range(instances))
+
+    def changed(self, instances: Sequence[int]) -> None:
+        """Others are there than before; who waits is routed anew as soon as hits can be looked up."""
+        self.instances = list(instances)
+        self.places = {instance: place for place, instance in enumerate(self.instances)}
+        self.homeless += [held.request for held in self.held.values()]
+        self.homeless.sort(key=lambda request: (request.time, request.number))
+        self.held.clear()
+        count = len(self.instances)
+        self.queues: list[list[Key]] = [[] for _ in range(count)]
+        self.ages: list[list[tuple[int, int]]] = [[] for _ in range(count)]  # heaps; who left stays until looked at
+        self.queued = [0] * count  # work in the queue
+        self.given = [0] * count  # work of requests that were given out and have no first token
+        self.counts = [0] * count  # of these
+        for instance, work in self.sent.values():
+            if instance in self.places:
+                self.given[self.places[instance]] += work
+                self.counts[self.places[instance]] += 1
+        if count:
+            self.table.hot, self.table.cold = shares(self.profile, self.hot, self.cold, count)
+            self.of = Candidates(self.instances, self.candidates, self.points, self.table).of
+        self.due = True
+
+    def arrive(self, request: Asked, view: View) -> None:
+        self._forget(request.number)  # who was given out and comes again
+        self._settle(view)
+        self._enter(request, view)
+        self.due = True
+
+    def first(self, requests: Sequence[int]) -> None:
+        for number in requests:
+            self._forget(number)
+        self.due |= self.eager
+
+    def ended(self, requests: Sequence[int]) -> None:
+        for number in requests:
+            self._forget(number)
+        self.due = True
+
+    def dispatch(self, view: View) -> list[tuple[int, int]]:
+        if not self.due or not self.instances:
+            return []
+        self.due = False
+        self._settle(view)
+        self.moved.clear()
+        if self.rebalance:
+            for place, queue in enumerate(self.queues):
+                if queue and (self._old(place, view.time) or (not self.whole and self._load(place) > self.limit)):
+                    self._relieve(place, view)
+        return [(number, place) for place, queue in enumerate(self.queues) if queue for number in self._next(place)]
+
+    def _next(self, place: int) -> list[int]:
+        """Give out the first ones of a queue; the budget is of several, since one alone may exceed it."""
+        queue, out = self.queues[place], []
+        while queue and (
+            not self.counts[place] or (self.counts[place] < self.pending and self.given[place] < self.limit)
+        ):
+            number = queue[0][2]
+            work = self._take(self.held.pop(number)).work
+            self.sent[number] = self.instances[place], work
+            self.given[place] += work
+            self.counts[place] += 1
+            out.append(number)
+        return out
+
+    def _forget(self, number: int) -> None:
+        """A request that was given out has its first token, or will have none."""
+        instance, work = self.sent.pop(number, (-1, 0))
+        place = self.places.get(instance)
+        if place is not None:
+            self.given[place] -= work
+            self.counts[place] -= 1
+
+    def _settle(self, view: View) -> None:
+        homeless, self.homeless = self.homeless, []
+        for request in homeless:
+            self._enter(request, view)
+
+    def _enter(self, request: Asked, view: View) -> None:
+        """Route a request into a queue, and relieve its candidates if all of them are overloaded."""
+        candidates, hits = self.of(request), view.hits(request)
+        held = self.held[request.number] = Held(request, candidates)
+        chosen = self._chosen(request, candidates, hits, view)
+        self._put(held, chosen, hits[chosen])
+        if self.rebalance and all(self._over(place, view.time) for place in candidates):
+            self.moved.clear()
+            self._relieve(chosen, view)
+            for place in candidates:
+                if place != chosen:
+                    self._relieve(place, view)
+
+    def _chosen(self, request: Asked, candidates: Sequence[int], hits: Sequence[int], view: View) -> int:
+        loads = {place: self._load(place) for place in candidates}
+        tie = loads if self.whole else view.pages
+        warm = min(candidates, key=lambda place: (-hits[place], tie[place]))
+        if loads[warm] + self._work(request, hits[warm]) <= self.limit:
+            return warm
+        return min(candidates, key=lambda place: (loads[place] + self._work(request, hits[place]), tie[place]))
+
+    # the books
+
+    def _work(self, request: Asked, hit: int) -> int:
+        return (request.prompt - hit) * self.prefill + hit * self.cached
+
+    def _load(self, place: int) -> int:
+        return self.queued[place] + self.given[place]
+
+    def _put(self, held: Held, place: int, hit: int) -> None:
+        request = held.request
+        held.place, held.work = place, self._work(request, hit)
+        held.key = self._key(request, hit)
+        insort(self.queues[place], held.key)
+        heappush(self.ages[place], (request.time, request.number))
+        self.queued[place] += held.work
+
+    def _take(self, held: Held) -> Held:
+        queue = self.queues[held.place]
+        del queue[bisect_left(queue, held.key)]
+        self.queued[held.place] -= held.work
+        return held
+
+    def _key(self, request: Asked, hit: int) -> Key:
+        return -hit if self.order == "hit" else 0, request.time, request.number
+
+    def _old(self, place: int, now: int) -> bool:
+        """Whether somebody in a queue has waited for too long."""
+        if self.patience is None:
+            return False
+        ages, held = self.ages[place], self.held
+        while ages:
+            time, number = ages[0]
+            if number in held and held[number].place == place:
+                return now - time >= self.patience
+            heappop(ages)
+        return False
+
+    def _over(self, place: int, now: int) -> bool:
+        return self._load(place) > self.limit or self._old(place, now)
+
+    def _before(self, place: int, key: Key) -> int:
+        """The work before a request that stands, or would stand, here in a queue."""
+        queue, held = self.queues[place], self.held
+        ahead = queue[: bisect_left(queue, key)]
+        return self.given[place] + sum(held[number].work for _, _, number in ahead)
+
+    # moves
+
+    def _relieve(self, place: int, view: View) -> None:
+        if len(self.queues[place]) < (1 if self.whole else 2):
+            return
+        goal, lost = self._load(place) - self.limit, 0
+        hits: dict[int, Sequence[int]] = {}
+        moves = self._moves(place, view, hits)
+        while moves and not 0 < goal <= lost:
+            _, number = moves.pop(0)
+            held = self.held[number]
+            gain, to = self._gain(held, self._before(place, held.key), self._free(place, view.time), view, hits)
+            if gain <= 0:  # others have moved there meanwhile
+                continue
+            lost += self._take(held).work
+            self._put(held, to, hits[number][to])
+            self.moved.add(number)
+            self.moves += 1
+            if not self.whole:
+                held.candidates = [to, place, *(one for one in held.candidates if one not in (to, place))]
+                del held.candidates[max(self.candidates, 2) :]
+                moves = self._moves(place, view, hits)
+
+    def _moves(self, place: int, view: View, hits: dict[int, Sequence[int]]) -> list[tuple[int, int]]:
+        """Who of a queue would gain from a move, as its gain and its number, the largest gain first."""
+        free = self._free(place, view.time)
+        if not free:
+            return []
+        found, ahead = [], self.given[place]
+        for _, _, number in self.queues[place]:
+            held = self.held[number]
+            gain, _ = self._gain(held, ahead, free, view, hits)
+            if gain > 0:
+                found.append((gain, number))
+            ahead += held.work
+        found.sort(key=lambda move: -move[0])
+        return found
+
+    def _free(self, place: int, now: int) -> set[int]:
+        """The other instances that are not overloaded."""
+        return {other for other in range(len(self.queues)) if other != place and not self._over(other, now)}
+
+    def _gain(
+        self, held: Held, ahead: int, free: set[int], view: View, hits: dict[int, Sequence[int]]
+    ) -> tuple[int, int]:
+        """What a request that moved would gain, and where to; nothing where it may not move."""
+        request = held.request
+        if request.number in self.moved:
+            return 0, -1
+        found = self._best(held, free.intersection(held.candidates), view, hits)
+        if found is None and not self.whole:
+            found = self._best(held, free.intersection(self._neighbours(held)), view, hits)
+        if found is None:
+            return 0, -1
+        time, to = found
+        return ahead + held.work - time, to
+
+    def _best(self, held: Held, places: set[int], view: View, hits: dict[int, Sequence[int]]) -> tuple[int, int] | None:
+        """The least estimate where a request fits within the budget, and the place."""
+        request, found = held.request, []
+        for to in sorted(places):
+            if request.number not in hits:
+                hits[request.number] = view.hits(request)
+            hit = hits[request.number][to]
+            work = self._work(request, hit)
+            if self._load(to) + work <= self.limit:
+                found.append((self._before(to, self._key(request, hit)) + work, to))
+        return min(found, default=None)
+
+    def _neighbours(self, held: Held) -> list[int]:
+        """The next instance that is no candidate."""
+        count = len(self.queues)
+        others = ((held.place + step) % count for step in range(1, count))
+        return [place for place in others if place not in held.candidates][:1]
