@@ -61,6 +61,7 @@ ALL = [
     Output("page-walkers", ("tiersim run page-walkers.yaml",)),
     Output("real-programs", ("python real_programs.py",), "measured"),  # of what TIERSIM_TRACE_MIRROR has
     Output("small-cluster", ("tiersim run small-cluster.yaml",)),
+    Output("which-router", ("tiersim run which-router.yaml",)),
     Output("long-list", ("tiersim run long-list.yaml",)),
     Output("old-truths", ("tiersim verify old-truths.yaml",)),
     Output("explain-claim", ("tiersim explain M14",), "quick"),
@@ -168,6 +169,7 @@ BENCHMARKED = (  # quoted too; made by what the page names, in minutes or hours
     *("dram-speed", "dram-validation", "translation-speed", "translation-length"),
     *("capture-blocks", "capture-cost", "serving-reality", "serving-prediction", "serving-calibration"),
     *(f"victima-{name}" for name in ("verdicts", "means", "shares", "guests-means", "artifact-means")),
+    *(f"victima-l2-sizes-{name}" for name in ("verdicts", "means")),
 )
 
 
