@@ -16,7 +16,7 @@ from tiersim.sim.prompts import Prompts
 from tiersim.sim.serving import Engines
 from tiersim.sim.serving_loop import VIEW
 
-__all__ = ["SAMPLE", "Driver"]
+__all__ = ["SAMPLE", "TOLD", "Driver", "Router", "Turns", "variation"]
 
 Numbers = NDArray[np.int64]
 
@@ -48,8 +48,8 @@ class Asked:
 class View:
     """The instances as routers see them, looked up when something is asked for."""
 
-    def __init__(self, engines: Engines) -> None:
-        self.engines = engines
+    def __init__(self, engines: Engines, time: int) -> None:
+        self.engines, self.time = engines, time
         self.seen: list[list[int]] | None = None
 
     def _column(self, name: str) -> list[int]:
@@ -67,6 +67,77 @@ class View:
         return self.engines.hits(request.number)
 
 
+class Router:
+    """A fresh copy of a routing policy in front of engines; ``view`` is what it saw last.
+
+    Raises PolicyError where it names no instance.
+    """
+
+    def __init__(self, engines: Engines, policy: Any, seed: int) -> None:
+        self.engines, self.count, self.prompts = engines, engines.count, engines.prompts
+        self.policy = copy.deepcopy(policy)
+        if hasattr(self.policy, "start"):
+            self.policy.start(self.count, seed)
+        self.sizes, self.sessions = self.prompts.input.tolist(), self.prompts.session.tolist()
+        self.told = getattr(self.policy, "ended", None)
+        self.view = View(engines, 0)
+
+    def tell(self) -> None:
+        """Which requests ended when the engines last advanced, if the policy would know."""
+        if self.told is not None and (ended := self.engines.ended):
+            self.told(ended)
+
+    def choose(self, number: int, time: int) -> int | None:
+        """The instance that a request is sent to, None if it is refused."""
+        self.view = View(self.engines, time)
+        asked = Asked(self.prompts, number, time, self.sizes[number], self.sessions[number])
+        chosen = self.policy.route(asked, self.view)
+        if chosen is None or (type(chosen) is int and 0 <= chosen < self.count):
+            return chosen
+        raise PolicyError(
+            f"{type(self.policy).__name__}.route gave {chosen!r}, which is none of {self.count} instances",
+            None,
+            f"it must give a whole number from 0 to {self.count - 1}, or None to refuse the request",
+        )
+
+    def send(self, number: int, chosen: int | None, time: int) -> bool:
+        """A request goes where it was sent; whether it was taken there."""
+        if chosen is None:
+            self.engines.refuse(number, time)
+        elif self.engines.submit(number, chosen, time):
+            return True
+        if self.told is not None:
+            self.told([number])
+        return False
+
+
+class Turns:
+    """When requests come, if each turn of a session comes only after the end of the one before it.
+
+    It comes ``think`` picoseconds later, or, without it, as much later as recorded. With ``wait`` unset all come as
+    recorded.
+    """
+
+    def __init__(self, prompts: Prompts, think: int | None, *, wait: bool = True) -> None:
+        self.recorded, self.think = prompts.arrival.tolist(), think
+        self.following: dict[int, int] = {}
+        self.coming: list[tuple[int, int]] = []  # a heap of times and requests
+        last: dict[int, int] = {}
+        for number, session in enumerate(prompts.session.tolist()):
+            if wait and session >= 0 and session in last:
+                self.following[last[session]] = number
+            else:
+                heappush(self.coming, (self.recorded[number], number))
+            last[session] = number
+
+    def ended(self, number: int, now: int) -> None:
+        """A request has ended, or was sent away: the next turn comes."""
+        after = self.following.get(number)
+        if after is not None:
+            pause = self.recorded[after] - self.recorded[number] if self.think is None else self.think
+            heappush(self.coming, (now + pause, after))
+
+
 class Driver:
     """Routes requests to engines when they arrive; `loads` says how uneven the loads were, now and then.
 
@@ -75,22 +146,15 @@ class Driver:
 
     def __init__(self, engines: Engines, policy: Any, seed: int, progress: Callable[[int], None]) -> None:
         self.engines, self.prompts, self.progress = engines, engines.prompts, progress
-        self.router = copy.deepcopy(policy)
-        if hasattr(self.router, "start"):
-            self.router.start(engines.count, seed)
-        self.told = getattr(self.router, "ended", None) if engines.count > 1 else None
+        self.router = Router(engines, policy, seed)
         self.loads: list[float] = []
-        self.sizes, self.sessions = self.prompts.input.tolist(), self.prompts.session.tolist()
-        server = engines.server
-        pages = -(-(self.prompts.input + self.prompts.output - 1) // server.page)
-        self.refused = set(np.flatnonzero(pages > server.pages).tolist())
         self.routed = 0
 
     def as_recorded(self) -> Numbers:
         """All requests when the trace says; when that is."""
         for number, time in enumerate(self.prompts.arrival.tolist()):
             self.engines.advance(time)
-            self._tell()
+            self.router.tell()
             self._route(number, time)
         self.engines.advance()
         self.progress(len(self.prompts) % TOLD)
@@ -98,68 +162,38 @@ class Driver:
 
     def in_turn(self, think: int | None) -> Numbers:
         """Turns of a session one after the end of the other; when each came."""
-        engines, recorded = self.engines, self.prompts.arrival.tolist()
+        engines, turns = self.engines, Turns(self.prompts, think)
         came = self.prompts.arrival.copy()
-        following: dict[int, int] = {}
-        last: dict[int, int] = {}
-        waiting: list[tuple[int, int]] = []
-        for number, session in enumerate(self.sessions):
-            if session >= 0 and session in last:
-                following[last[session]] = number
-            else:
-                heappush(waiting, (recorded[number], number))
-            last[session] = number
-
-        def next_of(number: int, now: int) -> None:
-            after = following.get(number)
-            if after is not None:
-                pause = recorded[after] - recorded[number] if think is None else think
-                heappush(waiting, (now + pause, after))
-
         while True:
-            ended = engines.advance(waiting[0][0] if waiting else None, until_end=True)
-            self._tell()
+            ended = engines.advance(turns.coming[0][0] if turns.coming else None, until_end=True)
+            self.router.tell()
             if ended is not None:
                 for number in engines.ended:
-                    next_of(number, ended)
-            elif waiting:
-                time, number = heappop(waiting)
+                    turns.ended(number, ended)
+            elif turns.coming:
+                time, number = heappop(turns.coming)
                 came[number] = time
-                self._route(number, time)
-                if number in self.refused:
-                    next_of(number, time)
+                if not self._route(number, time):
+                    turns.ended(number, time)
             else:
                 break
         self.progress(len(self.prompts) % TOLD)
         return came
 
-    def _tell(self) -> None:
-        if self.told is not None and (ended := self.engines.ended):
-            self.told(ended)
-
-    def _route(self, number: int, time: int) -> None:
-        engines, count, chosen = self.engines, self.engines.count, 0
-        if count > 1:
-            view = View(engines)
-            asked = Asked(self.prompts, number, time, self.sizes[number], self.sessions[number])
-            chosen = self.router.route(asked, view)
-            if type(chosen) is not int or not 0 <= chosen < count:
-                raise PolicyError(
-                    f"{type(self.router).__name__}.route gave {chosen!r}, which is none of {count} instances",
-                    None,
-                    f"it must give a whole number from 0 to {count - 1}",
-                )
-            if number % SAMPLE == 0:
-                self.loads.append(_variation(view.pending))
-        engines.submit(number, chosen, time)
-        if self.told is not None and number in self.refused:
-            self.told([number])
+    def _route(self, number: int, time: int) -> bool:
+        """Whether an instance has taken a request."""
+        engines, router = self.engines, self.router
+        chosen = router.choose(number, time)
+        if engines.count > 1 and number % SAMPLE == 0:
+            self.loads.append(variation(router.view.pending))
         self.routed += 1
         if self.routed % TOLD == 0:
             self.progress(TOLD)
+        return router.send(number, chosen, time)
 
 
-def _variation(loads: Sequence[int]) -> float:
+def variation(loads: Sequence[int]) -> float:
+    """The standard deviation of loads by their mean."""
     held = np.array(loads, float)
     mean = held.mean()
     return float(held.std() / mean) if mean else 0.0

@@ -1,6 +1,7 @@
 """Servers of language models: continuous batching with prefix caches, compiled, for many instances at once.
 
-What they do is specified in docs/explanation/serving.md; `tiersim.sim.serving_loop` writes the loop.
+What they do is specified in docs/explanation/serving.md and serving-tiers.md; `tiersim.sim.serving_loop` writes the
+loop.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ LOG_ROOM, LOGGED, ENDED, WRONG, FAULT = map(SETTINGS.index, ("log_room", "logged
 EVENTS = (1 << 31) - 1  # that a policy is told of, as far as its keys need to know
 LOG_ROWS = 1 << 13
 DAY = 86_400 * 10**12
-ADVANCE, TO_AN_END, ROUTE, LOOK, HITS = range(5)  # what `run` of the loop is asked
+ADVANCE, TO_AN_END, ROUTE, LOOK, HITS, COMPUTED, RELEASE, COMING = range(8)  # what `run` of the loop is asked
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Server:
     """What one instance is: its memory in pages of so many tokens, its scheduler, its prefix cache.
 
     ``prefix`` says where the prefix cache lies: in this memory, or apart in memory of its own, which holds ``blocks``.
+    With ``max_waiting`` a request is refused where so many wait. With ``hold`` it only computes prompts: answers have
+    one token, and the memory of requests that have more of them elsewhere stays until it is released.
     """
 
     pages: int
@@ -47,6 +50,8 @@ class Server:
     reserve: int = 0
     prefix: Literal["none", "memory", "apart"] = "none"
     blocks: int = 0
+    max_waiting: int = 0
+    hold: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class Served:
     """What became of the requests, a word for each; times are in picoseconds, and -1 where it never happened.
 
     ``hit`` is the tokens that were cached when a request was admitted first. A request that could never be served is
-    ``rejected``.
+    ``rejected``, one that was sent away ``refused``. One that came over is ``routed`` when it came.
     """
 
     instance: Numbers
@@ -65,6 +70,7 @@ class Served:
     hit: Numbers
     preemptions: Numbers
     rejected: NDArray[np.bool_]
+    refused: NDArray[np.bool_]
 
 
 class Iterations:
@@ -72,11 +78,12 @@ class Iterations:
 
     A row is ``count`` iterations, of which the first takes ``took``, and each ``slope`` more than the one before.
     Rows with a ``count`` of 0 are about the request ``chunks``: it was preempted, its last token at ``start``, where
-    ``took`` is -1, or else had its next one ``took`` later.
+    ``took`` is -1, or else had its next one ``took`` later. With ``begun`` it had come over, and made none here before:
+    the next one is then also among those of the row of iterations that follows.
     """
 
-    def __init__(self, rows: Numbers, served: Served, chunked: bool) -> None:
-        self.rows, self.served, self.chunked = rows, served, chunked
+    def __init__(self, rows: Numbers, served: Served, chunked: bool, came: NDArray[np.bool_]) -> None:
+        self.rows, self.served, self.chunked, self.came = rows, served, chunked, came
         self.columns = {name: rows[:, place] for place, name in enumerate(LOG)}
 
     def gaps(self) -> tuple[Numbers, Numbers]:
@@ -90,7 +97,12 @@ class Iterations:
         inside = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
         took = rows["took"][row] + inside * rows["slope"][row]
         if self.chunked:
-            return np.concatenate([*gaps, took]), np.concatenate([*many, rows["decodes"][row]])
+            fresh = np.zeros(len(took), np.int64)
+            joined = resumed & (rows["begun"] > 0)
+            if joined.any():  # what the row of iterations says of their first ones is no gap of theirs
+                starts = np.cumsum(count) - count
+                np.add.at(fresh, starts[np.searchsorted(made, np.flatnonzero(joined))], 1)
+            return np.concatenate([*gaps, took]), np.concatenate([*many, rows["decodes"][row] - fresh])
         later = inside > 0
         first = np.array(list(self._first_gaps()), np.int64).reshape(-1, 2)
         gaps += [took[later], first[:, 0]]
@@ -101,18 +113,21 @@ class Iterations:
         """The times before the first iteration of each row of decodes: prefills may have come between."""
         last: dict[int, int] = {}
         begun: defaultdict[int, Counter[int]] = defaultdict(Counter)
+        joined = 0
         for instance, start, count, took, slope, decodes, _, _, more in self.rows.tolist():
             fresh = begun[instance]
             if count == 0:
-                if took < 0 and start in fresh:
+                joined += more and took >= 0
+                if took < 0 and not more and start in fresh:
                     fresh[start] -= 1
             elif not decodes:
                 fresh[start + took] += more
             else:
                 for when, many in fresh.items():
                     yield start + took - when, many
-                yield start + took - last.get(instance, start), decodes - fresh.total()
+                yield start + took - last.get(instance, start), decodes - fresh.total() - joined
                 fresh.clear()
+                joined = 0
                 last[instance] = start + _sum(took, slope, count)
 
     def tokens(self, request: int) -> list[int]:
@@ -120,12 +135,13 @@ class Iterations:
         served = self.served
         if served.first[request] < 0:
             return []
-        end, made, there = int(served.end[request]), [int(served.first[request])], True
-        for _, start, count, took, slope, decodes, who, _, _ in self._of(int(served.instance[request])):
+        end, made = int(served.end[request]), [int(served.first[request])]
+        there = not self.came[request]
+        for _, start, count, took, slope, decodes, who, _, more in self._of(int(served.instance[request])):
             if count == 0:
                 if who == request:
                     there = took >= 0
-                    made += [start + took] * there
+                    made += [start + took] * (there and not more)
             elif decodes and there and start >= made[-1] and (end < 0 or start < end):
                 made += [start + _sum(took, slope, k) for k in range(1, count + 1)]
         return made
@@ -192,11 +208,13 @@ class Engines:
             "table": 1 << (2 * names).bit_length(),
             "fast": fast,
             "count": count,
+            "max_waiting": server.max_waiting,
             "none": -1,
         }
         header = np.zeros((count, len(INSTANCE)), np.int64)
         first = dict.fromkeys(("ready", "end", "run_end", "soonest"), NEVER) | {"free": server.pages}
-        for name, value in (first | dict.fromkeys(("head", "tail", "left_head", "left_tail"), -1)).items():
+        lists = [f"{name}{end}" for name in ("", "came_", "held_", "left_") for end in ("head", "tail")]
+        for name, value in (first | dict.fromkeys(lists, -1)).items():
             header[:, INSTANCE.index(name)] = value
         owned: list[NDArray[Any]] = [
             header,
@@ -212,7 +230,7 @@ class Engines:
         settings[LOG_ROOM] = LOG_ROWS if log else 0
         view = np.zeros((count, len(VIEW)), np.int64)
         blocks = prompts.blocks.values.astype(np.int64)
-        given = [view, np.zeros(len(prompts) + 1, np.int64), settings, _rows(prompts, cached)]
+        given = [view, np.zeros(len(prompts) + 1, np.int64), settings, _rows(prompts, cached, server.hold)]
         self._view, self._ended, self._settings, self._requests = map(self._given, given)
         times = [np.ascontiguousarray(arrays[name]).reshape(-1) for name in self.loop.clock]
         self._own = [self._given(array) for array in own]
@@ -232,7 +250,7 @@ class Engines:
     def _run(self, what: int, first: int, second: int = 0, third: int = 0) -> int:
         """A call of the loop, with a longer log if it wants one."""
         while True:
-            made: int = self.loop.module.run(what, first, second, third, *self._before, self._log, *self._after)
+            made = int(self.loop.module.run(what, first, second, third, *self._before, self._log, *self._after))
             if made >= 0:
                 return made
             if made < -1:
@@ -242,21 +260,47 @@ class Engines:
             self._settings[LOG_ROOM] *= 2
             second = 1
 
-    def submit(self, request: int, instance: int, now: int) -> None:
-        """Route a request to an instance at a time, up to which all have advanced."""
+    def submit(self, request: int, instance: int, now: int) -> bool:
+        """Route a request to an instance at a time, up to which all have advanced; False if it is not taken."""
+        return self._sent(ROUTE, request, instance, now)
+
+    def computed(self, request: int, instance: int, now: int, first: int | None = None) -> bool:
+        """The same with a request whose prompt another server has computed; its first token was there at ``first``."""
+        self._requests[request * len(REQUEST) + REQUEST.index("first")] = now if first is None else first
+        return self._sent(COMPUTED, request, instance, now)
+
+    def _sent(self, how: int, request: int, instance: int, now: int) -> bool:
         if not 0 <= instance < self.count:
             raise PolicyError(f"request {request} is sent to instance {instance}, and there are {self.count}")
-        self._run(ROUTE, request, instance, now)
+        return self._run(how, request, instance, now) > 0
 
-    def advance(self, until: int | None = None, *, until_end: bool = False) -> int | None:
+    def refuse(self, request: int, now: int) -> None:
+        """A request is sent away at a time, before any instance saw it."""
+        row = request * len(REQUEST)
+        self._requests[row + REQUEST.index("routed")] = now
+        self._requests[row + REQUEST.index("refused")] = 1
+
+    def release(self, request: int, now: int) -> None:
+        """Give back the memory of a request that is finished and holds it. Raises AuditError if it holds none."""
+        instance = int(self._requests[request * len(REQUEST) + REQUEST.index("instance")])
+        if instance < 0 or not self._run(RELEASE, request, instance, now):
+            raise AuditError(f"request {request} holds no memory that could be released")
+
+    def advance(self, until: int | None = None, *, until_end: bool = False, with_ends: bool = False) -> int | None:
         """Let all happen that happens before a time, or all there is; the time of the first end if it is to stop there.
 
-        Whoever stops there may submit at that time, before he goes on: nothing was planned at it yet.
+        Whoever stops there may submit at that time, before he goes on: nothing was planned at it yet. Then iterations
+        that end at the time itself may happen too, `with_ends`.
         """
-        made = self._run(TO_AN_END if until_end else ADVANCE, NEVER if until is None else until)
+        made = self._run(TO_AN_END if until_end else ADVANCE, NEVER if until is None else until, 0, int(with_ends))
         if self.audited:
             self._audit()
         return made if made < NEVER else None
+
+    def coming(self) -> tuple[int, bool]:
+        """When the next event is at which a request may end or a plan is made, and whether it is a plan."""
+        self._run(COMING, 0)
+        return int(self._view[0]), bool(self._view[1])
 
     @property
     def ended(self) -> list[int]:
@@ -268,7 +312,8 @@ class Engines:
         """A list for each of `tiersim.sim.serving_loop.VIEW`, with a number for each instance, as things are now.
 
         ``prompts`` is the tokens of prompts that are to be computed, or computed anew, ``pending`` those of them that
-        are neither computed nor cached; of a request that waits, as it was when it was routed.
+        are neither computed nor cached; of a request that waits, as it was when it was routed. Requests that have come
+        over wait with nothing to compute.
         """
         self._run(LOOK, 0)
         seen: list[int] = self._view.tolist() if self.compiled else self._view
@@ -286,15 +331,17 @@ class Engines:
         server = self.server
         word = _columns(self._requests, REQUEST)
         most = word["prompt"] + word["answer"] - 1
-        rejected = (word["routed"] >= 0) & (-(-most // server.page) > server.pages)
+        refused = word["refused"] > 0
+        rejected = (word["routed"] >= 0) & (-(-most // server.page) > server.pages) & ~refused
         names = ("instance", "routed", "admitted", "first", "end", "hit", "preemptions")
-        return Served(**{name: word[name] for name in names}, rejected=rejected)
+        return Served(**{name: word[name] for name in names}, rejected=rejected, refused=refused)
 
     @property
     def iterations(self) -> Iterations:
         """The log so far."""
         rows = np.reshape(self._log, (-1, len(LOG)))[: self._settings[LOGGED]]
-        return Iterations(rows, self.served, self.server.chunked)
+        came = _columns(self._requests, REQUEST)["came"] > 0
+        return Iterations(rows, self.served, self.server.chunked, came)
 
     def occupancy(self) -> dict[str, list[int]]:
         """For each instance, the sums over time of requests that wait and that run, and of pages and blocks taken.
@@ -320,7 +367,7 @@ class Engines:
     def _audit(self) -> None:
         """No request is lost or counted twice."""
         served = self.served
-        open_ = int(((served.routed >= 0) & (served.end < 0) & ~served.rejected).sum())
+        open_ = int(((served.routed >= 0) & (served.end < 0) & ~served.rejected & ~served.refused).sum())
         waiting, running = map(sum, self.view()[:2])
         if open_ != waiting + running:
             raise AuditError(f"of {open_} requests that are not finished {waiting} wait and {running} run")
@@ -332,7 +379,7 @@ def _columns(rows: Any, names: Sequence[str]) -> dict[str, Numbers]:
     return {name: table[:, place].copy() for place, name in enumerate(names)}
 
 
-def _rows(prompts: Prompts, cached: bool) -> Numbers:
+def _rows(prompts: Prompts, cached: bool, hold: bool) -> Numbers:
     """A row for each request."""
     rows = np.zeros((len(prompts), len(REQUEST)), np.int64)
     starts = prompts.blocks.offsets[:-1]
@@ -340,6 +387,8 @@ def _rows(prompts: Prompts, cached: bool) -> Numbers:
     if cached:
         whole = np.minimum(np.diff(prompts.blocks.offsets), prompts.input // prompts.block)
     said = {"prompt": prompts.input, "answer": prompts.output, "blocks": starts, "whole": whole}
+    if hold:
+        said |= {"answer": np.ones_like(prompts.output), "holds": (prompts.output > 1).astype(np.int64)}
     unknown = dict.fromkeys(("next", "instance", "routed", "admitted", "first", "end"), -1)
     for name, column in (said | unknown).items():
         rows[:, REQUEST.index(name)] = column
@@ -347,7 +396,7 @@ def _rows(prompts: Prompts, cached: bool) -> Numbers:
 
 
 def _check(prompts: Prompts, server: Server, policy: Any, cached: bool) -> None:
-    least = {"pages": 1, "page": 1, "max_requests": 1, "budget": 1, "reserve": 0}
+    least = {"pages": 1, "page": 1, "max_requests": 1, "budget": 1, "reserve": 0, "max_waiting": 0}
     for name, bound in least.items():
         if getattr(server, name) < bound:
             raise _wrong(name, f"it is {getattr(server, name)} and must be at least {bound}")

@@ -6,8 +6,8 @@ those in decode stand first, and its prefix cache. No step looks at every reques
 decode iterations, the *epoch*, and each has the epoch at which it is finished, and the one of every ``page`` at which
 it needs a page.
 
-At most one request is in prefill when an iteration is planned, and it was admitted last: one that is not complete after
-an iteration has used up the budget, so that nobody was admitted after it.
+At most one request is in prefill when an iteration is planned: one that is not complete after an iteration has used up
+the budget, so that nobody was admitted after it but requests that came over, which are in decode at once.
 
 Blocks have names of an instance's own, given by first appearance there, so that the state of a policy does not grow
 with all blocks of a trace. A name is kept when its block leaves, and given to another when there are no more names, the
@@ -58,6 +58,7 @@ SETTINGS = (
     "table",  # words of the dictionary of names
     "fast",
     "count",  # of instances
+    "max_waiting",
     # what changes
     "now",
     "logged",
@@ -83,6 +84,9 @@ REQUEST = (
     "routed_hit",
     "preemptions",
     "since",  # its last token before the last preemption
+    "refused",
+    "came",  # over from an instance that computed its prompt
+    "holds",  # 1: its memory stays when it is finished, 2: it does so now
 )
 INSTANCE = (
     "now",  # the last event
@@ -97,12 +101,18 @@ INSTANCE = (
     "taking",  # decodes that take part
     "slots",  # admitted requests
     "decodes",  # those of them in decode
+    "joining",  # those of them that came over and have made no token since
+    "admissions",
     "epoch",
     "soonest",  # epoch at which a request may be finished
     "context",
     "free",  # pages
     "head",  # of those that wait
     "tail",
+    "came_head",  # of those that wait and have come over
+    "came_tail",
+    "held_head",  # of those that are finished and hold their memory
+    "held_tail",
     "waiting",
     "waiting_tokens",
     "waiting_hits",
@@ -128,7 +138,7 @@ INSTANCE = (
     "sum_blocks",
     "rest_blocks",
 )
-SLOT = ("request", "finish", "done", "part", "hit", "pins", "key", "begun")
+SLOT = ("request", "finish", "done", "part", "hit", "pins", "key", "begun", "order", "joins")
 CACHE = ("block", "here", "parent", "child", "older", "newer", "users", "withheld")
 LOG = ("instance", "start", "count", "took", "slope", "decodes", "chunks", "new", "begun")
 VIEW = ("waiting", "running", "prompts", "pending", "pages", "blocks")
@@ -144,6 +154,7 @@ FAULTS = (
     "tokens that wait do not add up",
     "decodes do not add up",
     "more requests run than may",
+    "decodes do not stand in the order of admission",
 )
 KNOWN = {  # to the policy of an instance
     "now": "I[I_TOLD]",
@@ -508,11 +519,11 @@ def made_by(s, $state):
 
 
 @jit
-def give_back(s, tokens, $state):
-    """The memory of an admitted request that has stored so many tokens, or is to."""
-    I[I_FREE] += pages_of(tokens - A[s + S_PINS] * Z[Z_BLOCK], $state)
-    first = R[A[s + S_REQUEST] * RW + R_BLOCKS]
-    k = A[s + S_PINS]
+def give_back(r, pins, tokens, $state):
+    """The memory of a request that has stored so many tokens, or is to."""
+    I[I_FREE] += pages_of(tokens - pins * Z[Z_BLOCK], $state)
+    first = R[r + R_BLOCKS]
+    k = pins
     while k > 0:
         k -= 1
         unpin(name_of(K[first + k], $state), $state)
@@ -539,23 +550,39 @@ def note(i, start, number, $state):
     return row
 
 
+@jit
+def move(k, to, $state):
+    """An admitted request stands elsewhere."""
+    for word in range(SW):
+        A[to * SW + word] = A[k * SW + word]
+
+
 @jit_apart
 def preempt(i, now, $state):
     """The request that was admitted last goes back to the front of those that wait."""
     slots = I[I_SLOTS] - 1
-    s = slots * SW
+    k = slots
+    last = I[I_DECODES] - 1
+    if last >= 0 and A[last * SW + S_ORDER] > A[k * SW + S_ORDER]:
+        k = last
+    s = k * SW
     number = A[s + S_REQUEST]
     r = number * RW
-    if slots < I[I_DECODES]:
+    if k == last:
         R[r + R_MADE] = made_by(s, $state)
-        since = max(A[s + S_BEGUN], I[I_LAST_DECODE])
+        since = A[s + S_BEGUN] if A[s + S_JOINS] else max(A[s + S_BEGUN], I[I_LAST_DECODE])
         R[r + R_SINCE] = since
-        L[note(i, since, number, $state) + L_TOOK] = -1
+        row = note(i, since, number, $state)
+        L[row + L_TOOK] = -1
+        L[row + L_BEGUN] = A[s + S_JOINS]
+        I[I_JOINING] -= A[s + S_JOINS]
         no_decode(s, $state)
-        I[I_DECODES] = slots
-        give_back(s, R[r + R_PROMPT] + R[r + R_MADE] - 1, $state)
+        I[I_DECODES] = k
+        give_back(r, A[s + S_PINS], R[r + R_PROMPT] + R[r + R_MADE] - 1, $state)
+        if k < slots:
+            move(slots, k, $state)
     else:
-        give_back(s, R[r + R_PROMPT] + R[r + R_MADE], $state)
+        give_back(r, A[s + S_PINS], R[r + R_PROMPT] + R[r + R_MADE], $state)
     I[I_SLOTS] = slots
     R[r + R_PREEMPTIONS] += 1
     R[r + R_NEXT] = I[I_HEAD]
@@ -575,7 +602,7 @@ def grow_one_by_one(i, now, $state):
     k = 0
     while k < I[I_DECODES]:
         if A[k * SW + S_KEY] == key:
-            while I[I_FREE] == 0 and k < I[I_SLOTS]:
+            while I[I_FREE] == 0 and k < I[I_DECODES]:
                 if (I[I_CACHED] - I[I_USED]) * Z[Z_SHARE] > 0:
                     if not evict(Z[Z_NONE], $state):
                         return True
@@ -598,6 +625,58 @@ def grow(i, now, $state):
         make_room(need, $state)
     I[I_FREE] -= need
     return False
+
+
+@jit
+def take_slot(k, number, $state):
+    """A request is admitted, and stands at this place."""
+    s = k * SW
+    A[s + S_REQUEST] = number
+    A[s + S_ORDER] = I[I_ADMISSIONS]
+    A[s + S_JOINS] = 0
+    I[I_ADMISSIONS] += 1
+    I[I_SLOTS] += 1
+    return s
+
+
+@jit
+def begin_decode(s, token, $state):
+    """An admitted request, which had its last token then, is in decode."""
+    r = A[s + S_REQUEST] * RW
+    made = R[r + R_MADE]
+    A[s + S_BEGUN] = token
+    A[s + S_FINISH] = I[I_EPOCH] + R[r + R_ANSWER] - made
+    I[I_SOONEST] = min(I[I_SOONEST], A[s + S_FINISH])
+    stored = R[r + R_PROMPT] + made - 1 - A[s + S_PINS] * Z[Z_BLOCK]
+    key = (I[I_EPOCH] - stored) % Z[Z_PAGE]
+    A[s + S_KEY] = key
+    P[key] += 1
+    I[I_CONTEXT] += R[r + R_PROMPT] + made
+
+
+@jit_apart
+def admit_computed(now, $state):
+    """Admit who has come over, while there is memory: behind all others in decode."""
+    while I[I_CAME_HEAD] >= 0 and I[I_SLOTS] < Z[Z_MOST]:
+        number = I[I_CAME_HEAD]
+        r = number * RW
+        pages = pages_of(R[r + R_PROMPT], $state)
+        reserve = Z[Z_RESERVE] if I[I_SLOTS] else 0
+        if pages + reserve > I[I_FREE]:
+            return
+        I[I_CAME_HEAD] = R[r + R_NEXT]
+        I[I_WAITING] -= 1
+        I[I_FREE] -= pages
+        k = I[I_DECODES]
+        if k < I[I_SLOTS]:
+            move(k, I[I_SLOTS], $state)
+        s = take_slot(k, number, $state)
+        A[s + S_PINS] = 0
+        A[s + S_JOINS] = 1
+        I[I_DECODES] += 1
+        I[I_JOINING] += 1
+        R[r + R_ADMITTED] = now
+        begin_decode(s, R[r + R_FIRST], $state)
 
 
 @jit_apart
@@ -635,9 +714,7 @@ def admit(now, left, $state):
                 pin(x, $state)
         make_room(pages, $state)
         I[I_FREE] -= pages
-        s = I[I_SLOTS] * SW
-        I[I_SLOTS] += 1
-        A[s + S_REQUEST] = number
+        s = take_slot(I[I_SLOTS], number, $state)
         A[s + S_DONE] = hit * Z[Z_BLOCK]
         A[s + S_HIT] = hit
         A[s + S_PINS] = hit if share else 0
@@ -693,6 +770,8 @@ def plan(i, now, $state):
     see(now, $state)
     chunked = Z[Z_CHUNKED]
     budget = Z[Z_BUDGET]
+    if I[I_CAME_HEAD] >= 0:
+        admit_computed(now, $state)
     if chunked:
         preempted = grow(i, now, $state)
         budget -= I[I_DECODES]
@@ -708,6 +787,8 @@ def plan(i, now, $state):
         preempted = I[I_SLOTS] == I[I_DECODES] and grow(i, now, $state)
     chunks = I[I_SLOTS] - I[I_DECODES]
     decodes = I[I_DECODES] if chunked or chunks == 0 else Z[Z_NONE] + 1
+    if chunks + decodes == 0:  # all memory is held
+        return
     context = I[I_CONTEXT] if decodes else Z[Z_NONE] + 1
     new = area = squares = span = Z[Z_NONE] + 1
     for k in range(I[I_DECODES], I[I_SLOTS]):
@@ -789,6 +870,45 @@ def settle(until, $state):
     pass_run(low, $state)
 
 
+@jit_apart
+def hold(number, $state):
+    """A request is finished, and its memory waits to be given back."""
+    R[number * RW + R_HOLDS] = 2
+    R[number * RW + R_NEXT] = -1
+    if I[I_HELD_HEAD] < 0:
+        I[I_HELD_HEAD] = number
+    else:
+        R[I[I_HELD_TAIL] * RW + R_NEXT] = number
+    I[I_HELD_TAIL] = number
+
+
+@jit_apart
+def release(number, now, i, $state):
+    """The memory of a request that is finished is given back; False if it holds none."""
+    r = number * RW
+    if R[r + R_HOLDS] != 2:
+        return False
+    before = Z[Z_NONE]
+    held = I[I_HELD_HEAD]
+    while held != number:
+        before = held
+        held = R[held * RW + R_NEXT]
+    if before < 0:
+        I[I_HELD_HEAD] = R[r + R_NEXT]
+    else:
+        R[before * RW + R_NEXT] = R[r + R_NEXT]
+    if I[I_HELD_TAIL] == number:
+        I[I_HELD_TAIL] = before
+    R[r + R_HOLDS] = 0
+    I[I_NOW] = now
+    see(now, $state)
+    give_back(r, R[r + R_WHOLE] if Z[Z_SHARE] else Z[Z_NONE] + 1, R[r + R_PROMPT], $state)
+    if I[I_HEAD] >= 0 and I[I_END] == NEVER and I[I_READY] == NEVER:
+        I[I_READY] = now
+    $audit
+    return True
+
+
 @jit
 def over(s, now, $state, D):
     """A request is finished."""
@@ -796,7 +916,10 @@ def over(s, now, $state, D):
     r = number * RW
     R[r + R_END] = now
     R[r + R_MADE] = R[r + R_ANSWER]
-    give_back(s, R[r + R_PROMPT] + R[r + R_ANSWER] - 1, $state)
+    if R[r + R_HOLDS]:
+        hold(number, $state)
+    else:
+        give_back(r, A[s + S_PINS], R[r + R_PROMPT] + R[r + R_ANSWER] - 1, $state)
     D[Z[Z_ENDED]] = number
     Z[Z_ENDED] += 1
 
@@ -814,8 +937,7 @@ def end_decodes(now, $state, D):
         else:
             soonest = min(soonest, A[s + S_FINISH])
             if kept < k:
-                for word in range(SW):
-                    A[kept * SW + word] = A[s + word]
+                move(k, kept, $state)
             kept += 1
     I[I_SOONEST] = soonest
     return kept
@@ -836,15 +958,32 @@ def end_prefill(i, s, now, $state, D):
     if made == R[r + R_ANSWER]:
         over(s, now, $state, D)
         return False
-    A[s + S_BEGUN] = now
-    A[s + S_FINISH] = I[I_EPOCH] + R[r + R_ANSWER] - made
-    I[I_SOONEST] = min(I[I_SOONEST], A[s + S_FINISH])
-    stored = R[r + R_PROMPT] + made - 1 - A[s + S_PINS] * Z[Z_BLOCK]
-    key = (I[I_EPOCH] - stored) % Z[Z_PAGE]
-    A[s + S_KEY] = key
-    P[key] += 1
-    I[I_CONTEXT] += R[r + R_PROMPT] + made
+    begin_decode(s, now, $state)
     return True
+
+
+@jit_apart
+def joined(i, $state):
+    """Those that came over have made their first token since, in the first of the iterations that end."""
+    for k in range(I[I_DECODES]):
+        s = k * SW
+        if A[s + S_JOINS]:
+            row = note(i, A[s + S_BEGUN], A[s + S_REQUEST], $state)
+            L[row + L_TOOK] = I[I_ROW_START] + I[I_ROW_TOOK] - A[s + S_BEGUN]
+            L[row + L_BEGUN] = 1
+            A[s + S_JOINS] = 0
+    I[I_JOINING] = 0
+
+
+@jit_apart
+def in_order(k, $state):
+    """A request that has begun to decode goes before those that were admitted after it."""
+    while k > 0 and A[(k - 1) * SW + S_ORDER] > A[k * SW + S_ORDER]:
+        for word in range(SW):
+            held = A[k * SW + word]
+            A[k * SW + word] = A[(k - 1) * SW + word]
+            A[(k - 1) * SW + word] = held
+        k -= 1
 
 
 @jit_apart
@@ -858,6 +997,8 @@ def end(i, $state, D):
     decodes = I[I_DECODES]
     kept = decodes
     if I[I_TAKING]:
+        if I[I_JOINING]:
+            joined(i, $state)
         I[I_EPOCH] += 1
         I[I_CONTEXT] += decodes
         I[I_LAST_DECODE] = now
@@ -876,11 +1017,12 @@ def end(i, $state, D):
             begun += goes_on
         if goes_on:
             if kept < k:
-                for word in range(SW):
-                    A[kept * SW + word] = A[s + word]
+                move(k, kept, $state)
+            if kept < I[I_DECODES]:
+                in_order(kept, $state)
             kept += 1
     I[I_SLOTS] = kept
-    if kept or I[I_HEAD] >= 0:
+    if kept or I[I_HEAD] >= 0 or I[I_CAME_HEAD] >= 0:
         I[I_READY] = now
     row = note(i, I[I_ROW_START], I[I_CHUNKS], $state)
     L[row + L_COUNT] = I[I_ROW_COUNT]
@@ -914,14 +1056,28 @@ def go(i, until, once, $state, D):
 
 
 @jit
+def plan_soon(now, blocked, $state):
+    """Somebody waits who did not: an idle instance plans now, others as soon as they can admit him."""
+    if I[I_END] == NEVER:
+        if I[I_READY] == NEVER:
+            I[I_READY] = now
+    elif I[I_RUN] and not blocked:
+        I[I_RUN] = 0
+        I[I_RUN_END] = I[I_END]
+
+
+@jit
 def arrive(number, now, i, $state):
-    """A request is routed to an instance."""
+    """A request is routed to an instance; whether it may wait there."""
     settle(now, $state)
     r = number * RW
     R[r + R_INSTANCE] = i
     R[r + R_ROUTED] = now
     if pages_of(R[r + R_PROMPT] + R[r + R_ANSWER] - 1, $state) > Z[Z_PAGES]:
-        return
+        return False
+    if 0 < Z[Z_MAX_WAITING] <= I[I_WAITING]:
+        R[r + R_REFUSED] = 1
+        return False
     R[r + R_ROUTED_HIT] = hit_of(r, $state) * Z[Z_BLOCK]
     see(now, $state)
     R[r + R_NEXT] = -1
@@ -933,12 +1089,33 @@ def arrive(number, now, i, $state):
     I[I_WAITING] += 1
     I[I_WAITING_TOKENS] += R[r + R_PROMPT]
     I[I_WAITING_HITS] += R[r + R_ROUTED_HIT]
-    if I[I_END] == NEVER:
-        if I[I_READY] == NEVER:
-            I[I_READY] = now
-    elif I[I_RUN] and not I[I_BLOCKED]:
-        I[I_RUN] = 0
-        I[I_RUN_END] = I[I_END]
+    plan_soon(now, I[I_BLOCKED], $state)
+    return True
+
+
+@jit_apart
+def come_over(number, now, i, $state):
+    """A request whose first token another instance has made is routed to one; whether it may wait there."""
+    settle(now, $state)
+    r = number * RW
+    R[r + R_INSTANCE] = i
+    R[r + R_ROUTED] = now
+    R[r + R_CAME] = 1
+    R[r + R_MADE] = 1
+    if pages_of(R[r + R_PROMPT] + R[r + R_ANSWER] - 1, $state) > Z[Z_PAGES]:
+        return False
+    see(now, $state)
+    # who stands behind another one waits for him, and in a run memory grows no less
+    blocked = I[I_CAME_HEAD] >= 0 or I[I_SLOTS] == Z[Z_MOST]
+    R[r + R_NEXT] = -1
+    if I[I_CAME_HEAD] < 0:
+        I[I_CAME_HEAD] = number
+    else:
+        R[I[I_CAME_TAIL] * RW + R_NEXT] = number
+    I[I_CAME_TAIL] = number
+    I[I_WAITING] += 1
+    plan_soon(now, blocked, $state)
+    return True
 
 
 @jit
@@ -968,17 +1145,30 @@ def run(what, first, second, third, array_V, array_D, $arrays):
 
     0: all that happens before the time `first`; 1: the same up to the first end of a request; with `second` a call
     goes on with the last one. 2: request `first` is routed to instance `second` at `third`. 3: a row of what is seen
-    of each instance. 4: how many tokens of request `first` each instance has cached. Returns the time of an end,
-    NEVER if there was none, -1 if the log is full, or -2 if something is wrong.
+    of each instance. 4: how many tokens of request `first` each instance has cached. 5: as 2, for one that comes over.
+    6: memory that it holds there is given back. 7: when the next event is, and whether it is a plan. With `third` 1
+    takes what ends at the time itself too. Returns the time of an end, NEVER if there was none, 0 if what was
+    asked cannot be, -1 if the log is full, or -2 if something is wrong.
     """
     $shared
     $owned
     V = pointer(array_V)
     D = pointer(array_D)
     count = Z[Z_COUNT]
+    if what == 7:
+        V[0] = NEVER
+        V[1] = 0
+        for k in range(count):
+            at = k * IW
+            idle = all_I[at + I_END] == NEVER
+            coming = all_I[at + I_READY] if idle else all_I[at + I_RUN_END]
+            if coming < V[0] or (coming == V[0] and V[1] and not idle):
+                V[0] = coming
+                V[1] = idle
+        return NEVER
     if what < 2 and not second:
         Z[Z_ENDED] = 0
-    i = second if what == 2 else Z[Z_NONE] + 1
+    i = second if what == 2 or what > 4 else Z[Z_NONE] + 1
     while i < count and Z[Z_WRONG] == 0 and Z[Z_FAULT] == 0:
         until = first
         if what == 0:
@@ -989,12 +1179,12 @@ def run(what, first, second, third, array_V, array_D, $arrays):
         elif what == 1:
             # whatever comes first; of what comes at once ends are first
             i = count
-            plans = False
+            plans = third > 0  # as if one of those at the last time were known
             for k in range(count):
                 at = k * IW
                 idle = all_I[at + I_END] == NEVER
                 coming = all_I[at + I_READY] if idle else all_I[at + I_RUN_END]
-                if coming < until or (coming == until and i < count and plans and not idle):
+                if coming < until or (coming == until and plans and not idle):
                     until = coming
                     plans = idle
                     i = k
@@ -1011,7 +1201,12 @@ def run(what, first, second, third, array_V, array_D, $arrays):
                 Z[Z_NOW] = until - 1
                 return until - 1
         elif what == 2:
-            arrive(first, third, i, $state)
+            if not arrive(first, third, i, $state):
+                return Z[Z_NONE] + 1
+            break
+        elif what > 4:
+            if not (come_over(first, third, i, $state) if what == 5 else release(first, third, i, $state)):
+                return Z[Z_NONE] + 1
             break
         else:
             if what == 3:
@@ -1045,6 +1240,13 @@ def audit(i, $state):
             context += R[r + R_PROMPT] + made_by(s, $state)
         taken += pages_of(tokens - A[s + S_PINS] * Z[Z_BLOCK], $state)
         users += A[s + S_PINS]
+    number = I[I_HELD_HEAD]
+    while number >= 0:
+        r = number * RW
+        pins = R[r + R_WHOLE] if Z[Z_SHARE] else Z[Z_NONE] + 1
+        taken += pages_of(R[r + R_PROMPT] - pins * Z[Z_BLOCK], $state)
+        users += pins
+        number = R[r + R_NEXT]
     for k in range(Z[Z_PAGE]):
         phases += P[k]
     here = 0
@@ -1071,6 +1273,13 @@ def audit(i, $state):
         waiting += 1
         tokens += R[number * RW + R_PROMPT] + R[number * RW + R_MADE]
         number = R[number * RW + R_NEXT]
+    number = I[I_CAME_HEAD]
+    while number >= 0:
+        waiting += 1
+        number = R[number * RW + R_NEXT]
+    for k in range(1, I[I_DECODES]):
+        if A[k * SW + S_ORDER] < A[(k - 1) * SW + S_ORDER]:
+            fault = 11
     if taken + here * Z[Z_SHARE] + I[I_FREE] != Z[Z_PAGES]:
         fault = 1
     if I[I_FREE] < 0 or here > Z[Z_ROOM]:

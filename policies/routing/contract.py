@@ -1,8 +1,12 @@
 """What a router is told, and what it must answer.
 
-A router is a class with ``route(request, view)``, which gives the number of an instance. One that keeps something
-besides has ``start(instances, seed)``, called before the first request of each run. One that must know which requests
-are still there has ``ended(requests)`` too, called with the numbers of those that have ended since, or were rejected.
+A router is a class with ``route(request, view)``, which gives the number of an instance, or None to refuse the request:
+nobody serves it then. One that keeps something besides has ``start(instances, seed)``, called before the first request
+of each run. One that must know which requests are still there has ``ended(requests)`` too, called with the numbers of
+those that have ended since, or were rejected or refused.
+
+Where prompts are computed apart from decodes, the requests of the first router end with the first token; a second one
+is asked when a request begins to move, and cannot refuse.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ class Asked(Protocol):
     """A request to be routed."""
 
     number: int  # of the request, in the order of arrival
-    time: int  # of its arrival, in picoseconds
+    time: int  # of its arrival, or when it begins to move, in picoseconds
     prompt: int  # tokens
     session: int  # -1 where the trace does not know it
     block: int  # tokens of each of its blocks but the last, 0 where the trace knows none
@@ -31,7 +35,7 @@ class View(Protocol):
     """The instances as they are now; each list has a number for each."""
 
     time: int  # now, in picoseconds
-    waiting: Sequence[int]  # requests that are not admitted
+    waiting: Sequence[int]  # requests that are not admitted, those that have come over among them
     running: Sequence[int]  # requests that are
     prompts: Sequence[int]  # tokens of prompts that are to be computed, or computed anew
     pending: Sequence[int]  # those of them that are still to be computed; of waiting ones, by their hit when routed

@@ -53,21 +53,39 @@ def test_by_arrival() -> None:
     """0 ends at 100, before 2 comes; 1 at 150, as 3 comes, and so after it; 4, too large, is over at once."""
     made = driver([100, 140, 10, 10, 999, 10], [0, 10, 120, 150, 151, 400], [-1] * 6, Books())
     made.as_recorded()
-    assert made.router.log == [[], [], [0], [0, 2], [0, 1, 2], [0, 1, 2, 3, 4]]
+    assert made.router.policy.log == [[], [], [0], [0, 2], [0, 1, 2], [0, 1, 2, 3, 4]]
 
 
 def test_in_turn() -> None:
     """3 is rejected at 30, so 4 comes 10 later; 0 ends at 100, so 2 comes at 120, when 1 is still there."""
     made = driver([100, 150, 10, 999, 10], [0, 0, 20, 30, 40], [5, 6, 5, 7, 7], Books())
     made.in_turn(None)
-    assert made.router.log == [[], [], [], [3], [0, 3]]
+    assert made.router.policy.log == [[], [], [], [3], [0, 3]]
 
 
-def test_alone_nobody_is_asked_or_told() -> None:
-    made = driver([100, 140], [0, 300], [-1, -1], Books(), count=1)
+@dataclass
+class Closed(Books):
+    """Refuses every second request."""
+
+    def route(self, request: Any, view: Any) -> int | None:
+        super().route(request, view)
+        return None if request.number % 2 else 0
+
+
+def test_alone_they_are_asked_too_and_may_refuse() -> None:
+    made = driver([100, 140, 10, 999], [0, 30, 200, 300], [-1] * 4, Closed(), count=1)
     made.as_recorded()
-    assert made.router.log == []
-    assert made.router.heard == []
+    assert made.router.policy.log == [[], [], [0, 1], [0, 1, 2]]
+    served = made.engines.served
+    assert served.refused.tolist() == [False, True, False, True]
+    assert served.rejected.tolist() == [False] * 4
+    assert served.instance.tolist() == [0, -1, 0, -1]
+    assert (served.end >= 0).tolist() == [True, False, True, False]
+
+
+def test_a_turn_that_is_refused_is_over_at_once() -> None:
+    made = driver([100, 140, 10], [0, 30, 50], [1, 2, 2], Closed(), count=1)
+    assert (made.in_turn(None) // 10**6).tolist() == [0, 30, 50]
 
 
 def test_blocks_have_a_size() -> None:
