@@ -293,9 +293,8 @@ Which pages are worth a TLB block: `policy.predictor` of `victima`.
 def routers() -> str:
     return f"""# Routers
 
-Which instance takes a request: `policy` of the [scenario serving](serving.md). A class of your own has
-`route(request, view)`, which returns the number of an instance; `tiersim/policies/routing/contract.py` says what both
-arguments know.
+Which instance takes a request: `policy` of the [scenario serving](serving.md). [How to write one](
+../how-to/write-a-router.md), and how to compare them.
 
 {in_short("routing")}
 {described("routing")}"""

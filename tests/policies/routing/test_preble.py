@@ -161,5 +161,3 @@ def test_sums_and_tree_against_a_recount(seed: int) -> None:
         assert way[: len(ask.blocks)] == ask.blocks
     counted = {id(recent): recent.count for _, recent, _, _ in made.entries}
     assert sum(counted.values()) == len(made.entries)
-
-
