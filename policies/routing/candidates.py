@@ -18,9 +18,8 @@ class Candidates:
     """
 
     def __init__(self, members: Sequence[int], count: int, points: int, table: PrefixTable) -> None:
-        self.count, self.table = min(count, len(members)), table
+        self.members, self.count, self.table = len(members), min(count, len(members)), table
         self.ring = Ring(members, points)
-        self.places = {member: place for place, member in enumerate(members)}
         self.known: dict[int, list[int]] = {}  # by the last block of the key
 
     def of(self, request: Asked) -> list[int]:
@@ -38,8 +37,8 @@ class Candidates:
     def _hashed(self, key: str) -> list[int]:
         found: list[int] = []
         for draw in range(self.count):
-            place = self.places[self.ring.owner(key, draw)]
+            place = self.ring.place(key, draw)
             while place in found:
-                place = (place + 1) % len(self.places)
+                place = (place + 1) % self.members
             found.append(place)
         return found

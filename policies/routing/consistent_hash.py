@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from tiersim._base.params import Param
@@ -27,7 +28,10 @@ class ConsistentHash:
     points: Points = 160
 
     def start(self, instances: int, seed: int) -> None:
-        self.ring = Ring(range(instances), self.points)
+        self.changed(range(instances))
+
+    def changed(self, instances: Sequence[int]) -> None:
+        self.ring = Ring(instances, self.points)
 
     def route(self, request: Asked, view: View) -> int:
-        return self.ring.owner(owner_key(request) if self.key == "session" else key_of(request, self.prefix))
+        return self.ring.place(owner_key(request) if self.key == "session" else key_of(request, self.prefix))

@@ -48,9 +48,14 @@ class DualMapNoRebalance:
     points: Points = 160
 
     def start(self, instances: int, seed: int) -> None:
-        table = PrefixTable(*shares(self.profile, self.hot, self.cold, instances), whole=self.profile == "paper")
-        self.of = Candidates(range(instances), self.candidates, self.points, table).of
+        self.table = PrefixTable(0, 0, whole=self.profile == "paper")
         self.most = budget(self.profile, self.slo, self.prefill)
+        self.changed(range(instances))
+
+    def changed(self, instances: Sequence[int]) -> None:
+        if instances:
+            self.table.hot, self.table.cold = shares(self.profile, self.hot, self.cold, len(instances))
+            self.of = Candidates(instances, self.candidates, self.points, self.table).of
 
     def route(self, request: Asked, view: View) -> int:
         candidates = self.of(request)

@@ -53,14 +53,25 @@ class DynamoKv:
     def start(self, instances: int, seed: int) -> None:
         self.draws = Draws(seed)
         self.holders: dict[int, int] = {}  # of a block that is in use, a bit for each instance where it is
-        self.shared: list[dict[int, int]] = [{} for _ in range(instances)]  # requests that use it, if more than one
-        self.used = [0] * instances  # tokens of blocks that are in use, and of prompts without blocks
+        self.shared: dict[int, dict[int, int]] = {}  # at each instance, requests that use a block, if more than one
+        self.used: dict[int, int] = {}  # at each, tokens of blocks that are in use, and of prompts without blocks
         self.sent: dict[int, tuple[int, Sequence[int], int]] = {}  # instance, blocks, tokens of each or of all
-        self.all = (1 << instances) - 1
+        self.changed(range(instances))
+
+    def changed(self, instances: Sequence[int]) -> None:
+        """What was sent to those that have gone is forgotten."""
+        self.up, gone = list(instances), self.used.keys() - instances
+        self.all = sum(1 << instance for instance in instances)
+        self.sent = {number: sent for number, sent in self.sent.items() if sent[0] not in gone}
+        self.holders = {block: left for block, held in self.holders.items() if (left := held & self.all)}
+        self.used = {instance: self.used.get(instance, 0) for instance in instances}
+        self.shared = {instance: self.shared.get(instance, {}) for instance in instances}
 
     def ended(self, requests: Sequence[int]) -> None:
         holders = self.holders
         for number in requests:
+            if number not in self.sent:
+                continue
             instance, blocks, tokens = self.sent.pop(number)
             shared, others = self.shared[instance], 0
             for block in blocks:
@@ -78,23 +89,26 @@ class DynamoKv:
             self.used[instance] -= (len(blocks) - others) * tokens if blocks else tokens
 
     def route(self, request: Asked, view: View) -> int:
+        if request.number in self.sent:  # it comes again
+            self.ended([request.number])
         blocks = request.blocks if request.block else ()
         new = self._new(blocks)
-        chosen = self._chosen(self._costs(request, new, view))
+        place = self._chosen(self._costs(request, new, view))
+        chosen = self.up[place]
         if not blocks:
             self.used[chosen] += request.prompt
             self.sent[request.number] = chosen, (), request.prompt
-            return chosen
+            return place
         holders, shared, bit = self.holders, self.shared[chosen], 1 << chosen
-        mine, anybodys = len(blocks) - new[chosen], len(blocks) - min(new)
+        mine, anybodys = len(blocks) - new[place], len(blocks) - min(new)
         for block in blocks[:mine]:
             shared[block] = shared.get(block, 1) + 1
         for block in blocks[mine:anybodys]:
             holders[block] |= bit
         holders.update(dict.fromkeys(blocks[anybodys:], bit))
-        self.used[chosen] += new[chosen] * request.block
+        self.used[chosen] += new[place] * request.block
         self.sent[request.number] = chosen, blocks, request.block
-        return chosen
+        return place
 
     def _costs(self, request: Asked, new: Sequence[int], view: View) -> list[float]:
         prompt, block, pending = request.prompt, request.block, view.pending
@@ -106,7 +120,9 @@ class DynamoKv:
             credits = [credit] * len(pending)
         costs = [
             scale * (tokens + prompt - worth * hit) + used + more * block
-            for tokens, hit, worth, used, more in zip(pending, view.hits(request), credits, self.used, new, strict=True)
+            for tokens, hit, worth, used, more in zip(
+                pending, view.hits(request), credits, self.used.values(), new, strict=True
+            )
         ]
         if self.each:
             costs = [cost + self.each * there for cost, there in zip(costs, in_flight(view), strict=True)]
@@ -126,13 +142,13 @@ class DynamoKv:
         if those:
             groups.append((those, left))
         most, usual = max(groups, key=lambda group: group[0].bit_count())
-        new = [usual] * len(self.used)
+        new = [usual] * len(self.up)
         for group, count in groups:
             if group == most:
                 continue
             while group:
                 bit = group & -group
-                new[bit.bit_length() - 1] = count
+                new[self.up.index(bit.bit_length() - 1)] = count
                 group ^= bit
         return new
 

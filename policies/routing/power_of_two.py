@@ -29,13 +29,13 @@ class PowerOfTwo:
     random: ClassVar[bool] = True
 
     def start(self, instances: int, seed: int) -> None:
-        self.instances, self.draws = instances, Draws(seed)
+        self.draws = Draws(seed)
 
     def route(self, request: Asked, view: View) -> int:
         loads = loads_of(view, self.load)
-        left = list(range(self.instances))
+        left = list(range(len(loads)))
         chosen = -1
-        for _ in range(min(self.drawn, self.instances)):
+        for _ in range(min(self.drawn, len(loads))):
             at = int(self.draws.random() * len(left))
             drawn, left[at] = left[at], left[-1]
             left.pop()

@@ -93,16 +93,31 @@ class Preble:
     ] = 50
 
     def start(self, instances: int, seed: int) -> None:
-        self.all = range(instances)
         self.where: dict[int, Node] = {}  # of each block
         self.leaves: dict[int, tuple[Node, int]] = {}  # of each request that is not finished, with its instance
         self.entries: deque[tuple[int, Recent, int, int]] = deque()  # time, for whom, hit, prompt
-        self.costs = [0] * instances
-        self.firm = [0] * instances  # of nodes that more than one recent request counts for
-        self.owned: list[dict[Recent, None]] = [{} for _ in self.all]
+        self.costs: dict[int, int] = {}  # of each instance
+        self.firm: dict[int, int] = {}  # of nodes that more than one recent request counts for
+        self.owned: dict[int, dict[Recent, None]] = {}
         self.routed = 0
+        self.changed(range(instances))
+
+    def changed(self, instances: Sequence[int]) -> None:
+        """Those that have gone have computed nothing."""
+        self.up, gone = list(instances), self.costs.keys() - instances
+        for node in set(self.where.values()) if gone else ():
+            node.instances -= gone
+            node.active = {instance: count for instance, count in node.active.items() if instance not in gone}
+            if node.recent is not None:
+                self._renew(node, node.recent)
+        self.leaves = {number: held for number, held in self.leaves.items() if held[1] not in gone}
+        self.costs = {instance: self.costs.get(instance, 0) for instance in instances}
+        self.firm = {instance: self.firm.get(instance, 0) for instance in instances}
+        self.owned = {instance: self.owned.get(instance, {}) for instance in instances}
 
     def route(self, request: Asked, view: View) -> int:
+        if request.number in self.leaves:  # it comes again
+            self.ended([request.number])
         self._forget(request.time - self.window)
         leaf, matched = self._insert(request)
         shared = request.prompt - matched < matched
@@ -111,12 +126,13 @@ class Preble:
         if those:
             chosen = min(those, key=lambda instance: (self.costs[instance], instance))
         else:
-            chosen = self.costs.index(min(self.costs))
+            chosen = min(self.up, key=self.costs.__getitem__)
+        place = self.up.index(chosen)
         important = next(node for node in path if node.tokens > node.before)
         if important.recent is None:
             important.recent = Recent(important)
         recent = important.recent
-        wait = view.pending[chosen] + request.prompt - matched
+        wait = view.pending[place] + request.prompt - matched
         self.entries.append((request.time, recent, matched, request.prompt))
         recent.count += 1
         recent.hits += matched
@@ -131,12 +147,14 @@ class Preble:
                     self._renew(node, node.recent)
         self._renew(important, recent)
         self.routed += 1
-        if self.routed >= self.calm * len(self.all) and leaf.depth - important.depth < CHAIN:
+        if self.routed >= self.calm * len(self.up) and leaf.depth - important.depth < CHAIN:
             self._rebalance(request.time)
-        return chosen
+        return place
 
     def ended(self, requests: Sequence[int]) -> None:
         for number in requests:
+            if number not in self.leaves:
+                continue
             leaf, instance = self.leaves.pop(number)
             for node in leaf.path():
                 self._active(node, instance, -1)
@@ -252,10 +270,10 @@ class Preble:
 
     def _rebalance(self, now: int) -> None:
         """Every instance but the cheapest gives to that one, the dearest first."""
-        if max(self.firm) * WHOLE < self.uneven * min(self.firm):
+        if max(self.firm.values()) * WHOLE < self.uneven * min(self.firm.values()):
             return
-        costs = list(self.firm)
-        order = sorted(self.all, key=costs.__getitem__, reverse=True)
+        costs = dict(self.firm)
+        order = sorted(self.up, key=costs.__getitem__, reverse=True)
         cheap = order.pop()
         for dear in order:
             if not costs[dear] or costs[dear] * WHOLE < self.uneven * costs[cheap]:
@@ -266,7 +284,7 @@ class Preble:
             elif movable:
                 self._move(movable, dear, cheap, costs)
 
-    def _move(self, movable: list[Recent], dear: int, cheap: int, costs: list[int]) -> None:
+    def _move(self, movable: list[Recent], dear: int, cheap: int, costs: dict[int, int]) -> None:
         dues = [recent.charged[dear] for recent in movable]  # as they are now: some go along with others
         if costs[dear] - costs[cheap] < 2 * min(dues):
             return
@@ -289,7 +307,7 @@ class Preble:
                 self._renew(held, held.recent)
             left += held.children.values()
 
-    def _share(self, recent: Recent, dear: int, cheap: int, now: int, costs: list[int]) -> None:
+    def _share(self, recent: Recent, dear: int, cheap: int, now: int, costs: dict[int, int]) -> None:
         if cheap in recent.node.instances or not self._waits_longer(recent, dear, now):
             return
         half = recent.charged[dear] // 2

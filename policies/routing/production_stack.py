@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Sequence
 from random import Random as Draws
 from typing import Annotated, Literal
 
@@ -44,11 +45,15 @@ class ProductionStack:
         return self.rule == "prefix-aware"
 
     def start(self, instances: int, seed: int) -> None:
-        self.ring, self.draws = Ring(range(instances), self.points), Draws(seed)
-        self.lately = [0] * instances
+        self.draws = Draws(seed)
+        self.lately: Counter[int] = Counter()  # requests that an instance got
         self.sent: deque[tuple[int, int]] = deque()  # time and instance
         self.holders: dict[int, int] = {}  # of a block, a bit for each instance that got it
-        self.all = (1 << instances) - 1
+        self.changed(range(instances))
+
+    def changed(self, instances: Sequence[int]) -> None:
+        self.ring, self.up = Ring(instances, self.points), list(instances)
+        self.all = sum(1 << instance for instance in instances)
 
     def route(self, request: Asked, view: View) -> int:
         while self.sent and self.sent[0][0] <= request.time - self.window:
@@ -56,14 +61,14 @@ class ProductionStack:
         chosen = self._by_prefix(request) if self.rule == "prefix-aware" else self._by_cache(request, view)
         self.lately[chosen] += 1
         self.sent.append((request.time, chosen))
-        return chosen
+        return self.up.index(chosen)
 
     def _by_cache(self, request: Asked, view: View) -> int:
         if self.rule == "kv-aware":
             hits = view.hits(request)
             most = max(hits)
             if most and most >= request.prompt - self.missing:
-                return hits.index(most)
+                return self.up[hits.index(most)]
         return self.ring.owner(owner_key(request)) if request.session >= 0 else self._fewest()
 
     def _by_prefix(self, request: Asked) -> int:
@@ -76,11 +81,11 @@ class ProductionStack:
         if min(matched * request.block, request.prompt) < self.least:
             chosen = self._fewest()
         else:
-            named = [instance for instance in range(len(self.lately)) if those >> instance & 1]
+            named = [instance for instance in self.up if those >> instance & 1]
             chosen = named[int(self.draws.random() * len(named))]
         for block in blocks if not those >> chosen & 1 else blocks[matched:]:
             self.holders[block] = self.holders.get(block, 0) | 1 << chosen
         return chosen
 
     def _fewest(self) -> int:
-        return self.lately.index(min(self.lately))
+        return min(self.up, key=self.lately.__getitem__)

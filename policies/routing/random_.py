@@ -16,7 +16,7 @@ class Random:
     random: ClassVar[bool] = True
 
     def start(self, instances: int, seed: int) -> None:
-        self.instances, self.draws = instances, Draws(seed)
+        self.draws = Draws(seed)
 
     def route(self, request: Asked, view: View) -> int:
-        return int(self.draws.random() * self.instances)
+        return int(self.draws.random() * len(view.waiting))

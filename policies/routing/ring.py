@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Annotated
 
@@ -22,14 +22,23 @@ class Ring:
     STOC 1997). With one point each, of eight instances one would own a quarter of the keys.
     """
 
-    def __init__(self, members: Iterable[int], points: int) -> None:
+    def __init__(self, members: Sequence[int], points: int) -> None:
         placed = sorted((hashed(f"{member} {point}"), member) for member in members for point in range(points))
         self.places = [place for place, _ in placed]
         self.owners = [member for _, member in placed]
+        place = {member: place for place, member in enumerate(members)}
+        self.numbers = [place[member] for member in self.owners]
 
     def owner(self, key: str, draw: int = 0) -> int:
         """Whose a key is; other draws put it at other points, independently."""
-        return self.owners[bisect_left(self.places, hashed(key, draw)) % len(self.owners)]
+        return self.owners[self._at(key, draw)]
+
+    def place(self, key: str, draw: int = 0) -> int:
+        """Which of the members that is, by its place among them."""
+        return self.numbers[self._at(key, draw)]
+
+    def _at(self, key: str, draw: int) -> int:
+        return bisect_left(self.places, hashed(key, draw)) % len(self.places)
 
 
 def hashed(text: str, draw: int = 0) -> int:

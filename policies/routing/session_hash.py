@@ -15,8 +15,5 @@ class SessionHash:
     known each request is one of its own.
     """
 
-    def start(self, instances: int, seed: int) -> None:
-        self.instances = instances
-
     def route(self, request: Asked, view: View) -> int:
-        return hashed(owner_key(request)) % self.instances
+        return hashed(owner_key(request)) % len(view.waiting)

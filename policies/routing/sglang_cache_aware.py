@@ -48,9 +48,19 @@ class SglangCacheAware:
     )
 
     def start(self, instances: int, seed: int) -> None:
-        self.trees: list[OrderedDict[int, None]] = [OrderedDict() for _ in range(instances)]  # used longest ago first
+        self.trees: dict[int, OrderedDict[int, None]] = {}  # of each instance, what was used longest ago first
         self.holders: dict[int, dict[int, None]] = {}  # of a block, the instances that got it, the first one first
         self.last = 0
+        self.changed(range(instances))
+
+    def changed(self, instances: Sequence[int]) -> None:
+        """Who has gone has no tree any more, and who has come an empty one."""
+        self.up = list(instances)
+        for instance in self.trees.keys() - instances:
+            for block in self.trees.pop(instance):
+                self._drop(block, instance)
+        for instance in instances:
+            self.trees.setdefault(instance, OrderedDict())
 
     def route(self, request: Asked, view: View) -> int:
         if request.time - self.last >= self.every:
@@ -59,11 +69,11 @@ class SglangCacheAware:
         blocks, loads = request.blocks, in_flight(view)
         least, most = min(loads), max(loads)
         if most - least > self.difference and most * WHOLE > least * self.factor:
-            chosen = loads.index(least)
+            chosen = self.up[loads.index(least)]
         else:
             chosen = self._by_tree(request, blocks)
         self._insert(blocks, chosen)
-        return chosen
+        return self.up.index(chosen)
 
     def _by_tree(self, request: Asked, blocks: Sequence[int]) -> int:
         matched = 0
@@ -77,8 +87,7 @@ class SglangCacheAware:
             if tokens * WHOLE > request.prompt * self.match:
                 return holder
             self._touch(blocks[:matched], holder)
-        sizes = [len(tree) for tree in self.trees]
-        return sizes.index(min(sizes))
+        return min(self.up, key=lambda instance: len(self.trees[instance]))
 
     def _insert(self, blocks: Sequence[int], instance: int) -> None:
         for block in blocks:
@@ -93,10 +102,13 @@ class SglangCacheAware:
             tree.move_to_end(block)
 
     def _evict(self) -> None:
-        for instance, tree in enumerate(self.trees):
+        for instance, tree in self.trees.items():
             while len(tree) > self.tree:
                 block, _ = tree.popitem(last=False)
-                holders = self.holders[block]
-                del holders[instance]
-                if not holders:
-                    del self.holders[block]
+                self._drop(block, instance)
+
+    def _drop(self, block: int, instance: int) -> None:
+        holders = self.holders[block]
+        del holders[instance]
+        if not holders:
+            del self.holders[block]

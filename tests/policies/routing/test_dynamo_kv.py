@@ -85,4 +85,6 @@ def test_books_are_those_of_a_recount() -> None:
         for k in gone:
             del there[k]
     made.ended(list(there))
-    assert (made.holders, made.sent, made.shared, made.used) == ({}, {}, [{}] * 4, [0] * 4)
+    assert (made.holders, made.sent) == ({}, {})
+    assert made.shared == {instance: {} for instance in range(4)}
+    assert made.used == dict.fromkeys(range(4), 0)

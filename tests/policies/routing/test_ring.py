@@ -15,7 +15,7 @@ KEYS = [f"key {k}" for k in range(20_000)]
 
 def pairs(instances: int) -> list[list[int]]:
     table = PrefixTable(2.0, 0.0, whole=True)
-    held = Candidates(instances, 2, 160, table)
+    held = Candidates(range(instances), 2, 160, table)
     return [held.of(prompt(k)) for k in range(len(KEYS))]
 
 
@@ -51,7 +51,7 @@ def test_an_eighth_of_the_keys_has_both_hashes_on_one_instance() -> None:
     ring = Ring(range(8), 160)
     same = [ring.owner(key, 0) == ring.owner(key, 1) for key in KEYS]
     assert 0.115 < sum(same) / len(KEYS) < 0.135
-    held = Candidates(8, 2, 160, PrefixTable(2.0, 0.0, whole=True))
+    held = Candidates(range(8), 2, 160, PrefixTable(2.0, 0.0, whole=True))
     for key in KEYS[:500]:
         first, second = held._hashed(key)
         owner = ring.owner(key, 1)
@@ -59,6 +59,14 @@ def test_an_eighth_of_the_keys_has_both_hashes_on_one_instance() -> None:
 
 
 def test_as_many_candidates_as_there_are_instances() -> None:
-    held = Candidates(3, 5, 160, PrefixTable(2.0, 0.0, whole=True))
+    held = Candidates(range(3), 5, 160, PrefixTable(2.0, 0.0, whole=True))
     assert {tuple(sorted(held.of(prompt(k)))) for k in range(50)} == {(0, 1, 2)}
-    assert Candidates(1, 2, 160, PrefixTable(2.0, 0.0, whole=True)).of(prompt(5)) == [0]
+    assert Candidates(range(1), 2, 160, PrefixTable(2.0, 0.0, whole=True)).of(prompt(5)) == [0]
+
+
+def test_places_are_those_among_the_members() -> None:
+    members = [2, 5, 7]
+    ring = Ring(members, 40)
+    assert all(members[ring.place(key, draw)] == ring.owner(key, draw) for key in KEYS[:200] for draw in range(2))
+    held = Candidates(members, 2, 160, PrefixTable(2.0, 0.0, whole=True))
+    assert {place for k in range(50) for place in held.of(prompt(k))} == {0, 1, 2}

@@ -68,10 +68,10 @@ def test_trees_and_holders_agree() -> None:
         loads = rng.integers(0, 5, 4).tolist()
         made.route(prompt(*blocks, number=number, time=number * SECOND // 10), cluster(4, running=loads))
         held: dict[int, set[int]] = {}
-        for instance, tree in enumerate(made.trees):
+        for instance, tree in made.trees.items():
             for block in tree:
                 held.setdefault(block, set()).add(instance)
                 assert block < 16 or block // 4 in tree  # what it stands on is there
         assert held == {block: set(holders) for block, holders in made.holders.items()}
     made._evict()
-    assert max(map(len, made.trees)) <= 20
+    assert max(map(len, made.trees.values())) <= 20

@@ -54,7 +54,7 @@ def instance(key: str, draw: int) -> int:
 class Modulo:
     """In place of a ring."""
 
-    def owner(self, key: str, draw: int = 0) -> int:
+    def place(self, key: str, draw: int = 0) -> int:
         return instance("_".join(key.split()[1:]), draw)
 
 
