@@ -168,6 +168,7 @@ ALL = [
 BENCHMARKED = (  # quoted too; made by what the page names, in minutes or hours
     *("dram-speed", "dram-validation", "translation-speed", "translation-length"),
     *("capture-blocks", "capture-cost", "serving-reality", "serving-prediction", "serving-calibration"),
+    "serving-speed",
     *(f"victima-{name}" for name in ("verdicts", "means", "shares", "guests-means", "artifact-means")),
     *(f"victima-l2-sizes-{name}" for name in ("verdicts", "means")),
 )
