@@ -20,6 +20,7 @@ from tiersim.models.llm.transformer import Transformer
 from tiersim.traces import Writer, load_trace
 from tiersim.traces.ragged import Ragged
 from tiersim.traces.schema import REQUEST
+from tiersim.traces.serving_journal import Answer, Journal
 
 MODEL = {"use": "linear", "prefill": "1 ms/token", "iteration": "20 ms", "decode": "3 ms/request"}
 
@@ -76,6 +77,22 @@ def test_every_second_load_predicts_the_others(tmp_path: Path) -> None:
     assert found.fitted.configurations == counts[1.0] + counts[4.0]
     assert found.held_out.configurations == counts[2.0] + counts[8.0]
     assert found.held_out.p95 < 1e-6
+
+
+def test_the_journal_of_a_capture_will_do(tmp_path: Path) -> None:
+    captured(tmp_path / "a.parquet", 5, 3.0)
+    chunk = next(load_trace(tmp_path / "a.parquet").chunks())
+    with Journal(tmp_path / "a.journal") as journal:
+        for number, (at, size, pieces) in enumerate(
+            zip(chunk["arrival"], chunk["input"], chunk["pieces"], strict=True)
+        ):
+            answer = Answer(int(at))
+            answer.input, answer.whole, answer.pieces = int(size), True, pieces.tolist()
+            answer.end = int(at) + answer.pieces[-1]
+            facts = {"kind": "completion", "model": "m", "session": None}
+            journal.end(journal.begin(int(at), facts, f"{number:04}".encode() * int(size), b"salt"), answer)
+    one, other = (calibrate(str(tmp_path / name)) for name in ("a.parquet", "a.journal"))
+    assert (other.time_model, other.held_out, other.notes) == (one.time_model, one.held_out, [])
 
 
 def test_a_server_that_is_slower_later_is_told_so(tmp_path: Path) -> None:
