@@ -6,6 +6,7 @@ from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from operator import add
 from typing import Annotated, Literal
 
 from tiersim._base.params import Param
@@ -28,6 +29,22 @@ class Held:
     place: int = -1
     work: int = 0  # time to compute it there, as estimated when it entered the queue
     key: Key = (0, 0, 0)
+
+
+class Pass:
+    """What was looked up at one time: hits by request, and who is overloaded; and who has moved."""
+
+    def __init__(self, view: View) -> None:
+        self.view, self.now = view, view.time
+        self.known: dict[int, Sequence[int]] = {}
+        self.over: dict[int, bool] = {}
+        self.moved: set[int] = set()
+
+    def hits(self, request: Asked) -> Sequence[int]:
+        found = self.known.get(request.number)
+        if found is None:
+            found = self.known[request.number] = self.view.hits(request)
+        return found
 
 
 @register(
@@ -90,7 +107,6 @@ class DualMap:
         self.held: dict[int, Held] = {}
         self.sent: dict[int, tuple[int, int]] = {}  # without a first token: the instance's number, and the work
         self.homeless: list[Asked] = []
-        self.moved: set[int] = set()  # in this pass
         self.moves = 0
         self.changed(range(instances))
 
@@ -103,7 +119,10 @@ class DualMap:
         self.held.clear()
         count = len(self.instances)
         self.queues: list[list[Key]] = [[] for _ in range(count)]
-        self.ages: list[list[tuple[int, int]]] = [[] for _ in range(count)]  # heaps; who left stays until looked at
+        # heaps of times, of each queue and of all; who has left stays until somebody looks
+        self.ages: list[list[tuple[int, int]]] = [[] for _ in range(count)]
+        self.age: list[tuple[int, int]] = []
+        self.ready: set[int] = set()  # whose queue or whose count has changed
         self.queued = [0] * count  # work in the queue
         self.given = [0] * count  # work of requests that were given out and have no first token
         self.counts = [0] * count  # of these
@@ -137,12 +156,20 @@ class DualMap:
             return []
         self.due = False
         self._settle(view)
-        self.moved.clear()
-        if self.rebalance:
+        if self.rebalance and self.held:
+            self._look(Pass(view))
+        places, self.ready = sorted(self.ready), set()
+        return [(number, place) for place in places for number in self._next(place)]
+
+    def _look(self, look: Pass) -> None:
+        """Relieve the queues that somebody has waited in for long; in the artifact those above the budget too."""
+        waited = self._anybody_old(look.now)
+        if waited or not self.whole:
             for place, queue in enumerate(self.queues):
-                if queue and (self._old(place, view.time) or (not self.whole and self._load(place) > self.limit)):
-                    self._relieve(place, view)
-        return [(number, place) for place, queue in enumerate(self.queues) if queue for number in self._next(place)]
+                if queue and (
+                    (waited and self._old(place, look.now)) or (not self.whole and self._load(place) > self.limit)
+                ):
+                    self._relieve(place, look)
 
     def _next(self, place: int) -> list[int]:
         """Give out the first ones of a queue; the budget is of several, since one alone may exceed it."""
@@ -165,6 +192,7 @@ class DualMap:
         if place is not None:
             self.given[place] -= work
             self.counts[place] -= 1
+            self.ready.add(place)
 
     def _settle(self, view: View) -> None:
         homeless, self.homeless = self.homeless, []
@@ -178,11 +206,12 @@ class DualMap:
         chosen = self._chosen(request, candidates, hits, view)
         self._put(held, chosen, hits[chosen])
         if self.rebalance and all(self._over(place, view.time) for place in candidates):
-            self.moved.clear()
-            self._relieve(chosen, view)
+            look = Pass(view)
+            look.known[request.number] = hits
+            self._relieve(chosen, look)
             for place in candidates:
                 if place != chosen:
-                    self._relieve(place, view)
+                    self._relieve(place, look)
 
     def _chosen(self, request: Asked, candidates: Sequence[int], hits: Sequence[int], view: View) -> int:
         loads = {place: self._load(place) for place in candidates}
@@ -205,8 +234,11 @@ class DualMap:
         held.place, held.work = place, self._work(request, hit)
         held.key = self._key(request, hit)
         insort(self.queues[place], held.key)
-        heappush(self.ages[place], (request.time, request.number))
+        age = request.time, request.number
+        heappush(self.ages[place], age)
+        heappush(self.age, age)
         self.queued[place] += held.work
+        self.ready.add(place)
 
     def _take(self, held: Held) -> Held:
         queue = self.queues[held.place]
@@ -229,6 +261,12 @@ class DualMap:
             heappop(ages)
         return False
 
+    def _anybody_old(self, now: int) -> bool:
+        age, held = self.age, self.held
+        while age and age[0][1] not in held:
+            heappop(age)
+        return self.patience is not None and bool(age) and now - age[0][0] >= self.patience
+
     def _over(self, place: int, now: int) -> bool:
         return self._load(place) > self.limit or self._old(place, now)
 
@@ -240,72 +278,68 @@ class DualMap:
 
     # moves
 
-    def _relieve(self, place: int, view: View) -> None:
+    def _relieve(self, place: int, look: Pass) -> None:
         if len(self.queues[place]) < (1 if self.whole else 2):
             return
         goal, lost = self._load(place) - self.limit, 0
-        hits: dict[int, Sequence[int]] = {}
-        moves = self._moves(place, view, hits)
+        moves = self._moves(place, look)
         while moves and not 0 < goal <= lost:
             _, number = moves.pop(0)
             held = self.held[number]
-            gain, to = self._gain(held, self._before(place, held.key), self._free(place, view.time), view, hits)
+            gain, to = self._gain(held, self._before(place, held.key), look)
             if gain <= 0:  # others have moved there meanwhile
                 continue
-            lost += self._take(held).work
-            self._put(held, to, hits[number][to])
-            self.moved.add(number)
+            lost += held.work
+            self._take(held)
+            self._put(held, to, look.hits(held.request)[to])
+            look.moved.add(number)
+            look.over.clear()
             self.moves += 1
             if not self.whole:
                 held.candidates = [to, place, *(one for one in held.candidates if one not in (to, place))]
                 del held.candidates[max(self.candidates, 2) :]
-                moves = self._moves(place, view, hits)
+                moves = self._moves(place, look)
 
-    def _moves(self, place: int, view: View, hits: dict[int, Sequence[int]]) -> list[tuple[int, int]]:
+    def _moves(self, place: int, look: Pass) -> list[tuple[int, int]]:
         """Who of a queue would gain from a move, as its gain and its number, the largest gain first."""
-        free = self._free(place, view.time)
-        if not free:
+        if min(map(add, self.queued, self.given)) > self.limit:  # nobody has room
             return []
         found, ahead = [], self.given[place]
         for _, _, number in self.queues[place]:
             held = self.held[number]
-            gain, _ = self._gain(held, ahead, free, view, hits)
+            gain, _ = self._gain(held, ahead, look)
             if gain > 0:
                 found.append((gain, number))
             ahead += held.work
         found.sort(key=lambda move: -move[0])
         return found
 
-    def _free(self, place: int, now: int) -> set[int]:
-        """The other instances that are not overloaded."""
-        return {other for other in range(len(self.queues)) if other != place and not self._over(other, now)}
-
-    def _gain(
-        self, held: Held, ahead: int, free: set[int], view: View, hits: dict[int, Sequence[int]]
-    ) -> tuple[int, int]:
+    def _gain(self, held: Held, ahead: int, look: Pass) -> tuple[int, int]:
         """What a request that moved would gain, and where to; nothing where it may not move."""
-        request = held.request
-        if request.number in self.moved:
+        if held.request.number in look.moved:
             return 0, -1
-        found = self._best(held, free.intersection(held.candidates), view, hits)
+        time = ahead + held.work
+        found = self._best(held, held.candidates, time, look)
         if found is None and not self.whole:
-            found = self._best(held, free.intersection(self._neighbours(held)), view, hits)
-        if found is None:
-            return 0, -1
-        time, to = found
-        return ahead + held.work - time, to
+            found = self._best(held, self._neighbours(held), time, look)
+        return (0, -1) if found is None else (time - found[0], found[1])
 
-    def _best(self, held: Held, places: set[int], view: View, hits: dict[int, Sequence[int]]) -> tuple[int, int] | None:
-        """The least estimate where a request fits within the budget, and the place."""
-        request, found = held.request, []
-        for to in sorted(places):
-            if request.number not in hits:
-                hits[request.number] = view.hits(request)
-            hit = hits[request.number][to]
+    def _best(self, held: Held, places: Sequence[int], most: int, look: Pass) -> tuple[int, int] | None:
+        """The least estimate where a request fits within the budget, and the place, if it may be below `most`."""
+        request, best = held.request, None
+        for to in places:
+            over = look.over.get(to)
+            if over is None:
+                over = look.over[to] = self._over(to, look.now)
+            if over or to == held.place or (self.whole and self.given[to] >= most):
+                continue
+            hit = look.hits(request)[to]
             work = self._work(request, hit)
             if self._load(to) + work <= self.limit:
-                found.append((self._before(to, self._key(request, hit)) + work, to))
-        return min(found, default=None)
+                estimate = self._before(to, self._key(request, hit)) + work
+                if best is None or estimate < best[0]:
+                    best = estimate, to
+        return best
 
     def _neighbours(self, held: Held) -> list[int]:
         """The next instance that is no candidate."""
