@@ -92,6 +92,7 @@ class Apart:
         self.sizes, self.single = prompt.tolist(), (answer == 1).tolist()
         never = _too_long(prompt, computing) | ((answer > 1) & _too_long(prompt + answer - 1, decoding))
         self.rejected = set(np.flatnonzero(never).tolist())
+        self.ahead: list[tuple[int, bool] | None] = [None, None]  # the next event of each kind, as far as it is known
         self.computed_on, self.decoded_on = [-1] * len(prompt), [-1] * len(prompt)
         self.first, self.begun, self.moved, self.came = ([-1] * len(prompt) for _ in range(4))
 
@@ -167,6 +168,7 @@ class Apart:
         chosen = self.router.choose(number, time)
         if self.computing.count > 1 and number % SAMPLE == 0:
             self.loads.append(variation(self.router.view.pending))
+        self.ahead[0] = None
         self.computed_on[number] = -1 if chosen is None else chosen
         return self.router.send(number, chosen, time)
 
@@ -179,31 +181,35 @@ class Apart:
 
     def _either_ends(self, until: int, turns: Turns) -> int | None:
         """Neither kind goes on before the other one's next event; at equal times ends come before plans."""
-        computing, decoding = self.computing, self.decoding
+        both, ahead = (self.computing, self.decoding), self.ahead
         while True:
-            one, two = computing.coming(), decoding.coming()
-            first = one <= two
-            if min(one, two)[0] >= until:
-                computing.advance(until)
-                decoding.advance(until)
+            for kind in (0, 1):
+                if ahead[kind] is None:
+                    ahead[kind] = both[kind].coming()
+            one, two = ahead
+            assert one is not None
+            assert two is not None
+            if one[0] >= until and two[0] >= until:
+                if turns.coming and turns.coming[0][0] == until:
+                    self.computing.advance(until)  # somebody looks at it
                 return None
-            time, plans = two if first else one
-            # what one kind plans is no matter to the other
-            bound, with_ends = (time + plans, not plans) if first else (time, plans)
+            if one <= two:  # what one kind plans is no matter to the other
+                kind, bound, with_ends = 0, two[0] + two[1], not two[1]
+            else:
+                kind, bound, with_ends = 1, *one
             if bound >= until:
                 bound, with_ends = until, False
-            if first:
-                ended = computing.advance(bound, until_end=True, with_ends=with_ends)
-                if ended is not None:
-                    self._computed(ended, turns)
-                    return ended
+            ended = both[kind].advance(bound, until_end=True, with_ends=with_ends)
+            ahead[kind] = None
+            if ended is None:
+                continue
+            if kind == 0:
+                self._computed(ended, turns)
             else:
-                ended = decoding.advance(bound, until_end=True, with_ends=with_ends)
-                if ended is not None:
-                    self.onward.tell()
-                    for number in decoding.ended:
-                        turns.ended(number, ended)
-                    return ended
+                self.onward.tell()
+                for number in self.decoding.ended:
+                    turns.ended(number, ended)
+            return ended
 
     def _computed(self, now: int, turns: Turns) -> None:
         """Requests have their first tokens, and wait for their link, if there is more to come."""
@@ -221,10 +227,12 @@ class Apart:
     def _move(self, now: int, what: int, number: int) -> None:
         if what == IS_FREE:
             self.computing.release(number, now)
+            self.ahead[0] = None
             return
         self.decoding.advance(now)
         self.onward.tell()
         if what == COMES:
+            self.ahead[1] = None
             self.decoding.computed(number, self.decoded_on[number], now, self.first[number])
             return
         chosen = self.onward.choose(number, now)
