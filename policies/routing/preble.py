@@ -73,6 +73,9 @@ class Preble:
     long as it stays the cheaper of the two; a node that is alone is shared with it if its prompts waited twice as long
     in the second half of the window.
 
+    A node goes over with all that stands behind it. So where all prompts begin alike, as Mooncake's conversations do,
+    whoever takes that beginning takes everything: then `calm: 1M`, which moves nothing, does better.
+
     What the original measures is not told to routers here: a prompt's wait is the tokens to be computed before its
     first one when it is sent, and `tpot` stays what it is at the start. Its time model is a line, without the part for
     attention; a prompt that was there before counts as shared; and its term for evictions, off by default, is left out.
@@ -84,7 +87,7 @@ class Preble:
         Param("of a token", unit="time_per_item", ge=1, source="Preble: Mistral 7B on an RTX A6000, the line"),
     ] = 120 * 10**6
     tpot: Annotated[int, Param("of a token of an answer", unit="time", ge=0, source="Preble: at first")] = 150 * 10**9
-    answer: Annotated[int, Param("tokens that answers have", unit="count", ge=0, source="AIBrix's Preble")] = 45
+    answer: Annotated[int, Param("tokens that answers have", unit="count", ge=0, source="Preble")] = 45
     uneven: Annotated[
         int, Param("dearest by cheapest, from which on nodes move", unit="ratio", ge=WHOLE, source="Preble")
     ] = 3 * WHOLE // 2

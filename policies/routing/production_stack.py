@@ -24,7 +24,8 @@ class ProductionStack:
     - `session`: consistent hashing of the session; a request without one goes to whoever got the fewest lately.
     - `kv-aware`: to the instance with most of the prompt cached, if all but `missing` tokens are; else by session.
     - `prefix-aware`: to any of those that got the longest beginning of it before, of which nothing is forgotten; if
-      that is shorter than `least`, to whoever got the fewest requests lately.
+      that is shorter than `least`, to whoever got the fewest requests lately. With 0, as in the stack, a beginning that
+      all prompts share sends all of them to whoever got the first one.
 
     Of equals the first takes it. It compares blocks where the stack compares pieces of 128 characters.
     """
