@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +15,13 @@ from tiersim.traces.prefix import block_size
 from tiersim.traces.ragged import Ragged
 from tiersim.traces.schema import Chunk
 
-__all__ = ["poisson", "prompts_of", "rated"]
+__all__ = ["poisson", "prompts_of", "rated", "tied"]
 
 Numbers = NDArray[np.int64]
 SECOND = 10**12
 NANO = 1000  # picoseconds
 LONGEST = (1 << 61) // NANO  # nanoseconds from the first request to the last
-ARRIVALS = 1  # the random stream
+ARRIVALS, TIES = 1, 2  # the random streams
 
 
 def prompts_of(chunks: Iterable[Chunk], *, truncate: int | None = None) -> Prompts:
@@ -90,6 +91,38 @@ def poisson(count: int, rate: int, seed: int) -> Numbers:
     made = np.zeros(count, np.int64)
     _exponential(root(seed), 10**9 / rate * SECOND, made)
     return made
+
+
+def tied(prompts: Prompts, seed: int, *, spread: bool) -> Prompts:
+    """The requests with those of each time in an order that is drawn.
+
+    With ``spread`` they come evenly from their time up to the next one; those of the last stay. Sessions and categories
+    keep their numbers.
+    """
+    key, count = root(seed), len(prompts)
+    drawn = np.array([word(key, TIES, np.uint64(k)) for k in range(count)], np.uint64)
+    order = np.lexsort((drawn, prompts.arrival))
+    arrival = prompts.arrival
+    if spread:
+        times, first, many = np.unique(arrival, return_index=True, return_counts=True)
+        steps = np.repeat(np.diff(times, append=times[-1:]), many)
+        arrival = arrival + steps * (np.arange(count) - np.repeat(first, many)) // np.repeat(many, many)
+    blocks = _chosen(Ragged(prompts.blocks.values, prompts.blocks.offsets), order)
+    nodes = _numbered(blocks.values)
+    rank = np.empty(len(prompts.parent), np.int64)
+    rank[blocks.values] = nodes
+    parent = np.empty(len(rank), np.int64)
+    parent[rank] = np.where(prompts.parent >= 0, rank[prompts.parent], -1)
+    return replace(
+        prompts,
+        arrival=arrival,
+        input=prompts.input[order],
+        output=prompts.output[order],
+        blocks=Ragged(nodes, blocks.offsets),
+        parent=parent,
+        session=prompts.session[order],
+        category=prompts.category[order],
+    )
 
 
 @compiled

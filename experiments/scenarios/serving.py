@@ -17,7 +17,7 @@ from tiersim._base.registry import build, register
 from tiersim.experiments.scenario import Measured, Metric, OfTrace, Progress
 from tiersim.experiments.statistics import Estimate, ratio_of_sums
 from tiersim.experiments.trace_use import TraceParam, TraceUse
-from tiersim.models.prompts import poisson, prompts_of, rated
+from tiersim.models.prompts import poisson, prompts_of, rated, tied
 from tiersim.models.routed import SAMPLE, Driver
 from tiersim.models.serving import ServingSystem, limits_of, server_of, write_timeline
 from tiersim.sim.prompts import Prompts
@@ -113,6 +113,10 @@ class Load:
     arrivals: Annotated[
         Literal["recorded", "poisson", "even"],
         Param("`poisson` and `even` draw them instead, at `rate`, in the order of the trace"),
+    ] = "recorded"
+    ties: Annotated[
+        Literal["recorded", "drawn", "spread"],
+        Param("`drawn`: those of one time come in an order that is drawn; `spread`: and evenly up to the next time"),
     ] = "recorded"
     sessions: Annotated[
         Literal["recorded", "wait"],
@@ -233,7 +237,8 @@ class Serving(OfTrace):
     def is_random(self) -> bool:
         cache = self.system.instance.prefix_cache
         parts = [self.policy, *([cache.policy] if cache else [])]
-        return self.load.arrivals == "poisson" or any(getattr(part, "random", False) for part in parts)
+        drawn = self.load.arrivals == "poisson" or self.load.ties != "recorded"
+        return drawn or any(getattr(part, "random", False) for part in parts)
 
     def has_sessions(self) -> bool:
         return self._has("session")
@@ -342,6 +347,8 @@ class Serving(OfTrace):
     def _run(self, rate: int | None, seed: int, progress: Progress) -> tuple[Engines, Numbers, list[float]]:
         """What served all requests, when each came, and how uneven the loads were now and then."""
         prompts = self._prompts()
+        if self.load.ties != "recorded":
+            prompts = tied(prompts, seed, spread=self.load.ties == "spread")
         if rate is not None:
             prompts = replace(prompts, arrival=self._arrivals(prompts, rate, seed))
         engines = self._engines(prompts, self._server, seed, self.system.cluster.instances)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tiersim._base.errors import StudyError
-from tiersim.models.prompts import poisson, prompts_of, rated
+from tiersim.models.prompts import poisson, prompts_of, rated, tied
 from tiersim.sim.prompts import Prompts
 from tiersim.traces.ragged import Ragged
 from tiersim.traces.schema import Chunk
@@ -108,3 +108,47 @@ def test_one_number_after_two_prompts_is_two_blocks() -> None:
     prompts = prompts_of([chunk([[1, 3], [2, 3], [1, 3]])])
     assert lists_of(prompts) == [[0, 1], [2, 3], [0, 1]]
     assert prompts.parent.tolist() == [-1, 0, -1, 2]
+
+
+def test_requests_of_one_time_in_an_order_that_is_drawn() -> None:
+    """Three come at 0, two at 10 and one at 30; whoever comes keeps its prompt, its answer and its blocks."""
+    lists = [[1, 2], [1, 3, 4], [5], [1, 2, 6], [5, 7, 8, 9], [1, 3]]
+    made = prompts_of(
+        [chunk(lists, arrival=[0, 0, 0, 10, 10, 30], output=[1, 2, 3, 4, 5, 6], session=[0, 1, 2, 3, 4, 5])]
+    )
+    sizes = made.input.tolist()
+    orders, places = set(), [{0, 1, 2}, {3, 4}, {5}]
+    for seed in range(40):
+        found = tied(made, seed, spread=seed % 2 == 1)
+        order = (found.output - 1).tolist()
+        assert [set(order[:3]), set(order[3:5]), set(order[5:])] == places
+        assert found.input.tolist() == [sizes[k] for k in order]
+        assert found.session.tolist() == order
+        names = [paths(found)[k] for k in range(6)]
+        assert len({name for path in names for name in path}) == len(found.parent)
+        assert [len(path) for path in names] == [len(lists[k]) for k in order]
+        for one, k in zip(names, order, strict=True):
+            for other, m in zip(names, order, strict=True):
+                shared = next(
+                    (d for d, (a, b) in enumerate(zip(lists[k], lists[m])) if a != b), min(len(lists[k]), len(lists[m]))
+                )
+                assert one[:shared] == other[:shared]
+        flat = [node for path in lists_of(found) for node in path]
+        assert list(dict.fromkeys(flat)) == list(range(len(found.parent)))
+        times = [0, 3_333, 6_666, 10_000, 20_000, 30_000] if seed % 2 else [0, 0, 0, 10_000, 10_000, 30_000]
+        assert found.arrival.tolist() == times
+        orders.add(tuple(order))
+    assert len(orders) == 12
+
+
+def paths(prompts: Prompts) -> list[list[int]]:
+    """The blocks of each prompt, which the parents of its last one are."""
+    out = []
+    for nodes in lists_of(prompts):
+        path, node = [], nodes[-1]
+        while node >= 0:
+            path.append(node)
+            node = int(prompts.parent[node])
+        assert path[::-1] == nodes
+        out.append(path[::-1])
+    return out

@@ -47,6 +47,7 @@ TURNED: list[tuple[str, Any, dict[str, Any]]] = [
     ("trace.truncate", 600, {}),
     ("load.rate", "20 /s", {}),
     ("load.arrivals", "poisson", {"load.rate": "8 /s"}),
+    ("load.ties", "drawn", {"trace.rate": "1000000000 /s", "load.rate": "8 /s"}),  # several a nanosecond
     ("load.sessions", "wait", {}),
     ("load.think", "1 s", {"load.sessions": "wait"}),
     ("policy", "min-ttft", {}),
