@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 ROUNDS = 5
+TOKEN = 128 * 1024 * 20  # picoseconds on a link of 400 Gbit/s
 FEW = 1000  # requests that the plain model gets too
 # near those of Llama 3 8B on an A100
 MODEL = {"iteration": "9 ms", "prefill": "55 us/token", "decode": "30 us/token", "cached": "15 ns/token"}
@@ -116,6 +117,15 @@ def mooncake(prompts: Any) -> Iterator[dict[str, Any]]:
             "result": f"{_kilo(len(prompts) / spent)} a CPU second (wanted 40 k); {100 * hit:.1f} % of tokens hit",
             "rate": len(prompts) / spent,
         }
+    for waits in (False, True):
+        apart(prompts, server, 4, 4, waits)
+        spent, held = _median(lambda waits=waits: apart(prompts, server, 4, 4, waits))
+        yield {
+            "what": f"the same, 4 servers that compute prompts and 4 that decode, router min-ttft, then least-loaded"
+            f"{', each step of both in the order of time, as sessions that wait have it' if waits else ''}",
+            "result": f"{_kilo(len(prompts) / spent)} a CPU second; {sum(held.carried()['tokens']):,} tokens moved",
+            "rate": len(prompts) / spent,
+        }
 
 
 def growth() -> Iterator[dict[str, Any]]:
@@ -172,6 +182,24 @@ def routed(prompts: Any, server: Any, count: int, router: str) -> Any:
 
     held = engines(prompts, server, count)
     Driver(held, build("routing", router), 0, lambda done: None).as_recorded()
+    return held
+
+
+def apart(prompts: Any, server: Any, computing: int, decoding: int, waits: bool) -> Any:
+    """Instances that compute prompts, and others that decode, behind two routers."""
+    from dataclasses import replace
+
+    from tiersim._base.registry import build
+    from tiersim.models.apart import Apart
+
+    first = engines(prompts, replace(server, hold=True), computing)
+    second = engines(prompts, replace(server, prefix="none"), decoding)
+    routers = build("routing", "min-ttft"), build("routing", "least-loaded")
+    held = Apart(first, second, *routers, token=TOKEN, latency=10**7, seed=0, progress=lambda done: None)
+    if waits:
+        held.in_turn(None)
+    else:
+        held.as_recorded()
     return held
 
 
