@@ -19,18 +19,44 @@ from tiersim._base.registry import build
 from tiersim.sim import serving_loop
 from tiersim.sim.object_replay import state_of
 from tiersim.sim.prompts import Prompts
-from tiersim.sim.serving_loop import CACHE, FAULTS, INSTANCE, LOG, NEVER, REQUEST, SETTINGS, SLOT, SPLIT, VIEW
+from tiersim.sim.serving_loop import CACHE, FAULTS, INSTANCE, LOG, NEVER, REQUEST, SETTINGS, SPLIT, VIEW
+from tiersim.sim.serving_tiers import EXTRA, LINK, TIER, Beyond
 
-__all__ = ["Engines", "Iterations", "Served", "Server"]
+__all__ = ["Engines", "Iterations", "Link", "Served", "Server", "Tier"]
 
 Numbers = NDArray[np.int64]
 
 KEPT = 4  # names of blocks for each that the prefix cache may hold: what left is known for so long
-LOG_ROOM, LOGGED, ENDED, WRONG, FAULT = map(SETTINGS.index, ("log_room", "logged", "ended", "wrong", "fault"))
+LOG_ROOM, LOGGED, ENDED, WRONG, WHOSE, FAULT = map(
+    SETTINGS.index, ("log_room", "logged", "ended", "wrong", "whose", "fault")
+)
 EVENTS = (1 << 31) - 1  # that a policy is told of, as far as its keys need to know
 LOG_ROWS = 1 << 13
+TIER_HEADER = (*INSTANCE, *TIER)
 DAY = 86_400 * 10**12
 ADVANCE, TO_AN_END, ROUTE, LOOK, HITS, COMPUTED, RELEASE, COMING = range(8)  # what `run` of the loop is asked
+
+
+@dataclass(frozen=True)
+class Link:
+    """A way of pages to what lies behind the memory: picoseconds of a page each way, and until the last one is there.
+
+    With ``shared`` all instances have one, else each has its own.
+    """
+
+    load: int
+    store: int
+    latency: int = 0
+    shared: bool = False
+
+
+@dataclass(frozen=True)
+class Tier:
+    """A cache behind the memory of so many blocks, over a link, which is its place among those of the server."""
+
+    blocks: int
+    link: int
+    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,6 +64,8 @@ class Server:
     """What one instance is: its memory in pages of so many tokens, its scheduler, its prefix cache.
 
     ``prefix`` says where the prefix cache lies: in this memory, or apart in memory of its own, which holds ``blocks``.
+    ``tiers`` lie behind it, nearest first, and get blocks when they are computed or when they leave the memory
+    (``write``). Preempted requests are swapped to ``swap`` pages over a link, or computed anew.
     With ``max_waiting`` a request is refused where so many wait. With ``hold`` it only computes prompts: answers have
     one token, and the memory of requests that have more of them elsewhere stays until it is released.
     """
@@ -50,6 +78,11 @@ class Server:
     reserve: int = 0
     prefix: Literal["none", "memory", "apart"] = "none"
     blocks: int = 0
+    links: tuple[Link, ...] = ()
+    tiers: tuple[Tier, ...] = ()
+    write: Literal["through", "eviction"] = "through"
+    swap: int = 0
+    swap_link: int = 0
     max_waiting: int = 0
     hold: bool = False
 
@@ -58,8 +91,9 @@ class Server:
 class Served:
     """What became of the requests, a word for each; times are in picoseconds, and -1 where it never happened.
 
-    ``hit`` is the tokens that were cached when a request was admitted first. A request that could never be served is
-    ``rejected``, one that was sent away ``refused``. One that came over is ``routed`` when it came.
+    ``hit`` is the tokens that were cached when a request was admitted first, ``fetched`` those of them that came from
+    tiers, and ``ready`` when all were in the memory. ``swaps`` are among the ``preemptions``. A request that could
+    never be served is ``rejected``, one that was sent away ``refused``. One that came over is ``routed`` when it came.
     """
 
     instance: Numbers
@@ -69,6 +103,9 @@ class Served:
     end: Numbers
     hit: Numbers
     preemptions: Numbers
+    ready: Numbers
+    fetched: Numbers
+    swaps: Numbers
     rejected: NDArray[np.bool_]
     refused: NDArray[np.bool_]
 
@@ -161,8 +198,9 @@ class Engines:
 
     Call ``advance(time)``, look at what ``view`` and ``hits`` say, and ``submit``; times never go back. ``clock`` is a
     class with static functions ``step`` and ``line`` (see the specification), and ``arrays`` what they ask for by name.
-    ``policy`` says what leaves the prefix caches. With ``fast`` unset each iteration is planned by itself: slower, and
-    with the same results. ``audited`` derives all books again after every event.
+    ``policy`` says what leaves the prefix caches, ``tier_policies`` has one for each tier. With ``fast`` unset each
+    iteration is planned by itself: slower, and with the same results. ``audited`` derives all books again after every
+    event.
 
     Raises StudyError where the server cannot be, PolicyError where the policy cannot rule a prefix cache.
     """
@@ -176,6 +214,7 @@ class Engines:
         arrays: Mapping[str, NDArray[Any]],
         *,
         policy: Any = None,
+        tier_policies: Sequence[Any] = (),
         seed: int = 0,
         log: bool = True,
         fast: bool = True,
@@ -184,12 +223,15 @@ class Engines:
     ) -> None:
         cached = server.prefix != "none" and prompts.block > 0
         _check(prompts, server, policy, cached)
+        _check_beyond(server, tier_policies, cached)
         self.prompts, self.server, self.count = prompts, server, count
         # one loop serves all that cache nothing
         self.policy = policy if cached else build("object-replacement", "lru")
         self.audited = audited
-        self.compiled = compiled and getattr(self.policy, "compiled", True)
-        self.loop = serving_loop.make_loop(self.policy, clock, audited=audited, compiled=self.compiled)
+        self.tier_policies = tuple(tier_policies)
+        self.compiled = compiled and all(getattr(held, "compiled", True) for held in (self.policy, *tier_policies))
+        beyond = _beyond(server, self.tier_policies)
+        self.loop = serving_loop.make_loop(self.policy, clock, beyond, audited=audited, compiled=self.compiled)
         share = prompts.block // server.page if cached and server.prefix == "memory" else 0
         distinct = max(1, len(prompts.parent))
         room = max(1, min(server.pages // share if share else server.blocks, distinct))
@@ -209,6 +251,9 @@ class Engines:
             "fast": fast,
             "count": count,
             "max_waiting": server.max_waiting,
+            "swap": server.swap,
+            "through": server.write == "through",
+            "ordered": any(held.shared for held in (*server.links, *server.tiers)),
             "none": -1,
         }
         header = np.zeros((count, len(INSTANCE)), np.int64)
@@ -218,34 +263,67 @@ class Engines:
             header[:, INSTANCE.index(name)] = value
         owned: list[NDArray[Any]] = [
             header,
-            np.zeros((count, server.max_requests * len(SLOT)), np.int64),
+            np.zeros((count, server.max_requests * self.loop.slot), np.int64),
             np.zeros((count, server.page), np.int64),
             np.zeros((count, said["table"]), np.int64),
             np.zeros((count, names * len(CACHE)), np.int64),
         ]
-        own = [*owned, *self._states(room, names, seed)]
-        settings = np.array([*(said.get(name, 0) for name in SETTINGS), *(array.shape[1] for array in own)], np.int64)
+        own = [*owned, *self._states(self.policy, self.loop.policy, room, names, range(seed, seed + count))]
+        self._places: list[int] = []  # of links, and of headers of tiers, among these arrays
+        if beyond:
+            own += self._behind(names, distinct, seed, len(own))
+        # all look at the same place where there is one for all
+        steps = [array.shape[1] if len(array) > 1 else 0 for array in own]
+        settings = np.array([*(said.get(name, 0) for name in SETTINGS), *steps], np.int64)
         # without a log the one row takes what nobody reads
         self._log = self._given(np.zeros((LOG_ROWS if log else 1, len(LOG)), np.int64))
         settings[LOG_ROOM] = LOG_ROWS if log else 0
         view = np.zeros((count, len(VIEW)), np.int64)
+        longest = int(np.diff(prompts.blocks.offsets).max(initial=0))
         blocks = prompts.blocks.values.astype(np.int64)
         given = [view, np.zeros(len(prompts) + 1, np.int64), settings, _rows(prompts, cached, server.hold)]
         self._view, self._ended, self._settings, self._requests = map(self._given, given)
         times = [np.ascontiguousarray(arrays[name]).reshape(-1) for name in self.loop.clock]
         self._own = [self._given(array) for array in own]
         self._before = (self._view, self._ended, self._settings, self._requests, self._given(blocks))
-        self._after = (*times, *self._own)
+        extra = [np.zeros((len(prompts), len(EXTRA)), np.int64), np.zeros(max(1, longest), np.int64)] if beyond else []
+        self._extra = [self._given(array) for array in extra]
+        self._after = (*self._extra, *times, *self._own)
 
     def _given(self, array: NDArray[Any]) -> Any:
         """An array as the loop takes it: flat, and in plain Python as a list, whose integers do not wrap."""
         return array.reshape(-1) if self.compiled else array.reshape(-1).tolist()
 
-    def _states(self, room: int, names: int, seed: int) -> list[NDArray[Any]]:
-        """The arrays of the policy, each with a row for each instance."""
+    def _states(
+        self, policy: Any, wanted: Sequence[str], room: int, names: int, seeds: Sequence[int]
+    ) -> list[NDArray[Any]]:
+        """The arrays of a policy, each with a row for each seed."""
         given = {"objects": names, "capacity": room, "most": min(names, room), "requests": EVENTS, "unit": True}
-        made = [state_of(self.policy, given | {"seed": seed + k}, self.loop.policy) for k in range(self.count)]
-        return [np.stack([state[name] for state in made]) for name in self.loop.policy]
+        made = [state_of(policy, given | {"seed": seed}, wanted) for seed in seeds]
+        return [np.stack([state[name] for state in made]) for name in wanted]
+
+    def _behind(self, names: int, distinct: int, seed: int, place: int) -> list[NDArray[Any]]:
+        """The arrays of links and tiers, which lie from this place on."""
+        server = self.server
+        made: list[NDArray[Any]] = [np.zeros((self.count, names), np.int64)]
+        for link in server.links:
+            self._places.append(place + len(made))
+            row = np.zeros((1 if link.shared else self.count, len(LINK)), np.int64)
+            row[:, :3] = link.load, link.store, link.latency
+            made.append(row)
+        for tier, policy, wanted in zip(server.tiers, self.tier_policies, self.loop.tiers, strict=True):
+            self._places.append(place + len(made))
+            count = 1 if tier.shared else self.count
+            room = min(tier.blocks, distinct)
+            known = min(distinct, KEPT * room + 1)
+            table = 1 << (2 * known).bit_length()
+            header = np.zeros((count, len(TIER_HEADER)), np.int64)
+            first = {"left_head": -1, "left_tail": -1, "room": room, "names": known, "mask": table - 1}
+            for name, value in first.items():
+                header[:, TIER_HEADER.index(name)] = value
+            made += [header, np.zeros((count, table), np.int64), np.zeros((count, known * len(CACHE)), np.int64)]
+            made += self._states(policy, wanted, room, known, range(seed, seed + count))
+        return made
 
     def _run(self, what: int, first: int, second: int = 0, third: int = 0) -> int:
         """A call of the loop, with a longer log if it wants one."""
@@ -334,7 +412,12 @@ class Engines:
         refused = word["refused"] > 0
         rejected = (word["routed"] >= 0) & (-(-most // server.page) > server.pages) & ~refused
         names = ("instance", "routed", "admitted", "first", "end", "hit", "preemptions")
-        return Served(**{name: word[name] for name in names}, rejected=rejected, refused=refused)
+        nothing = np.zeros_like(refused, np.int64)
+        beyond = {"ready": word["admitted"], "fetched": nothing, "swaps": nothing}
+        if self._extra:
+            beyond = {name: column for name, column in _columns(self._extra[0], EXTRA).items() if name in beyond}
+            beyond["ready"][word["admitted"] < 0] = -1
+        return Served(**{name: word[name] for name in names}, **beyond, rejected=rejected, refused=refused)
 
     @property
     def iterations(self) -> Iterations:
@@ -344,21 +427,45 @@ class Engines:
         return Iterations(rows, self.served, self.server.chunked, came)
 
     def occupancy(self) -> dict[str, list[int]]:
-        """For each instance, the sums over time of requests that wait and that run, and of pages and blocks taken.
+        """For each instance, the sums over time of requests that wait, run and load, and of pages and blocks taken.
 
-        In picoseconds times the number, up to its last event.
+        In picoseconds times the number, up to its last event. Those that load are among those that run.
         """
-        word = {name: column.tolist() for name, column in _columns(self._own[0], INSTANCE).items()}
-        return {
-            name: [(high << SPLIT) + low for high, low in zip(word[f"sum_{name}"], word[f"rest_{name}"], strict=True)]
-            for name in ("waiting", "running", "pages", "blocks")
-        }
+        word = _columns(self._own[0], INSTANCE)
+        return {name: _summed(word, name) for name in ("waiting", "running", "pages", "blocks", "loading")}
+
+    def swapped(self) -> list[int]:
+        """For each instance, the sum over time of pages in the swap, as `occupancy`."""
+        return _summed(_columns(self._own[0], INSTANCE), "swapped")
+
+    def moved(self) -> list[dict[str, list[int]]]:
+        """For each link, what went over it: pages and busy picoseconds each way, by instance where each has its own."""
+        links = [_columns(self._own[place], LINK) for place in self._places[: len(self.server.links)]]
+        return [{name: word[name].tolist() for name in LINK[-4:]} for word in links]
+
+    def tiers(self) -> list[dict[str, list[int]]]:
+        """For each tier, by instance where each has its own, what became of blocks.
+
+        The sum over time of those that it had, as `occupancy`; those that it holds now, and those that were fetched,
+        put in, and left.
+        """
+        seen = _columns(self._own[0], INSTANCE)["seen"]
+        told = []
+        for place in self._places[len(self.server.links) :]:
+            word = _columns(self._own[place], TIER_HEADER)
+            last = seen if len(word["seen"]) == self.count else seen.max(keepdims=True)
+            since = zip(word["cached"].tolist(), (last - word["seen"]).tolist(), strict=True)
+            blocks = [sum_ + held * time for sum_, (held, time) in zip(_summed(word, "blocks"), since, strict=True)]
+            counts = {"held": "cached", "fetched": "fetched", "put": "put", "left": "gone"}
+            told.append({"blocks": blocks} | {name: word[named].tolist() for name, named in counts.items()})
+        return told
 
     def _explain(self) -> None:
         """Raise what the loop has found to be wrong."""
         if wrong := int(self._settings[WRONG]):
+            whose = (self.policy, *self.tier_policies)[self._settings[WHOSE]]
             raise PolicyError(
-                f"{type(self.policy).__name__}.victim gave {wrong >> 1}, which is no block in the prefix cache",
+                f"{type(whose).__name__}.victim gave {wrong >> 1}, which is no block in the prefix cache",
                 None,
                 "it must give the number of an object for which `lookup` says yes",
             )
@@ -371,6 +478,20 @@ class Engines:
         waiting, running = map(sum, self.view()[:2])
         if open_ != waiting + running:
             raise AuditError(f"of {open_} requests that are not finished {waiting} wait and {running} run")
+
+
+def _summed(word: Mapping[str, Numbers], name: str) -> list[int]:
+    """A sum over time of each row, put together."""
+    both = zip(word[f"sum_{name}"].tolist(), word[f"rest_{name}"].tolist(), strict=True)
+    return [(high << SPLIT) + low for high, low in both]
+
+
+def _beyond(server: Server, policies: tuple[Any, ...]) -> Beyond | None:
+    """What lies behind the memory, if anything does."""
+    if not server.tiers and not server.swap:
+        return None
+    links = tuple(tier.link for tier in server.tiers)
+    return Beyond(policies, links, len(server.links), server.swap_link if server.swap else -1)
 
 
 def _columns(rows: Any, names: Sequence[str]) -> dict[str, Numbers]:
@@ -426,6 +547,28 @@ def _check(prompts: Prompts, server: Server, policy: Any, cached: bool) -> None:
             None,
             "take another policy, or a prefix cache apart",
         )
+
+
+def _check_beyond(server: Server, policies: Sequence[Any], cached: bool) -> None:
+    for place, link in enumerate(server.links):
+        for name in ("load", "store", "latency"):
+            if getattr(link, name) < 0:
+                raise _wrong("links", f"{name} of link {place} is {getattr(link, name)} and must be at least 0")
+    for place, tier in enumerate(server.tiers):
+        if tier.blocks < 1:
+            raise _wrong("tiers", f"tier {place} must hold at least one block")
+    over = [("tiers", tier.link) for tier in server.tiers] + [("swap_link", server.swap_link)] * (server.swap > 0)
+    for name, link_ in over:
+        if not 0 <= link_ < len(server.links):
+            raise _wrong(name, f"it is behind link {link_}, and there are {len(server.links)}", "name one of `links`")
+    if server.swap < 0:
+        raise _wrong("swap", f"it is {server.swap} and must be at least 0")
+    if len(policies) != len(server.tiers):
+        raise _wrong("tiers", f"there are {len(server.tiers)} tiers and {len(policies)} policies for them")
+    if server.tiers and server.prefix != "memory":
+        raise _wrong("prefix", "tiers need a prefix cache in the memory", "let prefix be memory, or take no tiers")
+    if server.tiers and not cached:
+        raise _wrong("tiers", "the trace knows no blocks of prompts", "take a trace with blocks, or no tiers")
 
 
 def _wrong(name: str, message: str, remedy: str = "") -> StudyError:

@@ -23,6 +23,7 @@ from typing import Any
 from tiersim._base.errors import PolicyError
 from tiersim.sim.cache_loop import fill
 from tiersim.sim.object_loop import REPLACEMENT, Part, Shape
+from tiersim.sim.serving_tiers import BEYOND, EXTRA, LINK, PARTS, PLAIN, TIER, Beyond
 from tiersim.sim.source import Borrowed, borrow, load_module
 
 __all__ = [
@@ -59,6 +60,9 @@ SETTINGS = (
     "fast",
     "count",  # of instances
     "max_waiting",
+    "swap",  # pages
+    "through",  # what is computed is copied to the tiers, not what leaves the memory
+    "ordered",  # whether instances share tiers or links
     # what changes
     "now",
     "logged",
@@ -66,6 +70,7 @@ SETTINGS = (
     "ended",  # requests that the last call has seen to end
     "none",  # -1; numba compiles a function anew for each constant that it is called with
     "wrong",  # a victim that was none
+    "whose",  # of the prefix caches, or of which tier
     "fault",  # what an audit found
 )
 REQUEST = (
@@ -137,6 +142,12 @@ INSTANCE = (
     "rest_pages",
     "sum_blocks",
     "rest_blocks",
+    "sum_loading",
+    "rest_loading",
+    "sum_swapped",
+    "rest_swapped",
+    "loading",
+    "swapped",  # pages
 )
 SLOT = ("request", "finish", "done", "part", "hit", "pins", "key", "begun", "order", "joins")
 CACHE = ("block", "here", "parent", "child", "older", "newer", "users", "withheld")
@@ -155,6 +166,10 @@ FAULTS = (
     "decodes do not add up",
     "more requests run than may",
     "decodes do not stand in the order of admission",
+    "requests that load do not add up",
+    "pages in the swap do not add up",
+    "blocks in a tier do not add up, or are more than it may hold",
+    "the policy of a tier and the tier do not hold the same blocks",
 )
 KNOWN = {  # to the policy of an instance
     "now": "I[I_TOLD]",
@@ -178,26 +193,30 @@ class Loop:
     module: ModuleType
     policy: tuple[str, ...]
     clock: tuple[str, ...]
+    tiers: tuple[tuple[str, ...], ...] = ()
+    slot: int = len(SLOT)  # words
 
 
-def make_loop(policy: Any, clock: Any, *, audited: bool = False, compiled: bool = True) -> Loop:
+def make_loop(
+    policy: Any, clock: Any, beyond: Beyond | None = None, *, audited: bool = False, compiled: bool = True
+) -> Loop:
     """The loop for a policy and a time model; `audited` looks at all books after every event.
+
+    `beyond` says what there is behind the memory.
 
     Raises PolicyError when a verb is missing, or asks for something that a prefix cache does not know.
     """
     who = type(policy).__name__
-    part = Part(policy, "p", REPLACEMENT, Shape())
-    if unknown := [name for name in ("next_use", "stream") if name in part.asks]:
-        raise PolicyError(
-            f"{who} asks for {unknown[0]!r}: it must know what comes, and a prefix cache does not",
-            None,
-            "take a policy that looks back, such as lru",
-        )
+    part = part_of(policy, "p")
+    tiers = [part_of(held, f"q{k}") for k, held in enumerate(beyond.policies)] if beyond else []
     model = borrow(type(clock), ("step", "line"), "t")
     times = tuple(dict.fromkeys(name for said in model.arguments.values() for name in said if name not in TIME))
-    owned = [*OWN, *(f"p_{name}" for name in part.arrays)]
-    shared = [*WHOLE, *(f"t_{name}" for name in times)]
+    owned = [*OWN, *(f"p_{name}" for name in part.arrays), *(beyond.arrays(tiers) if beyond else ())]
+    shared = [*WHOLE, *(BEYOND if beyond else ()), *(f"t_{name}" for name in times)]
     state = ", ".join([*shared, *owned])
+    parts = dict.fromkeys(PARTS, "") | {"ends": ENDS} | {name: fill(said, state=state) for name, said in PLAIN.items()}
+    if beyond:
+        parts |= beyond.parts(tiers, state)
     text = fill(
         TEXT,
         state=state,
@@ -213,16 +232,33 @@ def make_loop(policy: Any, clock: Any, *, audited: bool = False, compiled: bool 
         step=_time(model, "step"),
         line=_time(model, "line"),
         audit=f"audit(i, {state})" if audited else "",
-        audits=fill(AUDIT, state=state, lookup=part.call("lookup", **KNOWN)) if audited else "",
+        audits=fill(AUDIT, state=state, lookup=part.call("lookup", **KNOWN), **parts) if audited else "",
+        **parts,
     )
     words = {"I": INSTANCE, "R": REQUEST, "S": SLOT, "C": CACHE, "L": LOG, "Z": SETTINGS}
+    if beyond:
+        words |= {"S": (*SLOT, "ready"), "E": EXTRA, "X": LINK, "T": (*INSTANCE, *TIER)}
     numbers = {f"{key}_{name.upper()}": place for key, held in words.items() for place, name in enumerate(held)}
     numbers |= {f"{key}W": len(held) for key, held in words.items()}
     numbers |= {"NEVER": NEVER, "VW": len(VIEW), "Z_LENGTHS": len(SETTINGS), "LOW": (1 << 32) - 1, "SPLIT": SPLIT}
+    numbers["C_COME"] = CACHE.index("users")  # blocks of tiers have none
     constants = "\n".join(f"{name} = {value}" for name, value in numbers.items())
     about = f"Serves requests to a language model, its prefix caches under {who}, timed by {type(clock).__name__}"
-    whole = "\n\n\n".join([constants, part.text, model.text, text]) + "\n"
-    return Loop(load_module(whole, compiled=compiled, about=about), part.arrays, times)
+    whole = "\n\n\n".join([constants, part.text, *(tier.text for tier in tiers), model.text, text]) + "\n"
+    module = load_module(whole, compiled=compiled, about=about)
+    return Loop(module, part.arrays, times, tuple(tier.arrays for tier in tiers), len(words["S"]))
+
+
+def part_of(policy: Any, prefix: str) -> Part:
+    """The verbs of a policy for a prefix cache or a tier."""
+    part = Part(policy, prefix, REPLACEMENT, Shape())
+    if unknown := [name for name in ("next_use", "stream") if name in part.asks]:
+        raise PolicyError(
+            f"{type(policy).__name__} asks for {unknown[0]!r}: it must know what comes, and a prefix cache does not",
+            None,
+            "take a policy that looks back, such as lru",
+        )
+    return part
 
 
 def _time(model: Borrowed, verb: str) -> str:
@@ -230,6 +266,9 @@ def _time(model: Borrowed, verb: str) -> str:
 
 
 TEXT = '''
+$beyond
+
+
 @jit
 def place_of(block, mask):
     """Where the search for a block begins: neighbours lie together."""
@@ -237,9 +276,8 @@ def place_of(block, mask):
 
 
 @jit
-def name_of(block, $state):
+def name_of(block, H, mask):
     """The name of a block, or -1."""
-    mask = Z[Z_TABLE] - 1
     at = place_of(block, mask)
     while H[at] != 0:
         if H[at] >> 32 == block + 1:
@@ -249,16 +287,15 @@ def name_of(block, $state):
 
 
 @jit
-def cached_name(block, $state):
+def cached_name(block, C, H, mask):
     """The name of a block that is cached, or -1."""
-    x = name_of(block, $state)
+    x = name_of(block, H, mask)
     return x if x >= 0 and C[x * CW + C_HERE] else -1
 
 
 @jit_apart
-def forget_name(x, $state):
+def forget_name(x, C, H, mask):
     """Take a name out of the dictionary: what stands behind it in the same run moves up."""
-    mask = Z[Z_TABLE] - 1
     at = place_of(C[x * CW + C_BLOCK], mask)
     while H[at] & LOW != x or H[at] == 0:
         at = (at + 1) & mask
@@ -274,7 +311,7 @@ def forget_name(x, $state):
 
 
 @jit
-def push_left(x, $state):
+def push_left(x, I, C):
     """A name whose block has left is the last to be given away."""
     tail = I[I_LEFT_TAIL]
     C[x * CW + C_OLDER] = tail
@@ -287,7 +324,7 @@ def push_left(x, $state):
 
 
 @jit
-def pull_left(x, $state):
+def pull_left(x, I, C):
     older = C[x * CW + C_OLDER]
     newer = C[x * CW + C_NEWER]
     if older >= 0:
@@ -301,21 +338,20 @@ def pull_left(x, $state):
 
 
 @jit
-def named(block, $state):
+def named(block, names, I, C, H, mask):
     """A name for a block that is not cached: the one it had, a new one, or that of the block that left first."""
-    x = name_of(block, $state)
+    x = name_of(block, H, mask)
     if x >= 0:
-        pull_left(x, $state)
+        pull_left(x, I, C)
         return x
-    if I[I_NAMED] < Z[Z_NAMES]:
+    if I[I_NAMED] < names:
         x = I[I_NAMED]
         I[I_NAMED] = x + 1
     else:
         x = I[I_LEFT_HEAD]
-        pull_left(x, $state)
-        forget_name(x, $state)
+        pull_left(x, I, C)
+        forget_name(x, C, H, mask)
     C[x * CW + C_BLOCK] = block
-    mask = Z[Z_TABLE] - 1
     at = place_of(block, mask)
     while H[at] != 0:
         at = (at + 1) & mask
@@ -349,9 +385,10 @@ def leave(x, $state):
         else:
             C[parent * CW + C_CHILD] = older
     C[x * CW + C_HERE] = 0
-    push_left(x, $state)
+    push_left(x, I, C)
     I[I_CACHED] -= 1
     I[I_FREE] += Z[Z_SHARE]
+    $left
 
 
 @jit_apart
@@ -427,11 +464,12 @@ def unpin(x, $state):
 @jit_apart
 def enter(block, parent, behind, $state):
     """A block is cached, unless the policy refuses it; `behind` is the next one of its prompt, or -1. Its name."""
-    x = named(block, $state)
+    x = named(block, Z[Z_NAMES], I, C, H, Z[Z_TABLE] - 1)
     C[x * CW + C_PARENT] = -1
     C[x * CW + C_CHILD] = -1
     C[x * CW + C_USERS] = 0
     C[x * CW + C_WITHHELD] = 0
+    $entered
     if behind >= 0:
         link(behind, x, $state)
     $miss
@@ -439,7 +477,7 @@ def enter(block, parent, behind, $state):
         while I[I_CACHED] >= Z[Z_ROOM]:
             if not evict(x, $state):
                 leave_behind(x, $state)
-                push_left(x, $state)
+                push_left(x, I, C)
                 I[I_TOLD] += 1
                 return x
         # it may have been the one before that left
@@ -462,10 +500,11 @@ def keep_prompt(s, $state):
     count = R[r + R_WHOLE]
     share = Z[Z_SHARE]
     behind = Z[Z_NONE]
+    $completed
     k = count
     while k > 0:
         k -= 1
-        x = cached_name(K[first + k], $state)
+        x = cached_name(K[first + k], C, H, Z[Z_TABLE] - 1)
         if x >= 0:
             if k >= A[s + S_HIT]:
                 touch(x, $state)
@@ -473,7 +512,7 @@ def keep_prompt(s, $state):
                     pin(x, $state)
                     I[I_FREE] += share
         else:
-            parent = cached_name(K[first + k - 1], $state) if k else Z[Z_NONE]
+            parent = cached_name(K[first + k - 1], C, H, Z[Z_TABLE] - 1) if k else Z[Z_NONE]
             x = enter(K[first + k], parent, behind, $state)
             if share:
                 pin(x, $state)
@@ -490,8 +529,9 @@ def hit_of(r, $state):
     most = min(R[r + R_WHOLE], (R[r + R_PROMPT] + R[r + R_MADE] - 1) // Z[Z_BLOCK])
     first = R[r + R_BLOCKS]
     k = 0
-    while k < most and cached_name(K[first + k], $state) >= 0:
+    while k < most and cached_name(K[first + k], C, H, Z[Z_TABLE] - 1) >= 0:
         k += 1
+    $further
     return k
 
 
@@ -505,7 +545,7 @@ def see(now, $state):
     """Sum what there was since it was last looked at."""
     time = now - I[I_SEEN]
     I[I_SEEN] = now
-    values = (I[I_WAITING], I[I_SLOTS], Z[Z_PAGES] - I[I_FREE], I[I_CACHED])
+    values = (I[I_WAITING], I[I_SLOTS], Z[Z_PAGES] - I[I_FREE], I[I_CACHED]$seen)
     for k in range(len(values)):
         low = I[I_SUM_WAITING + 2 * k + 1] + values[k] * (time & (1 << SPLIT) - 1)
         I[I_SUM_WAITING + 2 * k] += values[k] * (time >> SPLIT) + (low >> SPLIT)
@@ -526,7 +566,7 @@ def give_back(r, pins, tokens, $state):
     k = pins
     while k > 0:
         k -= 1
-        unpin(name_of(K[first + k], $state), $state)
+        unpin(name_of(K[first + k], H, Z[Z_TABLE] - 1), $state)
 
 
 @jit
@@ -548,6 +588,16 @@ def note(i, start, number, $state):
     L[row + L_START] = start
     L[row + L_CHUNKS] = number
     return row
+
+
+@jit
+def count_waiting(number, sign, $state):
+    """One request more waits, or one less."""
+    r = number * RW
+    I[I_WAITING] += sign
+    $kept
+    I[I_WAITING_TOKENS] += sign * (R[r + R_PROMPT] + R[r + R_MADE])
+    I[I_WAITING_HITS] += sign * R[r + R_ROUTED_HIT]
 
 
 @jit
@@ -579,19 +629,19 @@ def preempt(i, now, $state):
         no_decode(s, $state)
         I[I_DECODES] = k
         give_back(r, A[s + S_PINS], R[r + R_PROMPT] + R[r + R_MADE] - 1, $state)
-        if k < slots:
-            move(slots, k, $state)
+        $swap
+        for place in range(k, slots):
+            move(place + 1, place, $state)
     else:
-        give_back(r, A[s + S_PINS], R[r + R_PROMPT] + R[r + R_MADE], $state)
+        give_back(r, A[s + S_PINS], R[r + R_PROMPT] + R[r + R_MADE]$but_kept, $state)
+        $loaded_no_more
     I[I_SLOTS] = slots
     R[r + R_PREEMPTIONS] += 1
     R[r + R_NEXT] = I[I_HEAD]
     if I[I_HEAD] < 0:
         I[I_TAIL] = number
     I[I_HEAD] = number
-    I[I_WAITING] += 1
-    I[I_WAITING_TOKENS] += R[r + R_PROMPT] + R[r + R_MADE]
-    I[I_WAITING_HITS] += R[r + R_ROUTED_HIT]
+    count_waiting(number, -Z[Z_NONE], $state)
 
 
 @jit_apart
@@ -668,8 +718,8 @@ def admit_computed(now, $state):
         I[I_WAITING] -= 1
         I[I_FREE] -= pages
         k = I[I_DECODES]
-        if k < I[I_SLOTS]:
-            move(k, I[I_SLOTS], $state)
+        for place in range(I[I_SLOTS], k, -1):
+            move(place - 1, place, $state)
         s = take_slot(k, number, $state)
         A[s + S_PINS] = 0
         A[s + S_JOINS] = 1
@@ -685,35 +735,37 @@ def admit(now, left, $state):
     while left > 0 and I[I_SLOTS] < Z[Z_MOST] and I[I_HEAD] >= 0:
         number = I[I_HEAD]
         r = number * RW
-        hit = hit_of(r, $state)
+        hit = $hit
+        held = $held
+        loads = $loads
         share = Z[Z_SHARE]
         tokens = R[r + R_PROMPT] + R[r + R_MADE]
         rest = tokens - hit * Z[Z_BLOCK]
-        if not Z[Z_CHUNKED] and rest > left and I[I_SLOTS] > I[I_DECODES]:
+        if not Z[Z_CHUNKED] and not loads and rest > left and I[I_SLOTS] > I[I_DECODES]$and_loading:
             return
-        pages = pages_of(rest if share else tokens, $state)
+        pages = pages_of((tokens - held * Z[Z_BLOCK] if share else tokens)$but_kept, $state)
         idle = I[I_CACHED] - I[I_USED]
         first = R[r + R_BLOCKS]
         if share:
-            for k in range(hit):
-                if C[name_of(K[first + k], $state) * CW + C_USERS] == 0:
+            for k in range(held):
+                if C[name_of(K[first + k], H, Z[Z_TABLE] - 1) * CW + C_USERS] == 0:
                     idle -= 1
         reserve = Z[Z_RESERVE] if I[I_SLOTS] else 0
         if pages + reserve > I[I_FREE] + idle * share:
             return
         I[I_HEAD] = R[r + R_NEXT]
-        I[I_WAITING] -= 1
-        I[I_WAITING_TOKENS] -= tokens
-        I[I_WAITING_HITS] -= R[r + R_ROUTED_HIT]
-        k = hit
+        count_waiting(number, Z[Z_NONE], $state)
+        k = held
         while k > 0:
             k -= 1
-            x = name_of(K[first + k], $state)
+            x = name_of(K[first + k], H, Z[Z_TABLE] - 1)
             touch(x, $state)
             if share:
                 pin(x, $state)
+        $ask
         make_room(pages, $state)
         I[I_FREE] -= pages
+        $fetch
         s = take_slot(I[I_SLOTS], number, $state)
         A[s + S_DONE] = hit * Z[Z_BLOCK]
         A[s + S_HIT] = hit
@@ -722,6 +774,7 @@ def admit(now, left, $state):
             R[r + R_ADMITTED] = now
             R[r + R_HIT] = A[s + S_DONE]
         part = min(left, rest) if Z[Z_CHUNKED] else rest
+        $load
         A[s + S_PART] = part
         left -= part
 
@@ -770,6 +823,7 @@ def plan(i, now, $state):
     see(now, $state)
     chunked = Z[Z_CHUNKED]
     budget = Z[Z_BUDGET]
+    $come_back
     if I[I_CAME_HEAD] >= 0:
         admit_computed(now, $state)
     if chunked:
@@ -777,22 +831,28 @@ def plan(i, now, $state):
         budget -= I[I_DECODES]
         for k in range(I[I_DECODES], I[I_SLOTS]):
             s = k * SW
+            $skip
             r = A[s + S_REQUEST] * RW
             A[s + S_PART] = min(budget, R[r + R_PROMPT] + R[r + R_MADE] - A[s + S_DONE])
             budget -= A[s + S_PART]
+        $begin
         if not preempted:
             admit(now, budget, $state)
     else:
+        $begin
         admit(now, budget, $state)
-        preempted = I[I_SLOTS] == I[I_DECODES] and grow(i, now, $state)
-    chunks = I[I_SLOTS] - I[I_DECODES]
+        preempted = I[I_SLOTS] == I[I_DECODES]$and_loading and grow(i, now, $state)
+    chunks = I[I_SLOTS] - I[I_DECODES]$but_loading
     decodes = I[I_DECODES] if chunked or chunks == 0 else Z[Z_NONE] + 1
     if chunks + decodes == 0:  # all memory is held
+        $later
+        $audit
         return
     context = I[I_CONTEXT] if decodes else Z[Z_NONE] + 1
     new = area = squares = span = Z[Z_NONE] + 1
     for k in range(I[I_DECODES], I[I_SLOTS]):
         s = k * SW
+        $skip
         part = A[s + S_PART]
         end = A[s + S_DONE] + part
         new += part
@@ -815,6 +875,7 @@ def plan(i, now, $state):
     if Z[Z_FAST] and chunks == 0 and not preempted:
         I[I_RUN], I[I_SLOPE] = plan_run(decodes, context, $state)
         I[I_BLOCKED] = I[I_HEAD] >= 0
+        $cut
     I[I_RUN_END] = now + sum_of_steps(took, I[I_SLOPE], I[I_RUN] + 1)
     $audit
 
@@ -903,8 +964,8 @@ def release(number, now, i, $state):
     I[I_NOW] = now
     see(now, $state)
     give_back(r, R[r + R_WHOLE] if Z[Z_SHARE] else Z[Z_NONE] + 1, R[r + R_PROMPT], $state)
-    if I[I_HEAD] >= 0 and I[I_END] == NEVER and I[I_READY] == NEVER:
-        I[I_READY] = now
+    if I[I_HEAD] >= 0 and I[I_END] == NEVER:
+        I[I_READY] = min(I[I_READY], now)
     $audit
     return True
 
@@ -993,34 +1054,7 @@ def end(i, $state, D):
     I[I_NOW] = now
     see(now, $state)
     I[I_END] = NEVER
-    begun = 0
-    decodes = I[I_DECODES]
-    kept = decodes
-    if I[I_TAKING]:
-        if I[I_JOINING]:
-            joined(i, $state)
-        I[I_EPOCH] += 1
-        I[I_CONTEXT] += decodes
-        I[I_LAST_DECODE] = now
-        if I[I_SOONEST] <= I[I_EPOCH]:
-            kept = end_decodes(now, $state, D)
-    slots = I[I_SLOTS]
-    I[I_DECODES] = kept
-    for k in range(decodes, slots):
-        s = k * SW
-        r = A[s + S_REQUEST] * RW
-        A[s + S_DONE] += A[s + S_PART]
-        goes_on = True
-        if A[s + S_DONE] == R[r + R_PROMPT] + R[r + R_MADE]:
-            goes_on = end_prefill(i, s, now, $state, D)
-            I[I_DECODES] += goes_on
-            begun += goes_on
-        if goes_on:
-            if kept < k:
-                move(k, kept, $state)
-            if kept < I[I_DECODES]:
-                in_order(kept, $state)
-            kept += 1
+    $ends
     I[I_SLOTS] = kept
     if kept or I[I_HEAD] >= 0 or I[I_CAME_HEAD] >= 0:
         I[I_READY] = now
@@ -1059,8 +1093,7 @@ def go(i, until, once, $state, D):
 def plan_soon(now, blocked, $state):
     """Somebody waits who did not: an idle instance plans now, others as soon as they can admit him."""
     if I[I_END] == NEVER:
-        if I[I_READY] == NEVER:
-            I[I_READY] = now
+        I[I_READY] = min(I[I_READY], now)
     elif I[I_RUN] and not blocked:
         I[I_RUN] = 0
         I[I_RUN_END] = I[I_END]
@@ -1086,9 +1119,7 @@ def arrive(number, now, i, $state):
     else:
         R[I[I_TAIL] * RW + R_NEXT] = number
     I[I_TAIL] = number
-    I[I_WAITING] += 1
-    I[I_WAITING_TOKENS] += R[r + R_PROMPT]
-    I[I_WAITING_HITS] += R[r + R_ROUTED_HIT]
+    count_waiting(number, -Z[Z_NONE], $state)
     plan_soon(now, I[I_BLOCKED], $state)
     return True
 
@@ -1124,6 +1155,7 @@ def look(V, $state):
     prompts = I[I_WAITING_TOKENS]
     pending = prompts - I[I_WAITING_HITS]
     for k in range(I[I_DECODES], I[I_SLOTS]):
+        $look_away
         r = A[k * SW + S_REQUEST] * RW
         tokens = R[r + R_PROMPT] + R[r + R_MADE]
         prompts += tokens
@@ -1171,12 +1203,12 @@ def run(what, first, second, third, array_V, array_D, $arrays):
     i = second if what == 2 or what > 4 else Z[Z_NONE] + 1
     while i < count and Z[Z_WRONG] == 0 and Z[Z_FAULT] == 0:
         until = first
-        if what == 0:
+        if what == 0$alone:
             at = i * IW
             if (all_I[at + I_RUN_END] if all_I[at + I_END] < NEVER else all_I[at + I_READY]) >= until:
                 i += 1
                 continue
-        elif what == 1:
+        elif what < 2:
             # whatever comes first; of what comes at once ends are first
             i = count
             plans = third > 0  # as if one of those at the last time were known
@@ -1193,11 +1225,11 @@ def run(what, first, second, third, array_V, array_D, $arrays):
             until += 1
         $own
         if what < 2:
-            if not go(i, until, what, $state, D):
+            if not go(i, until, $once, $state, D):
                 return -1
-            if what == 0:
+            if what == 0$alone:
                 i += 1
-            elif Z[Z_ENDED] and Z[Z_FAULT] == 0:
+            elif what and Z[Z_ENDED] and Z[Z_FAULT] == 0:
                 Z[Z_NOW] = until - 1
                 return until - 1
         elif what == 2:
@@ -1222,6 +1254,37 @@ def run(what, first, second, third, array_V, array_D, $arrays):
     return NEVER
 '''
 
+ENDS = """
+begun = 0
+decodes = I[I_DECODES]
+kept = decodes
+if I[I_TAKING]:
+    if I[I_JOINING]:
+        joined(i, $state)
+    I[I_EPOCH] += 1
+    I[I_CONTEXT] += decodes
+    I[I_LAST_DECODE] = now
+    if I[I_SOONEST] <= I[I_EPOCH]:
+        kept = end_decodes(now, $state, D)
+slots = I[I_SLOTS]
+I[I_DECODES] = kept
+for k in range(decodes, slots):
+    s = k * SW
+    r = A[s + S_REQUEST] * RW
+    A[s + S_DONE] += A[s + S_PART]
+    goes_on = True
+    if A[s + S_DONE] == R[r + R_PROMPT] + R[r + R_MADE]:
+        goes_on = end_prefill(i, s, now, $state, D)
+        I[I_DECODES] += goes_on
+        begun += goes_on
+    if goes_on:
+        if kept < k:
+            move(k, kept, $state)
+        if kept < I[I_DECODES]:
+            in_order(kept, $state)
+        kept += 1
+"""
+
 AUDIT = """
 @jit_apart
 def audit(i, $state):
@@ -1230,6 +1293,7 @@ def audit(i, $state):
     users = 0
     context = 0
     phases = 0
+    $audit_begins
     more = 1 if I[I_END] < NEVER and I[I_TAKING] else 0
     for k in range(I[I_SLOTS]):
         s = k * SW
@@ -1238,6 +1302,7 @@ def audit(i, $state):
         if k < I[I_DECODES]:
             tokens = R[r + R_PROMPT] + made_by(s, $state) - 1 + more
             context += R[r + R_PROMPT] + made_by(s, $state)
+        $audit_slot
         taken += pages_of(tokens - A[s + S_PINS] * Z[Z_BLOCK], $state)
         users += A[s + S_PINS]
     number = I[I_HELD_HEAD]
@@ -1272,6 +1337,7 @@ def audit(i, $state):
     while number >= 0:
         waiting += 1
         tokens += R[number * RW + R_PROMPT] + R[number * RW + R_MADE]
+        $audit_waiting
         number = R[number * RW + R_NEXT]
     number = I[I_CAME_HEAD]
     while number >= 0:
@@ -1296,5 +1362,6 @@ def audit(i, $state):
         fault = 9
     if I[I_SLOTS] > Z[Z_MOST]:
         fault = 10
+    $audit_beyond
     Z[Z_FAULT] = fault
 """
