@@ -440,8 +440,12 @@ class Engines:
 
     def moved(self) -> list[dict[str, list[int]]]:
         """For each link, what went over it: pages and busy picoseconds each way, by instance where each has its own."""
-        links = [_columns(self._own[place], LINK) for place in self._places[: len(self.server.links)]]
-        return [{name: word[name].tolist() for name in LINK[-4:]} for word in links]
+        words = [_columns(self._own[place], LINK) for place in self._places[: len(self.server.links)]]
+        if not words:  # there are links, and nothing behind them
+            words = [
+                _columns(np.zeros((1 if link.shared else self.count, len(LINK))), LINK) for link in self.server.links
+            ]
+        return [{name: word[name].tolist() for name in LINK[-4:]} for word in words]
 
     def tiers(self) -> list[dict[str, list[int]]]:
         """For each tier, by instance where each has its own, what became of blocks.
