@@ -126,6 +126,30 @@ def mooncake(prompts: Any) -> Iterator[dict[str, Any]]:
             "result": f"{_kilo(len(prompts) / spent)} a CPU second; {sum(held.carried()['tokens']):,} tokens moved",
             "rate": len(prompts) / spent,
         }
+    yield behind(prompts, server)
+
+
+def behind(prompts: Any, server: Any) -> dict[str, Any]:
+    """The same with memory of the node behind each and a drive behind all, and with a swap."""
+    from dataclasses import replace
+
+    from tiersim.sim.serving import Link, Tier
+
+    # pages of 2 MiB at 55 GB/s, and at 6 and 3 GB/s
+    links = (Link(38_000_000, 38_000_000, 10**6), Link(350_000_000, 700_000_000, 10**8, shared=True))
+    server = replace(server, links=links, tiers=(Tier(2000, 0), Tier(20_000, 1, shared=True)), swap=10_000)
+    routed(prompts, server, 8, "min-ttft")
+    spent, held = _median(lambda: routed(prompts, server, 8, "min-ttft"))
+    tokens = int(prompts.input.sum())
+    hit, fetched = int(held.served.hit.sum()) / tokens, int(held.served.fetched.sum()) / tokens
+    return {
+        "what": f"the same with two tiers and a swap, {len(prompts):,} requests, 8 servers, router min-ttft",
+        "result": (
+            f"{_kilo(len(prompts) / spent)} a CPU second; {100 * hit:.1f} % of tokens hit, "
+            f"{100 * fetched:.1f} % in tiers"
+        ),
+        "rate": len(prompts) / spent,
+    }
 
 
 def growth() -> Iterator[dict[str, Any]]:
@@ -211,7 +235,8 @@ def engines(prompts: Any, server: Any, count: int, **options: Any) -> Any:
     clock = build("time-model", {"use": "linear", **MODEL})
     arrays = clock.compiled(None, None, Parallel())
     policy = build("object-replacement", "lru")
-    return Engines(prompts, server, count, clock, arrays, policy=policy, **options)
+    tiers = [policy] * len(server.tiers)
+    return Engines(prompts, server, count, clock, arrays, policy=policy, tier_policies=tiers, **options)
 
 
 def modelled(prompts: Any, server: Any) -> list[Any]:

@@ -286,8 +286,8 @@ class Engines:
         times = [np.ascontiguousarray(arrays[name]).reshape(-1) for name in self.loop.clock]
         self._own = [self._given(array) for array in own]
         self._before = (self._view, self._ended, self._settings, self._requests, self._given(blocks))
-        extra = [np.zeros((len(prompts), len(EXTRA)), np.int64), np.zeros(max(1, longest), np.int64)] if beyond else []
-        self._extra = [self._given(array) for array in extra]
+        more = [np.zeros((len(prompts), len(EXTRA)), np.int64), np.zeros(max(1, longest), np.int64), _tree(count)]
+        self._extra = [self._given(array) for array in more] if beyond else []
         self._after = (*self._extra, *times, *self._own)
 
     def _given(self, array: NDArray[Any]) -> Any:
@@ -482,6 +482,16 @@ class Engines:
         waiting, running = map(sum, self.view()[:2])
         if open_ != waiting + running:
             raise AuditError(f"of {open_} requests that are not finished {waiting} wait and {running} run")
+
+
+def _tree(count: int) -> Numbers:
+    """Whose event is next, by parts of a tree over instances: nobody's, so that the first of each part will do."""
+    leaves = 1 << max(1, (count - 1).bit_length())
+    tree = np.arange(2 * leaves) - leaves
+    for place in range(leaves - 1, 0, -1):
+        tree[place] = tree[2 * place]
+    tree[0] = leaves
+    return tree
 
 
 def _summed(word: Mapping[str, Numbers], name: str) -> list[int]:

@@ -214,7 +214,11 @@ def make_loop(
     owned = [*OWN, *(f"p_{name}" for name in part.arrays), *(beyond.arrays(tiers) if beyond else ())]
     shared = [*WHOLE, *(BEYOND if beyond else ()), *(f"t_{name}" for name in times)]
     state = ", ".join([*shared, *owned])
-    parts = dict.fromkeys(PARTS, "") | {"ends": ENDS} | {name: fill(said, state=state) for name, said in PLAIN.items()}
+    parts = (
+        dict.fromkeys(PARTS, "")
+        | {"ends": ENDS, "soonest": SOONEST}
+        | {name: fill(said, state=state) for name, said in PLAIN.items()}
+    )
     if beyond:
         parts |= beyond.parts(tiers, state)
     text = fill(
@@ -1210,34 +1214,28 @@ def run(what, first, second, third, array_V, array_D, $arrays):
                 continue
         elif what < 2:
             # whatever comes first; of what comes at once ends are first
-            i = count
-            plans = third > 0  # as if one of those at the last time were known
-            for k in range(count):
-                at = k * IW
-                idle = all_I[at + I_END] == NEVER
-                coming = all_I[at + I_READY] if idle else all_I[at + I_RUN_END]
-                if coming < until or (coming == until and plans and not idle):
-                    until = coming
-                    plans = idle
-                    i = k
+            $soonest
             if i == count:
                 break
             until += 1
         $own
         if what < 2:
-            if not go(i, until, $once, $state, D):
+            room = go(i, until, $once, $state, D)
+            $changed
+            if not room:
                 return -1
             if what == 0$alone:
                 i += 1
             elif what and Z[Z_ENDED] and Z[Z_FAULT] == 0:
                 Z[Z_NOW] = until - 1
                 return until - 1
-        elif what == 2:
-            if not arrive(first, third, i, $state):
-                return Z[Z_NONE] + 1
-            break
-        elif what > 4:
-            if not (come_over(first, third, i, $state) if what == 5 else release(first, third, i, $state)):
+        elif what == 2 or what > 4:
+            if what == 2:
+                done = arrive(first, third, i, $state)
+            else:
+                done = come_over(first, third, i, $state) if what == 5 else release(first, third, i, $state)
+            $changed
+            if not done:
                 return Z[Z_NONE] + 1
             break
         else:
@@ -1253,6 +1251,19 @@ def run(what, first, second, third, array_V, array_D, $arrays):
         return -2
     return NEVER
 '''
+
+SOONEST = """
+i = count
+plans = third > 0  # as if one of those at the last time were known
+for k in range(count):
+    at = k * IW
+    idle = all_I[at + I_END] == NEVER
+    coming = all_I[at + I_READY] if idle else all_I[at + I_RUN_END]
+    if coming < until or (coming == until and plans and not idle):
+        until = coming
+        plans = idle
+        i = k
+"""
 
 ENDS = """
 begun = 0

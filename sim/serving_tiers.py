@@ -17,7 +17,8 @@ from tiersim.sim.object_loop import Part
 
 __all__ = ["BEYOND", "EXTRA", "LINK", "PARTS", "PLAIN", "TIER", "Beyond"]
 
-BEYOND = ("E", "F")  # of all instances: more words of requests; when each block of a hit is here
+# of all instances: more words of requests, when each block of a hit is here, the tree of whose event is next
+BEYOND = ("E", "F", "W")
 EXTRA = (
     "ready",  # when all of the first hit was here
     "fetched",  # tokens of it that came from tiers
@@ -43,7 +44,7 @@ PLAIN = {"hit": "hit_of(r, $state)", "held": "hit", "loads": "False", "once": "w
 PARTS = (
     *("beyond", "left", "entered", "completed", "further", "seen", "kept", "swap", "but_kept", "loaded_no_more"),
     *("and_loading", "but_loading", "ask", "fetch", "load", "come_back", "skip", "begin", "later", "cut", "look_away"),
-    *("alone", "audit_begins", "audit_slot", "audit_waiting", "audit_beyond"),
+    *("changed", "alone", "audit_begins", "audit_slot", "audit_waiting", "audit_beyond"),
 )
 
 
@@ -214,6 +215,31 @@ def see_tier(now, T):
     low = T[I_REST_BLOCKS] + T[I_CACHED] * (time & (1 << SPLIT) - 1)
     T[I_SUM_BLOCKS] += T[I_CACHED] * (time >> SPLIT) + (low >> SPLIT)
     T[I_REST_BLOCKS] = low & (1 << SPLIT) - 1
+
+
+@jit
+def event_of(i, all_I):
+    """When something happens at an instance next."""
+    at = i * IW
+    return all_I[at + I_RUN_END] if all_I[at + I_END] < NEVER else all_I[at + I_READY]
+
+
+@jit
+def changed(i, W, all_I, count):
+    """What an instance does next is another: who is first in each part of a tree that has it, of W[0] leaves."""
+    k = (W[0] + i) >> 1
+    while k > 0:
+        left = W[2 * k]
+        right = W[2 * k + 1]
+        W[k] = left
+        if right < count:
+            sooner = event_of(right, all_I)
+            later = event_of(left, all_I)
+            if sooner < later or (
+                sooner == later and all_I[right * IW + I_END] < NEVER and all_I[left * IW + I_END] == NEVER
+            ):
+                W[k] = right
+        k >>= 1
 
 
 @jit
@@ -443,6 +469,15 @@ LOADING = {
     "loads": "loads_of(r, held, hit, now, $state)",
     "once": "max(what, Z[Z_ORDERED])",
     "alone": " and not Z[Z_ORDERED]",
+    "soonest": """
+        i = W[1]
+        coming = event_of(i, all_I)
+        if coming < until or (coming == until and third > 0 and all_I[i * IW + I_END] < NEVER):
+            until = coming
+        else:
+            i = count
+    """,
+    "changed": "changed(i, W, all_I, count)",
     "entered": "N[x] = 0",
     "and_loading": " + I[I_LOADING]",
     "but_loading": " - I[I_LOADING]",
