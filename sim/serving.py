@@ -279,15 +279,17 @@ class Engines:
         self._log = self._given(np.zeros((LOG_ROWS if log else 1, len(LOG)), np.int64))
         settings[LOG_ROOM] = LOG_ROWS if log else 0
         view = np.zeros((count, len(VIEW)), np.int64)
-        longest = int(np.diff(prompts.blocks.offsets).max(initial=0))
         blocks = prompts.blocks.values.astype(np.int64)
         given = [view, np.zeros(len(prompts) + 1, np.int64), settings, _rows(prompts, cached, server.hold)]
         self._view, self._ended, self._settings, self._requests = map(self._given, given)
         times = [np.ascontiguousarray(arrays[name]).reshape(-1) for name in self.loop.clock]
         self._own = [self._given(array) for array in own]
         self._before = (self._view, self._ended, self._settings, self._requests, self._given(blocks))
-        more = [np.zeros((len(prompts), len(EXTRA)), np.int64), np.zeros(max(1, longest), np.int64), _tree(count)]
-        self._extra = [self._given(array) for array in more] if beyond else []
+        self._extra: list[Any] = []
+        if beyond:
+            longest = int(np.diff(prompts.blocks.offsets).max(initial=1))
+            extra = [np.zeros((len(prompts), len(EXTRA)), np.int64), np.zeros(longest, np.int64), _tree(count)]
+            self._extra = [self._given(array) for array in extra]
         self._after = (*self._extra, *times, *self._own)
 
     def _given(self, array: NDArray[Any]) -> Any:

@@ -747,7 +747,8 @@ def admit(now, left, $state):
         rest = tokens - hit * Z[Z_BLOCK]
         if not Z[Z_CHUNKED] and not loads and rest > left and I[I_SLOTS] > I[I_DECODES]$and_loading:
             return
-        pages = pages_of((tokens - held * Z[Z_BLOCK] if share else tokens)$but_kept, $state)
+        own = (tokens - held * Z[Z_BLOCK] if share else tokens)$but_kept
+        pages = pages_of(own, $state)
         idle = I[I_CACHED] - I[I_USED]
         first = R[r + R_BLOCKS]
         if share:
@@ -967,7 +968,8 @@ def release(number, now, i, $state):
     R[r + R_HOLDS] = 0
     I[I_NOW] = now
     see(now, $state)
-    give_back(r, R[r + R_WHOLE] if Z[Z_SHARE] else Z[Z_NONE] + 1, R[r + R_PROMPT], $state)
+    pins = R[r + R_WHOLE] if Z[Z_SHARE] else Z[Z_NONE] + 1
+    give_back(r, pins, R[r + R_PROMPT], $state)
     if I[I_HEAD] >= 0 and I[I_END] == NEVER:
         I[I_READY] = min(I[I_READY], now)
     $audit

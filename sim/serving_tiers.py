@@ -242,12 +242,12 @@ def changed(i, W, all_I, count):
         k >>= 1
 
 
-@jit
+@jit_apart
 def in_a_tier(block, $state):
     return $there
 
 
-@jit
+@jit_apart
 def held_of(r, hit, $state):
     """How many blocks of a hit are in the memory."""
     first = R[r + R_BLOCKS]
@@ -256,7 +256,7 @@ def held_of(r, hit, $state):
     return hit
 
 
-@jit
+@jit_apart
 def loads_of(r, held, hit, now, $state):
     """Whether a request that is admitted has to load, or to wait for what another one loads."""
     if hit > held or E[r // RW * EW + E_SWAPPED]:
@@ -303,7 +303,7 @@ def enter_fetched(r, held, hit, $state):
         behind = x if parent < 0 else Z[Z_NONE]
 
 
-@jit
+@jit_apart
 def first_ready($state):
     """When the first of those that load is ready."""
     soonest = NEVER
@@ -335,7 +335,7 @@ def begin_loaded(now, left, $state):
     return left
 
 
-@jit
+@jit_apart
 def cut(run, took, slope, time, $state):
     """How many iterations after the first of a run begin within a time."""
     low = 0
@@ -349,7 +349,7 @@ def cut(run, took, slope, time, $state):
     return low
 
 
-@jit
+@jit_apart
 def exchange(k, other, $state):
     """Two admitted requests change places."""
     for word in range(SW):
