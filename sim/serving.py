@@ -253,7 +253,7 @@ class Engines:
             "max_waiting": server.max_waiting,
             "swap": server.swap,
             "through": server.write == "through",
-            "ordered": any(held.shared for held in (*server.links, *server.tiers)),
+            "ordered": any([link.shared for link in server.links] + [tier.shared for tier in server.tiers]),
             "none": -1,
         }
         header = np.zeros((count, len(INSTANCE)), np.int64)
