@@ -94,7 +94,8 @@ def test_a_request_alone() -> None:
     assert sorted(np.repeat(gaps, many).tolist()) == [11, 24]
     assert driver.carried() == {"tokens": [4], "busy": [8]}
     assert driver.computing.occupancy()["pages"] == [22]  # of one page, from 3 until it has moved
-    assert driver.decoding.occupancy() == {"waiting": [0], "running": [22], "pages": [2 * 22], "blocks": [0]}
+    expected = {"waiting": [0], "running": [22], "pages": [2 * 22], "blocks": [0], "loading": [0]}
+    assert driver.decoding.occupancy() == expected
 
 
 def test_requests_wait_for_the_link_and_hold_their_memory() -> None:

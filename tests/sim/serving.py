@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,10 +14,10 @@ from numpy.typing import NDArray
 from tests.oracles import serving as oracle
 from tiersim._base.registry import build
 from tiersim.sim.prompts import Prompts
-from tiersim.sim.serving import Engines, Server
+from tiersim.sim.serving import Engines, Link, Server, Tier
 from tiersim.traces.ragged import Ragged
 
-__all__ = ["Linear", "System", "Two", "engines", "modelled", "prompts_from", "simulated", "systems"]
+__all__ = ["Linear", "System", "Two", "engines", "modelled", "prompts_from", "simulated", "systems", "tiered", "told"]
 
 
 class Linear:
@@ -38,7 +39,7 @@ class Linear:
 
     @staticmethod
     def line(rates: NDArray[np.int64], decodes: int, context: int) -> tuple[int, int, int]:
-        return rates[0] + rates[6] * decodes, rates[7], 1 << 60
+        return int(rates[0] + rates[6] * decodes), int(rates[7]), 1 << 60
 
 
 class Two:
@@ -62,8 +63,8 @@ class Two:
     @staticmethod
     def line(rates: NDArray[np.int64], decodes: int, context: int) -> tuple[int, int, int]:
         if context <= rates[8]:
-            return rates[0] + rates[6] * decodes, rates[7], rates[8]
-        return rates[0] + rates[6] * decodes - 5 * rates[8], rates[7] + 5, 1 << 60
+            return int(rates[0] + rates[6] * decodes), int(rates[7]), int(rates[8])
+        return int(rates[0] + rates[6] * decodes - 5 * rates[8]), int(rates[7] + 5), 1 << 60
 
 
 @dataclass
@@ -115,6 +116,7 @@ class System:
     block: int
     rates: list[int]
     think: int = -1  # each end brings the next request, after so long
+    tier_policies: tuple[str, ...] = ()
 
 
 @st.composite
@@ -140,13 +142,88 @@ def systems(draw: Any, *, policies: tuple[Any, ...] = ("lru", "fifo", "lfu"), cl
     )
     count = draw(st.sampled_from([1, 1, 2, 3]))
     longest = min(server.pages * page, 60)
+    pace = draw(st.sampled_from([0, 5, 40, 300]))
+    requests = requests_of(rng, draw(st.integers(1, 30)), count, block, longest, pace)
+    rates = rates_of(rng, draw(st.sampled_from([1, 9])))
+    policy = draw(st.sampled_from(policies))
+    think = int(rng.integers(0, 20)) if closed else -1
+    return System(server, count, policy, requests, block, rates, think)
+
+
+def tiered(
+    seed: int,
+    *,
+    policies: tuple[str, ...] = ("lru", "fifo", "lfu"),
+    closed: bool = False,
+    tiers: int | None = None,
+    wired: bool = False,
+) -> System:
+    """A system with tiers behind the memory, room to swap to, and a limit of those that wait, now and then.
+
+    With `wired` set each of two tiers has a link of its own, and there is a swap: all these have one loop.
+    """
+    rng = np.random.default_rng(seed)
+
+    def pick(*values: Any) -> Any:
+        return values[rng.integers(len(values))]
+
+    many = pick(1, 2, 3) if tiers is None else tiers
+    page = pick(1, 2, 4)
+    block = page * pick(1, 2, 3)
+    most = int(rng.integers(1, 6))
+    chunked = pick(True, False)
+    links = tuple(
+        Link(pick(0, 1, 4, 15, 60), pick(0, 1, 4, 15, 60), pick(0, 0, 3, 50), pick(True, False))
+        for _ in range(2 if wired else rng.integers(1, 4))
+    )
+
+    def link(place: int) -> int:
+        return place if wired else int(rng.integers(len(links)))
+
+    server = Server(
+        pages=pick(6, 8, 12, 16, 24),
+        page=page,
+        max_requests=most,
+        budget=(most if chunked else 1) + pick(0, 1, 3, 8, 30),
+        chunked=chunked,
+        reserve=pick(0, 0, 0, 1, 3),
+        prefix="memory" if many else pick("none", "memory", "apart"),
+        blocks=pick(2, 4, 8),
+        links=links,
+        tiers=tuple(Tier(pick(1, 2, 4, 8, 30), link(place), pick(True, False)) for place in range(many)),
+        write=pick("through", "eviction"),
+        swap=pick(4 if wired else 0, 4, 20, 100),
+        swap_link=link(0),
+        max_waiting=pick(0, 0, 0, 0, 1, 4),
+    )
+    count = pick(1, 1, 2, 3)
+    longest = min(server.pages * page, 60) * 2 // 3
+    requests = requests_of(rng, int(rng.integers(5, 40)), count, block, longest, pick(0, 5, 40, 300))
+    rates = rates_of(rng, pick(1, 9))
+    think = int(rng.integers(0, 20)) if closed else -1
+    names = tuple(pick(*policies) for _ in range(many))
+    return System(server, count, pick(*policies), requests, block, rates, think, names)
+
+
+@contextmanager
+def told(seed: int) -> Iterator[None]:
+    """What fails inside says of which seed it is."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"seed {seed}")
+        raise
+
+
+def requests_of(
+    rng: np.random.Generator, many: int, count: int, block: int, longest: int, pace: int
+) -> list[tuple[int, int, int, list[int], int]]:
+    """Requests whose prompts have a beginning that was there, and a new end."""
     requests, now, paths = [], 0, [[0]]
     tree: dict[tuple[int, ...], int] = {}
-    pace = draw(st.sampled_from([0, 5, 40, 300]))
-    for _ in range(draw(st.integers(1, 30))):
+    for _ in range(many):
         prompt = int(rng.integers(1, max(2, longest - 3)))
         answer = int(rng.integers(1, 12)) if rng.random() < 0.8 else int(rng.integers(1, longest))
-        # a beginning that was there, and a new end
         old = paths[int(rng.integers(len(paths)))]
         kept = old[: int(rng.integers(0, len(old) + 1))]
         path = (kept + [int(x) for x in rng.integers(0, 3, 60)])[: -(-prompt // block)]
@@ -154,14 +231,14 @@ def systems(draw: Any, *, policies: tuple[Any, ...] = ("lru", "fifo", "lfu"), cl
         nodes = [tree.setdefault(tuple(path[: k + 1]), len(tree)) for k in range(len(path))]
         requests.append((now, prompt, answer, nodes, int(rng.integers(count))))
         now += int(rng.integers(0, pace + 1)) if rng.random() < 0.7 else 0
-    # short iterations, so that now and then one ends just when a request comes, or long ones
-    most = draw(st.sampled_from([1, 9]))
+    return requests
+
+
+def rates_of(rng: np.random.Generator, most: int) -> list[int]:
+    """Those of short iterations, so that now and then one ends just when a request comes, or of long ones."""
     rates = [int(rng.integers(0, most + 1)) * int(rng.random() < 0.6) for _ in range(8)]
     rates[0] += 1
-    rates.append(int(rng.integers(0, 60)))
-    policy = draw(st.sampled_from(policies))
-    think = int(rng.integers(0, 20)) if closed else -1
-    return System(server, count, policy, requests, block, rates, think)
+    return [*rates, int(rng.integers(0, 60))]
 
 
 def prompts_from(requests: list[tuple[int, int, int, list[int], int]], block: int) -> Prompts:
@@ -174,8 +251,8 @@ def prompts_from(requests: list[tuple[int, int, int, list[int], int]], block: in
     return Prompts(arrival, given, made, Ragged.of(nodes), parent, block, unknown, unknown)
 
 
-def policy_of(system: System) -> Any:
-    return Picky() if system.policy == "picky" else build("object-replacement", system.policy)
+def policy_of(name: str) -> Any:
+    return Picky() if name == "picky" else build("object-replacement", name)
 
 
 def engines(system: System, clock: Any = Linear, **options: Any) -> Engines:
@@ -185,7 +262,8 @@ def engines(system: System, clock: Any = Linear, **options: Any) -> Engines:
         system.count,
         clock(),
         {"rates": np.array(system.rates)},
-        policy=policy_of(system),
+        policy=policy_of(system.policy),
+        tier_policies=[policy_of(name) for name in system.tier_policies],
         seed=7,
         **options,
     )
@@ -197,15 +275,20 @@ def cluster(system: System, clock: Any = Linear, verbs: bool = False) -> oracle.
     distinct = max(1, len(prompts_from(system.requests, system.block).parent))
     apart = server.blocks if server.prefix == "apart" else None
     per = max(1, system.block // server.page)
-    room = min(max(1, apart if apart is not None else server.pages // per), distinct)
+    room = max(1, apart if apart is not None else server.pages // per)
     plain: dict[str, Callable[[], oracle.Policy]] = {"lru": oracle.Lru, "fifo": oracle.Fifo, "lfu": oracle.Lfu}
 
-    def policy(k: int) -> oracle.Policy | None:
-        if server.prefix == "none":
-            return None
+    def ruled(name: str, room: int, k: int) -> oracle.Policy:
         if not verbs:
-            return plain[system.policy]()
-        return oracle.Verbs(policy_of(system), min(distinct, 4 * room + 1), room, 7 + k)
+            return plain[name]()
+        room = min(room, distinct)
+        return oracle.Verbs(policy_of(name), min(distinct, 4 * room + 1), room, 7 + k)
+
+    def policy(k: int) -> oracle.Policy | None:
+        return None if server.prefix == "none" else ruled(system.policy, room, k)
+
+    def tier_policy(tier: int, k: int) -> oracle.Policy:
+        return ruled(system.tier_policies[tier], server.tiers[tier].blocks, k)
 
     memory = oracle.Memory(
         server.pages,
@@ -216,12 +299,19 @@ def cluster(system: System, clock: Any = Linear, verbs: bool = False) -> oracle.
         server.reserve,
         system.block,
         apart,
+        [oracle.LinkSaid(link.load, link.store, link.latency, link.shared) for link in server.links],
+        [oracle.TierSaid(tier.blocks, tier.link, tier.shared) for tier in server.tiers],
+        server.write,
+        server.swap,
+        server.swap_link,
+        server.max_waiting,
+        server.hold,
     )
 
     def step(*work: int) -> int:
         return int(clock.step(rates, *work))
 
-    return oracle.Cluster(memory, system.count, step, policy)
+    return oracle.Cluster(memory, system.count, step, policy, tier_policy)
 
 
 def modelled(system: System, clock: Any = Linear, verbs: bool = False) -> tuple[list[Any], list[Any], oracle.Cluster]:
@@ -241,7 +331,10 @@ def modelled(system: System, clock: Any = Linear, verbs: bool = False) -> tuple[
 
     drive(system, lambda until, stop: held.advance(until, stop), submit, ended)
     rows = [
-        [j.instance, j.routed, j.admitted, j.first, j.end, j.hit_tokens, j.preemptions, j.rejected, j.tokens]
+        [
+            *(j.instance, j.routed, j.admitted, j.first, j.end, j.hit_tokens, j.preemptions, j.rejected, j.tokens),
+            *(j.ready, j.fetched, j.swaps, j.refused),
+        ]
         for j in jobs
     ]
     return rows, seen, held
@@ -265,9 +358,9 @@ def simulated(system: System, clock: Any = Linear, **options: Any) -> tuple[list
     drive(system, advance, submit, lambda: over)
     served, log = held.served, held.iterations
     columns = [served.instance, served.routed, served.admitted, served.first, served.end, served.hit]
-    columns += [served.preemptions, served.rejected]
+    columns += [served.preemptions, served.rejected, served.ready, served.fetched, served.swaps, served.refused]
     rows = [list(row) for row in zip(*(column.tolist() for column in columns))]
-    return [[*row, log.tokens(k)] for k, row in enumerate(rows)], seen, held
+    return [[*row[:8], log.tokens(k), *row[8:]] for k, row in enumerate(rows)], seen, held
 
 
 def drive(

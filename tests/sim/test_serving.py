@@ -17,6 +17,7 @@ import pytest
 from hypothesis import find, given, settings
 from numpy.typing import NDArray
 
+from tests.oracles import serving as oracle
 from tests.sim.serving import Linear, System, Two, engines, modelled, prompts_from, simulated, systems
 from tiersim._base.errors import AuditError, PolicyError, StudyError
 from tiersim.sim.serving import Engines, Server
@@ -25,7 +26,7 @@ from tiersim.sim.serving_loop import REQUEST
 SECOND = 10**12
 
 
-def same(system: System, clock: Any = Linear, verbs: bool = False, **options: Any) -> None:
+def same(system: System, clock: Any = Linear, verbs: bool = False, **options: Any) -> tuple[oracle.Cluster, Engines]:
     """The times, hits and tokens of every request, what a router sees and the sums over time are those of the model."""
     expected, seen, model = modelled(system, clock, verbs)
     rows, view, held = simulated(system, clock, **options)
@@ -39,7 +40,8 @@ def same(system: System, clock: Any = Linear, verbs: bool = False, **options: An
     told: Counter[int] = Counter()
     for gap, count in zip(gaps.tolist(), many.tolist(), strict=True):
         told[gap] += count
-    assert +told == Counter(late - early for *_, tokens in expected for early, late in pairwise(tokens))
+    assert +told == Counter(late - early for row in expected for early, late in pairwise(row[8]))
+    return model, held
 
 
 @settings(max_examples=100)
@@ -229,9 +231,9 @@ def test_the_smallest_cases() -> None:
     server = Server(pages=1, page=1, max_requests=1, budget=1)
     one = System(server, 1, "lru", [(5, 1, 1, [], 0)], 0, [7] + 8 * [0])
     rows, _, _ = simulated(one, compiled=False, audited=True)
-    assert rows == [[0, 5, 5, 12, 12, 0, 0, False, [12]]]
+    assert rows == [[0, 5, 5, 12, 12, 0, 0, False, [12], 5, 0, 0, False]]
     rows, _, _ = simulated(replace(one, requests=[(5, 1, 2, [], 0)]), compiled=False, audited=True)
-    assert rows == [[0, 5, -1, -1, -1, 0, 0, True, []]]  # its second token would need a second page
+    assert rows == [[0, 5, -1, -1, -1, 0, 0, True, [], -1, 0, 0, False]]  # its second token would need a second page
     rows, _, held = simulated(replace(one, requests=[]), compiled=False)
     assert rows == []
     assert held.advance() is None
