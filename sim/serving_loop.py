@@ -1,13 +1,13 @@
 """Writes the loop of servers of language models, which docs/explanation/serving.md specifies.
 
-One module is written for each pair of an object policy, which says what leaves the prefix caches, and a time model;
-all else is data. The state of an instance is flat: a header, its admitted requests in the order of admission, of which
-those in decode stand first, and its prefix cache. No step looks at every request in decode: they share a count of
-decode iterations, the *epoch*, and each has the epoch at which it is finished, and the one of every ``page`` at which
-it needs a page.
+One module is written for each pair of an object policy, which says what leaves the prefix caches, and a time model, and
+for the tiers behind the memory (`tiersim.sim.serving_tiers`); all else is data. The state of an instance is flat: a
+header, its admitted requests in the order of admission, of which those in decode stand first, and its prefix cache. No
+step looks at every request in decode: they share a count of decode iterations, the *epoch*, and each has the epoch at
+which it is finished, and the one of every ``page`` at which it needs a page.
 
 At most one request is in prefill when an iteration is planned: one that is not complete after an iteration has used up
-the budget, so that nobody was admitted after it but requests that came over, which are in decode at once.
+the budget, so that nobody was admitted after it but requests that came over, which are in decode at once, or that load.
 
 Blocks have names of an instance's own, given by first appearance there, so that the state of a policy does not grow
 with all blocks of a trace. A name is kept when its block leaves, and given to another when there are no more names, the

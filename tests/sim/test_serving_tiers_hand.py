@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from tests.sim.serving import Linear, Picky, prompts_from
-from tiersim._base.errors import PolicyError, StudyError
+from tests.sim.test_serving import Wrong
+from tiersim._base.errors import AuditError, PolicyError, StudyError
 from tiersim._base.registry import build
-from tiersim.sim.serving import Engines, Link, Server, Tier
+from tiersim.sim.serving import TIER_HEADER, Engines, Link, Server, Tier
+from tiersim.sim.serving_loop import CACHE, INSTANCE
 
 RATES = [100, 0, 1, 0, 0, 0, 0, 0, 0]  # an iteration takes 100 ps, and one for each new token of a prompt
 PAGE, BLOCK = 4, 8
@@ -25,14 +27,16 @@ WAYS = [*PLAIN, {}]  # one loop is compiled
 Request = tuple[int, int, int, list[int], int]
 
 
-def served(requests: list[Request], server: Server, count: int = 1, **options: Any) -> Engines:
+def served(
+    requests: list[Request], server: Server, count: int = 1, until: int | None = None, **options: Any
+) -> Engines:
     policies = [build("object-replacement", "lru") for _ in server.tiers]
     given: dict[str, Any] = {"policy": build("object-replacement", "lru"), "tier_policies": policies} | options
     held = Engines(prompts_from(requests, BLOCK), server, count, Linear(), {"rates": np.array(RATES)}, **given)
     for number, (now, _, _, _, instance) in enumerate(requests):
         held.advance(now)
         held.submit(number, instance, now)
-    held.advance()
+    held.advance(until)
     return held
 
 
@@ -162,3 +166,48 @@ def test_tiers_need_blocks_and_policies() -> None:
         served([], server, tier_policies=[], compiled=False)
     with pytest.raises(PolicyError, match="must know what comes"):
         served([], server, tier_policies=[build("object-replacement", "belady")], compiled=False)
+
+
+def test_a_policy_of_a_tier_that_names_nonsense_is_told_so() -> None:
+    server = Server(pages=40, page=PAGE, prefix="memory", links=(NEAR,), tiers=(Tier(1, 0),))
+    with pytest.raises(PolicyError, match=r"Wrong\.victim gave 999"):
+        served([(0, 33, 1, [0, 1, 2, 3, 4], 0)], server, tier_policies=[Wrong()], compiled=False)
+
+
+def loading() -> Engines:
+    """A request loads, and another one waits for what it loads; the tier has two blocks."""
+    server = Server(pages=8, page=PAGE, prefix="memory", links=(NEAR,), tiers=(Tier(10, 0),))
+    requests = [
+        (0, 17, 1, [0, 1, 2], 0),
+        (200, 25, 1, [3, 4, 5, 6], 0),
+        (330, 17, 2, [0, 1, 7], 0),
+        (340, 17, 1, [0, 1, 8], 0),
+    ]
+    return served(requests, server, until=350, **PLAIN[0])
+
+
+def swapped() -> Engines:
+    """A request waits, and has pages in the swap."""
+    server = Server(pages=6, page=PAGE, links=(NEAR,), swap=3)
+    return served([(0, 8, 8, [], 0), (0, 8, 8, [], 0)], server, until=600, **PLAIN[0])
+
+
+def test_an_audit_finds_loads_and_swaps_that_do_not_add_up() -> None:
+    for make, name, message in ((loading, "loading", "requests that load"), (swapped, "swapped", "pages in the swap")):
+        held = make()
+        header = held._own[0]
+        assert header[INSTANCE.index(name)]
+        header[INSTANCE.index(name)] += 1
+        with pytest.raises(AuditError, match=f"{message} do not add up"):
+            held.advance()
+
+
+def test_an_audit_finds_a_block_that_a_tier_has_lost() -> None:
+    for both, message in ((False, "blocks in a tier do not add up"), (True, "the policy of a tier and the tier")):
+        held = loading()
+        place = held._places[-1]
+        held._own[place][TIER_HEADER.index("cached")] -= 1
+        if both:
+            held._own[place + 2][CACHE.index("here")] = 0
+        with pytest.raises(AuditError, match=message):
+            held.advance()
