@@ -223,6 +223,10 @@ class DualMap:
 
     # the books
 
+    def loads(self) -> list[int]:
+        """For each instance the work in its queue, and of what it was given and has no first token."""
+        return list(map(add, self.queued, self.given))
+
     def _work(self, request: Asked, hit: int) -> int:
         return (request.prompt - hit) * self.prefill + hit * self.cached
 
@@ -302,7 +306,7 @@ class DualMap:
 
     def _moves(self, place: int, look: Pass) -> list[tuple[int, int]]:
         """Who of a queue would gain from a move, as its gain and its number, the largest gain first."""
-        if min(map(add, self.queued, self.given)) > self.limit:  # nobody has room
+        if min(self.loads()) > self.limit:  # nobody has room
             return []
         found, ahead = [], self.given[place]
         for _, _, number in self.queues[place]:
