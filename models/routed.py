@@ -52,6 +52,10 @@ class View:
         self.engines, self.time = engines, time
         self.seen: list[list[int]] | None = None
 
+    @property
+    def instances(self) -> Sequence[int]:
+        return range(self.engines.count)
+
     def _column(self, name: str) -> list[int]:
         if self.seen is None:
             self.seen = self.engines.view()
@@ -91,13 +95,16 @@ class Router:
         """The instance that a request is sent to, None if it is refused."""
         self.view = View(self.engines, time)
         asked = Asked(self.prompts, number, time, self.sizes[number], self.sessions[number])
-        chosen = self.policy.route(asked, self.view)
-        if chosen is None or (type(chosen) is int and 0 <= chosen < self.count):
+        return self.checked(self.policy.route(asked, self.view), self.count)
+
+    def checked(self, chosen: Any, count: int, verb: str = "route") -> int | None:
+        """What a router has answered, if it is one of so many places."""
+        if chosen is None or (type(chosen) is int and 0 <= chosen < count):
             return chosen
         raise PolicyError(
-            f"{type(self.policy).__name__}.route gave {chosen!r}, which is none of {self.count} instances",
+            f"{type(self.policy).__name__}.{verb} gave {chosen!r}, which is none of {count} instances",
             None,
-            f"it must give a whole number from 0 to {self.count - 1}, or None to refuse the request",
+            f"it must give a whole number from 0 to {count - 1}, or None to refuse the request",
         )
 
     def send(self, number: int, chosen: int | None, time: int) -> bool:

@@ -27,8 +27,8 @@ __all__ = ["Engines", "Iterations", "Link", "Served", "Server", "Tier"]
 Numbers = NDArray[np.int64]
 
 KEPT = 4  # names of blocks for each that the prefix cache may hold: what left is known for so long
-LOG_ROOM, LOGGED, ENDED, WRONG, WHOSE, FAULT = map(
-    SETTINGS.index, ("log_room", "logged", "ended", "wrong", "whose", "fault")
+LOG_ROOM, LOGGED, HALF, ENDED, FIRSTS, WRONG, WHOSE, FAULT = map(
+    SETTINGS.index, ("log_room", "logged", "half", "ended", "firsts", "wrong", "whose", "fault")
 )
 EVENTS = (1 << 31) - 1  # that a policy is told of, as far as its keys need to know
 LOG_ROWS = 1 << 13
@@ -254,6 +254,7 @@ class Engines:
             "swap": server.swap,
             "through": server.write == "through",
             "ordered": any([link.shared for link in server.links] + [tier.shared for tier in server.tiers]),
+            "half": len(prompts) + 1,
             "none": -1,
         }
         header = np.zeros((count, len(INSTANCE)), np.int64)
@@ -280,7 +281,7 @@ class Engines:
         settings[LOG_ROOM] = LOG_ROWS if log else 0
         view = np.zeros((count, len(VIEW)), np.int64)
         blocks = prompts.blocks.values.astype(np.int64)
-        given = [view, np.zeros(len(prompts) + 1, np.int64), settings, _rows(prompts, cached, server.hold)]
+        given = [view, np.zeros(2 * (len(prompts) + 1), np.int64), settings, _rows(prompts, cached, server.hold)]
         self._view, self._ended, self._settings, self._requests = map(self._given, given)
         times = [np.ascontiguousarray(arrays[name]).reshape(-1) for name in self.loop.clock]
         self._own = [self._given(array) for array in own]
@@ -366,13 +367,21 @@ class Engines:
         if instance < 0 or not self._run(RELEASE, request, instance, now):
             raise AuditError(f"request {request} holds no memory that could be released")
 
-    def advance(self, until: int | None = None, *, until_end: bool = False, with_ends: bool = False) -> int | None:
+    def advance(
+        self,
+        until: int | None = None,
+        *,
+        until_end: bool = False,
+        with_ends: bool = False,
+        until_first: bool = False,
+    ) -> int | None:
         """Let all happen that happens before a time, or all there is; the time of the first end if it is to stop there.
 
         Whoever stops there may submit at that time, before he goes on: nothing was planned at it yet. Then iterations
-        that end at the time itself may happen too, `with_ends`.
+        that end at the time itself may happen too, `with_ends`. With ``until_first`` it stops at first tokens as well.
         """
-        made = self._run(TO_AN_END if until_end else ADVANCE, NEVER if until is None else until, 0, int(with_ends))
+        what = TO_AN_END if until_end or until_first else ADVANCE
+        made = self._run(what, NEVER if until is None else until, 0, with_ends + 2 * until_first)
         if self.audited:
             self._audit()
         return made if made < NEVER else None
@@ -387,6 +396,13 @@ class Engines:
         """The requests that ended in the last `advance`, in no order of time between instances."""
         ended: list[int] = np.asarray(self._ended[: self._settings[ENDED]]).tolist()
         return ended
+
+    @property
+    def firsts(self) -> list[int]:
+        """The requests that made the first token since they were routed in the last `advance`, in the same order."""
+        half = self._settings[HALF]
+        firsts: list[int] = np.asarray(self._ended[half : half + self._settings[FIRSTS]]).tolist()
+        return firsts
 
     def view(self) -> list[list[int]]:
         """A list for each of `tiersim.sim.serving_loop.VIEW`, with a number for each instance, as things are now.

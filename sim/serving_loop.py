@@ -63,11 +63,13 @@ SETTINGS = (
     "swap",  # pages
     "through",  # what is computed is copied to the tiers, not what leaves the memory
     "ordered",  # whether instances share tiers or links
+    "half",  # of what is told: where first tokens begin
     # what changes
     "now",
     "logged",
     "log_room",
     "ended",  # requests that the last call has seen to end
+    "firsts",  # and those that have made their first token since they were routed
     "none",  # -1; numba compiles a function anew for each constant that it is called with
     "wrong",  # a victim that was none
     "whose",  # of the prefix caches, or of which tier
@@ -92,6 +94,7 @@ REQUEST = (
     "refused",
     "came",  # over from an instance that computed its prompt
     "holds",  # 1: its memory stays when it is finished, 2: it does so now
+    "awaited",  # it has made no token since it was routed
 )
 INSTANCE = (
     "now",  # the last event
@@ -1017,6 +1020,10 @@ def end_prefill(i, s, now, $state, D):
     keep_prompt(s, $state)
     made = R[r + R_MADE] + 1
     R[r + R_MADE] = made
+    if R[r + R_AWAITED]:
+        R[r + R_AWAITED] = 0
+        D[Z[Z_HALF] + Z[Z_FIRSTS]] = A[s + S_REQUEST]
+        Z[Z_FIRSTS] += 1
     if made == 1:
         R[r + R_FIRST] = now
     else:
@@ -1119,6 +1126,7 @@ def arrive(number, now, i, $state):
         return False
     R[r + R_ROUTED_HIT] = hit_of(r, $state) * Z[Z_BLOCK]
     see(now, $state)
+    R[r + R_AWAITED] = 1
     R[r + R_NEXT] = -1
     if I[I_HEAD] < 0:
         I[I_HEAD] = number
@@ -1184,9 +1192,9 @@ def run(what, first, second, third, array_V, array_D, $arrays):
     0: all that happens before the time `first`; 1: the same up to the first end of a request; with `second` a call
     goes on with the last one. 2: request `first` is routed to instance `second` at `third`. 3: a row of what is seen
     of each instance. 4: how many tokens of request `first` each instance has cached. 5: as 2, for one that comes over.
-    6: memory that it holds there is given back. 7: when the next event is, and whether it is a plan. With `third` 1
-    takes what ends at the time itself too. Returns the time of an end, NEVER if there was none, 0 if what was
-    asked cannot be, -1 if the log is full, or -2 if something is wrong.
+    6: memory that it holds there is given back. 7: when the next event is, and whether it is a plan. With bit 0 of
+    `third` it takes what ends at the time itself too, with bit 1 it stops at first tokens too. Returns the time of an
+    end, NEVER if there was none, 0 if what was asked cannot be, -1 if the log is full, or -2 if something is wrong.
     """
     $shared
     $owned
@@ -1206,6 +1214,7 @@ def run(what, first, second, third, array_V, array_D, $arrays):
         return NEVER
     if what < 2 and not second:
         Z[Z_ENDED] = 0
+        Z[Z_FIRSTS] = 0
     i = second if what == 2 or what > 4 else Z[Z_NONE] + 1
     while i < count and Z[Z_WRONG] == 0 and Z[Z_FAULT] == 0:
         until = first
@@ -1228,7 +1237,7 @@ def run(what, first, second, third, array_V, array_D, $arrays):
                 return -1
             if what == 0$alone:
                 i += 1
-            elif what and Z[Z_ENDED] and Z[Z_FAULT] == 0:
+            elif what and (Z[Z_ENDED] or (third > 1 and Z[Z_FIRSTS])) and Z[Z_FAULT] == 0:
                 Z[Z_NOW] = until - 1
                 return until - 1
         elif what == 2 or what > 4:
@@ -1256,7 +1265,7 @@ def run(what, first, second, third, array_V, array_D, $arrays):
 
 SOONEST = """
 i = count
-plans = third > 0  # as if one of those at the last time were known
+plans = third & 1 > 0  # as if one of those at the last time were known
 for k in range(count):
     at = k * IW
     idle = all_I[at + I_END] == NEVER

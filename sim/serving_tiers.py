@@ -472,7 +472,7 @@ LOADING = {
     "soonest": """
         i = W[1]
         coming = event_of(i, all_I)
-        if coming < until or (coming == until and third > 0 and all_I[i * IW + I_END] < NEVER):
+        if coming < until or (coming == until and third & 1 and all_I[i * IW + I_END] < NEVER):
             until = coming
         else:
             i = count

@@ -17,6 +17,7 @@ from tiersim._base.registry import build, register
 from tiersim.experiments.scenario import Measured, Metric, OfTrace, Progress
 from tiersim.experiments.statistics import Estimate, ratio_of_sums
 from tiersim.experiments.trace_use import TraceParam, TraceUse
+from tiersim.models.cluster import Cluster, drives
 from tiersim.models.prompts import poisson, prompts_of, rated, tied
 from tiersim.models.routed import SAMPLE, Driver
 from tiersim.models.serving import ServingSystem, limits_of, server_of, write_timeline
@@ -352,7 +353,7 @@ class Serving(OfTrace):
         if rate is not None:
             prompts = replace(prompts, arrival=self._arrivals(prompts, rate, seed))
         engines = self._engines(prompts, self._server, seed, self.system.cluster.instances)
-        driver = Driver(engines, self.policy, seed, progress)
+        driver = (Cluster if drives(self.policy) else Driver)(engines, self.policy, seed, progress)
         waits = self.load.sessions == "wait"
         arrival = driver.in_turn(self.load.think) if waits else driver.as_recorded()
         return engines, arrival, driver.loads

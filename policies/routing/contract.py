@@ -5,6 +5,11 @@ nobody serves it then. One that keeps something besides has ``start(instances, s
 of each run. One that must know which requests are still there has ``ended(requests)`` too, called with the numbers of
 those that have ended since, or were rejected or refused.
 
+One that holds requests instead has ``arrive(request, view)`` in the place of ``route``, and ``dispatch(view)``, which
+gives pairs of a request's number and a place among the instances, or None to refuse it: they are routed at once. It is
+called after arrivals, first tokens and ends, once for all of one kind at one time. ``first(requests)`` is called with
+the numbers of those that have made their first token since they were routed.
+
 Where prompts are computed apart from decodes, the requests of the first router end with the first token; a second one
 is asked when a request begins to move, and cannot refuse.
 """
@@ -35,6 +40,7 @@ class View(Protocol):
     """The instances as they are now; each list has a number for each."""
 
     time: int  # now, in picoseconds
+    instances: Sequence[int]  # their numbers
     waiting: Sequence[int]  # requests that are not admitted, those that have come over among them
     running: Sequence[int]  # requests that are
     prompts: Sequence[int]  # tokens of prompts that are to be computed, or computed anew
