@@ -75,9 +75,7 @@ def all_happened(happened: Counter[str], *but: str) -> None:
     assert not rare, f"of {happened['systems']} systems: {rare}"
 
 
-def compared(
-    seeds: int, clock: Any = Linear, verbs: bool = False, *options: dict[str, Any], **drawn: Any
-) -> Counter[str]:
+def compared(seeds: int, clock: Any, verbs: bool, *options: dict[str, Any], **drawn: Any) -> Counter[str]:
     """What happened in so many systems, in which the engine equals the model with each of these options."""
     happened: Counter[str] = Counter()
     for seed in range(seeds):
@@ -94,20 +92,20 @@ COMPILED = ({"fast": True}, {"fast": False})
 
 
 def test_stepping_equals_the_plain_model() -> None:
-    all_happened(compared(250, Linear, False, STEPS))
+    all_happened(compared(150, Linear, False, STEPS))
 
 
 def test_requests_that_come_when_others_have_ended() -> None:
-    all_happened(compared(150, Linear, False, RUNS, closed=True), "refused")
+    all_happened(compared(100, Linear, False, RUNS, closed=True), "refused")
 
 
 @pytest.mark.parametrize("clock", [Linear, Two])
 def test_runs_of_decodes_in_closed_form_equal_their_steps(clock: Any) -> None:
-    all_happened(compared(200, clock, False, RUNS))
+    all_happened(compared(120, clock, False, RUNS))
 
 
 def test_swapping_and_limits_without_tiers() -> None:
-    happened = compared(150, Linear, False, RUNS, tiers=0)
+    happened = compared(100, Linear, False, RUNS, tiers=0)
     all_happened(happened, *(name for name in EVENTS if not happened[name] and "swap" not in name))
 
 
@@ -123,7 +121,7 @@ def test_any_policy_that_looks_back_rules_a_tier(policy: str) -> None:
 
 def test_a_tier_whose_policy_refuses_a_block_passes_it_on() -> None:
     happened: Counter[str] = Counter()
-    for seed in range(60):
+    for seed in range(40):
         system = tiered(seed)
         system = replace(system, tier_policies=("picky", *system.tier_policies[1:]))
         with told(seed):
