@@ -7,7 +7,7 @@ from dataclasses import dataclass, is_dataclass
 from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from tiersim._base.errors import StudyError
 from tiersim._base.registry import nearest
@@ -112,15 +112,21 @@ def expand(tree: Node, cls: type) -> Node:
     """Fill presets into a scenario's tree: what the study says goes before what the preset says.
 
     A key whose type is a plain config class that there are presets for (their kind is its name: ``pcie`` for Pcie),
-    given as a name or with ``use``, names one of them; so does such a key inside what a preset says.
+    given as a name or with ``use``, names one of them; so does such a key inside what a preset says, or inside
+    something that has a name of the user's own.
     """
     hints = _hints(cls)
     out = dict(tree.value)
     for key, node in tree.value.items():
-        inner = _config_of(hints.get(key))
+        inner, said = _config_of(hints.get(key)), node.value
         if inner is None:
+            each = _config_of_each(hints.get(key))
+            if each is not None and isinstance(said, dict):
+                made = {
+                    name: expand(held, each) if isinstance(held.value, dict) else held for name, held in said.items()
+                }
+                out[key] = Node(made, node.place, node.key_place)
             continue
-        said = node.value
         use = node if isinstance(said, str) else said.get("use") if isinstance(said, dict) else None
         kind = inner.__name__.lower()
         if use is not None and kind in _kinds().values():
@@ -155,7 +161,17 @@ def _hints(cls: Any) -> dict[str, Any]:
 
 def _config_of(hint: Any) -> type | None:
     """The plain config class that a key holds, whether it must be there or may."""
-    for form in get_args(hint) if isinstance(hint, UnionType) else (hint,):
+    for form in _forms(hint):
         if isinstance(form, type) and is_dataclass(form) and not hasattr(form, "to_data"):
             return form
     return None
+
+
+def _config_of_each(hint: Any) -> type | None:
+    """The plain config class of each thing that a key holds by name."""
+    named = (get_args(form)[1] for form in _forms(hint) if get_origin(form) is dict)
+    return next(filter(None, map(_config_of, named)), None)
+
+
+def _forms(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if isinstance(hint, UnionType) else (hint,)

@@ -73,6 +73,17 @@ class Ssd:
         )
 
     @property
+    def streams(self) -> float:
+        """Bytes a second that are read for long, with reads of many pages under way at a time."""
+        dies = self.channels * self.dies * self.page * SECOND / self.sense
+        return min(dies, self.channels * self.channel, self.read_bandwidth)
+
+    @property
+    def first(self) -> int:
+        """Picoseconds until the first page of a read that meets nobody begins to move: command, sensing, the rest."""
+        return _each(self.read_commands) + self.sense + self.read_latency
+
+    @property
     def writes(self) -> float:
         """Bytes a second that are written for long: what the dies program, or less where the buffer fills slower."""
         dies = self.channels * self.dies * self.page * SECOND / (self.program * self.amplification / 10**9)
