@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
@@ -30,6 +30,7 @@ from tiersim.traces.schema import SCHEMAS, Column, Schema
 
 FOLDER = Path(__file__).parent / "reference"
 DOI = re.compile(r"doi:(10\.\d+/\S+)")
+FEW = 3  # keys that are rather told again
 MADE = "<!-- made by docs/reference.py -->\n\n"
 
 
@@ -50,7 +51,8 @@ NAMES_IN_METRICS = {
     "memory-hierarchy": "NAME is a cache of the study. Metrics over instructions are absent where the trace has none.",
     "object-cache": "NAME is a tenant, by its number. Tenants are absent where the trace has none.",
     "translation": "NAME is a TLB or a cache of the study. Without counted instructions each reference is one.",
-    "serving": "Of the requests behind `warm_up`, unless the whole run is said. Percentiles are values that occurred.",
+    "serving": "Of the requests behind `warm_up`, unless the whole run is said. Percentiles are values that occurred. "
+    "NAME is a link or a tier of the study.",
 }
 RECORDS = {  # schema -> what its records are
     "access": "memory accesses",
@@ -101,6 +103,21 @@ def keys(found: Iterable[Key]) -> str:
             for key in found
         ],
     )
+
+
+def in_brief(found: Sequence[Key]) -> Iterator[Key]:
+    """The keys without those inside something that looks the same elsewhere: it says where."""
+    seen: dict[tuple[Any, ...], str] = {}
+    told = ""
+    for key in found:
+        path = f"{key.key}."
+        if told and path.startswith(told):
+            continue
+        below = (item for item in found if item.key.startswith(path))
+        inside = tuple((item.key.removeprefix(path), item.doc, item.form, str(item.default)) for item in below)
+        first = seen.setdefault(inside, key.key) if len(inside) > FEW else key.key
+        told = path if first != key.key else ""
+        yield dataclasses.replace(key, doc=f"{key.doc}; inside are the keys of {code(first)}") if told else key
 
 
 def _default(value: Any) -> str:
@@ -230,7 +247,7 @@ def scenario(name: str) -> str:
 
 [{SPECIFIED[name][1]}](../explanation/{SPECIFIED[name][0]}.md) specifies it.{own}
 
-{keys(keys_of(cls))}"""
+{keys(in_brief(keys_of(cls)))}"""
 
 
 def metrics() -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import field, replace
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -11,25 +12,34 @@ from numpy.typing import NDArray
 
 from tiersim._base.errors import StudyError
 from tiersim._base.params import Param, config
-from tiersim._base.registry import build
+from tiersim._base.registry import build, nearest
 from tiersim._base.units import Quantity, show
 from tiersim.models.gpu import Gpu
+from tiersim.models.kv_links import KvLink, TransferLink, moves_of
 from tiersim.models.llm.parallel import Parallel
 from tiersim.models.llm.times.contract import Limits
 from tiersim.models.llm.transformer import Transformer
 from tiersim.sim.queued.timeline import Timeline
-from tiersim.sim.serving import Engines, Server
+from tiersim.sim.serving import Engines, Link, Server, Tier
 
 __all__ = [
     "Cluster",
+    "Decode",
     "Instance",
     "KvMemory",
+    "KvTier",
     "PrefixCache",
     "Scheduler",
     "ServingSystem",
+    "Swap",
+    "bytes_of_token",
+    "check_decode",
     "limits_of",
+    "links_of",
+    "policies_of",
     "server_of",
     "tokens_of",
+    "transfer_of",
 ]
 
 WHOLE = 10**9
@@ -50,6 +60,14 @@ class KvMemory:
         Param("of the accelerators' memory, for weights, keys and values", unit="ratio", ge=1, le=WHOLE, source="vLLM"),
     ] = 9 * WHOLE // 10
     page: Annotated[int, Param("tokens of a page", unit="count", ge=1, source="vLLM")] = 16
+    token: Annotated[
+        int | None,
+        Param(
+            "keys and values of a token, on all accelerators of the instance together; unless said, those of the model",
+            unit="bytes",
+            ge=1,
+        ),
+    ] = None
 
 
 @config
@@ -67,6 +85,26 @@ class PrefixCache:
 
 
 @config
+class KvTier:
+    """A place behind the memory that holds blocks of prompts."""
+
+    capacity: Annotated[Quantity, Param("tokens, or bytes", unit="count|bytes", ge=1)]
+    link: Annotated[str, Param("the name of the link that leads there; tiers on one link wait for each other")]
+    policy: Annotated[Any, Param("which block leaves", family="object-replacement")] = field(
+        default_factory=partial(build, "object-replacement", "lru")
+    )
+    shared: Annotated[bool, Param("whether all instances have it together; else each has one of its own")] = False
+
+
+@config
+class Swap:
+    """Where keys and values of requests wait that lost their memory to others."""
+
+    capacity: Annotated[Quantity, Param("tokens, or bytes", unit="count|bytes", ge=1)]
+    link: Annotated[str, Param("the name of the link that leads there")]
+
+
+@config
 class Scheduler:
     """What an iteration works on."""
 
@@ -76,6 +114,9 @@ class Scheduler:
     reserve: Annotated[
         int, Param("share of the pages that stays free at an admission", unit="ratio", ge=0, le=WHOLE, source="vLLM")
     ] = WHOLE // 100
+    max_waiting: Annotated[
+        int | None, Param("requests that wait at a time; who comes then is refused", unit="count", ge=1)
+    ] = None
 
 
 @config
@@ -89,7 +130,34 @@ class Instance:
     memory: Annotated[KvMemory, Param("of keys and values")] = field(default_factory=KvMemory)
     prefix_cache: Annotated[PrefixCache | None, Param("what stays of prompts; unless said, nothing")] = None
     scheduler: Annotated[Scheduler, Param("what an iteration works on")] = field(default_factory=Scheduler)
+    links: Annotated[dict[str, KvLink], Param("what leads from the memory to tiers and swap, by name")] = field(
+        default_factory=dict
+    )
+    tiers: Annotated[dict[str, KvTier] | None, Param("behind the memory, nearest first; they need `prefix_cache`")] = (
+        None
+    )
+    write: Annotated[
+        Literal["through", "eviction"],
+        Param("when blocks are copied to the tiers: when a prompt is complete, or when they leave the memory"),
+    ] = "through"
+    swap: Annotated[
+        Swap | None, Param("room for requests that lose their memory; unless said, they are computed again")
+    ] = None
     price: Annotated[float | None, Param("of an accelerator for an hour, in any currency", ge=0)] = None
+
+
+@config
+class Decode:
+    """Instances that only decode what others have computed."""
+
+    instances: Annotated[int, Param("how many", unit="count", ge=1, le=4096)] = 1
+    instance: Annotated[
+        Instance | None, Param("each of them; unless said, as the others, without prefix cache and tiers")
+    ] = None
+    link: Annotated[TransferLink, Param("of each instance that computes prompts, over which keys and values leave it")]
+    policy: Annotated[Any, Param("which of them takes a request", family="routing")] = field(
+        default_factory=partial(build, "routing", "least-loaded")
+    )
 
 
 @config
@@ -105,6 +173,16 @@ class ServingSystem:
 
     instance: Annotated[Instance, Param("each of them")]
     cluster: Annotated[Cluster, Param("how many there are")] = field(default_factory=Cluster)
+    decode: Annotated[Decode | None, Param("instances that decode; unless said, each decodes what it has computed")] = (
+        None
+    )
+
+    @property
+    def decoder(self) -> Instance | None:
+        """An instance that decodes, where these are apart."""
+        if self.decode is None:
+            return None
+        return self.decode.instance or replace(self.instance, prefix_cache=None, tiers=None)
 
 
 def tokens_of(instance: Instance) -> int:
@@ -122,7 +200,7 @@ def tokens_of(instance: Instance) -> int:
     _fits(instance)
     weights, count = instance.parallel.weight_bytes(model), instance.parallel.gpus
     free = gpu.memory.capacity * instance.memory.share // WHOLE - weights
-    tokens = free * count // instance.parallel.kv_bytes(model)
+    tokens = free * count // bytes_of_token(instance)
     if tokens < instance.memory.page:
         raise _wrong(
             ("memory",),
@@ -142,13 +220,29 @@ def _fits(instance: Instance) -> None:
         raise
 
 
+def bytes_of_token(instance: Instance) -> int:
+    """Bytes of a token's keys and values, on all accelerators of an instance together.
+
+    Raises StudyError, with a ``path``, where nothing tells.
+    """
+    if instance.memory.token is not None:
+        return instance.memory.token
+    if instance.model is None:
+        raise _wrong(
+            ("memory",),
+            "nothing tells how many bytes a token takes: there is no `model`",
+            "say it: memory: {token: 128 KiB}",
+        )
+    _fits(instance)
+    return instance.parallel.kv_bytes(instance.model)
+
+
 def _tokens(said: Quantity, instance: Instance, path: tuple[str, ...]) -> int:
     if said.dimension == "count":
         return int(said.amount)
-    if instance.model is None:
+    if instance.model is None and instance.memory.token is None:
         raise _wrong(path, "bytes hold nobody knows how many tokens: there is no `model`", "give it in tokens")
-    _fits(instance)
-    return int(said.amount) // instance.parallel.kv_bytes(instance.model)
+    return int(said.amount) // bytes_of_token(instance)
 
 
 def server_of(instance: Instance, block: int) -> Server:
@@ -173,6 +267,7 @@ def server_of(instance: Instance, block: int) -> Server:
             prefix, blocks = "apart", held // block if block else 0
             if block and not blocks:
                 raise _wrong(("prefix_cache", "capacity"), f"it has no room for a block of {block} tokens")
+    links, swap = links_of(instance), instance.swap
     return Server(
         pages,
         page,
@@ -182,7 +277,104 @@ def server_of(instance: Instance, block: int) -> Server:
         pages * scheduler.reserve // WHOLE,
         prefix,
         blocks,
+        links=tuple(_link(instance, name, link) for name, link in links.items()),
+        tiers=_tiers(instance, block, list(links)),
+        write=instance.write,
+        swap=0 if swap is None else _swap_pages(instance, swap),
+        swap_link=0 if swap is None else list(links).index(swap.link),
+        max_waiting=scheduler.max_waiting or 0,
     )
+
+
+def links_of(instance: Instance) -> dict[str, KvLink]:
+    """The links that tiers or the swap use, in the order of `links`. Raises StudyError where one is not said."""
+    users: list[tuple[tuple[str, ...], str]] = [
+        (("tiers", name, "link"), tier.link) for name, tier in (instance.tiers or {}).items()
+    ]
+    users += [] if instance.swap is None else [(("swap", "link"), instance.swap.link)]
+    for path, name in users:
+        if name not in instance.links:
+            hint = nearest(name, list(instance.links)) or "the links are said in `links`"
+            raise _wrong(path, f"there is no link {name!r}; {hint}", "links: {pcie: {pcie: pcie-5-x16}}")
+    used = {name for _, name in users}
+    return {name: link for name, link in instance.links.items() if name in used}
+
+
+def _link(instance: Instance, name: str, link: KvLink) -> Link:
+    """A link in the terms of the engine: what a page takes on it."""
+    size = instance.memory.page * bytes_of_token(instance)
+    try:
+        moves = moves_of(link, size, instance.parallel.gpus)
+    except StudyError as error:
+        error.path = ("links", name, *error.path)
+        raise
+    return Link(moves.load, moves.store, moves.latency, link.shared)
+
+
+def _tiers(instance: Instance, block: int, links: Sequence[str]) -> tuple[Tier, ...]:
+    """The tiers in the terms of the engine; none where the trace knows no blocks."""
+    said, cache = instance.tiers or {}, instance.prefix_cache
+    if said and (cache is None or cache.capacity is not None):
+        what = "there is no `prefix_cache`" if cache is None else "`prefix_cache` has memory of its own"
+        raise _wrong(("tiers",), f"tiers stand behind a prefix cache in the memory, and {what}", "prefix_cache: {}")
+    made = []
+    for name, tier in said.items():
+        path = ("tiers", name, "capacity")
+        tokens = _tokens(tier.capacity, instance, path)
+        if block and tokens < block:
+            raise _wrong(path, f"it has no room for a block of {block} tokens")
+        made.append(Tier(tokens // max(block, 1), links.index(tier.link), tier.shared))
+    return tuple(made) if block else ()
+
+
+def _swap_pages(instance: Instance, swap: Swap) -> int:
+    pages = _tokens(swap.capacity, instance, ("swap", "capacity")) // instance.memory.page
+    if not pages:
+        raise _wrong(("swap", "capacity"), f"it has no room for a page of {instance.memory.page} tokens")
+    return pages
+
+
+def transfer_of(system: ServingSystem) -> tuple[int, int]:
+    """What a token takes on its way from an instance that computes prompts to one that decodes, and the latency.
+
+    In picoseconds; a token takes its part of a page's time, rounded up. Raises StudyError, with a ``path``.
+    """
+    instance, decode = system.instance, system.decode
+    assert decode is not None
+    page = instance.memory.page
+    try:
+        size = page * bytes_of_token(instance)
+    except StudyError as error:
+        error.path = ("instance", *error.path)
+        raise
+    try:
+        moves = moves_of(decode.link, size, instance.parallel.gpus)
+    except StudyError as error:
+        error.path = ("decode", "link", *error.path)
+        raise
+    return -(-moves.store // page), moves.latency
+
+
+def check_decode(system: ServingSystem) -> None:
+    """Raises StudyError, with a ``path``, where instances that decode cannot be so."""
+    decode = system.decode
+    assert decode is not None
+    transfer_of(system)
+    said = decode.instance
+    if said is None:
+        return
+    for key in ("prefix_cache", "tiers"):
+        if getattr(said, key):
+            raise _wrong(("decode", "instance", key), "prompts are not computed there: it finds no use", "leave it out")
+    if said.scheduler.max_waiting is not None:
+        path = ("decode", "instance", "scheduler", "max_waiting")
+        raise _wrong(path, "a request that comes over is never refused", "leave it out")
+
+
+def policies_of(instance: Instance) -> list[Any]:
+    """Who says what leaves: the policy of the prefix cache, and that of each tier."""
+    cache = instance.prefix_cache
+    return [] if cache is None else [cache.policy, *(tier.policy for tier in (instance.tiers or {}).values())]
 
 
 def limits_of(instance: Instance) -> Limits:
@@ -191,32 +383,63 @@ def limits_of(instance: Instance) -> Limits:
     return held
 
 
-def write_timeline(engines: Engines, arrival: NDArray[np.int64], timeline: Timeline) -> None:
-    """Put iterations, and what requests wait for, into a timeline, by instance and in the order of their beginnings.
+def write_timeline(
+    kinds: Sequence[Engines], arrival: NDArray[np.int64], course: Mapping[str, NDArray[Any]], timeline: Timeline
+) -> None:
+    """Put iterations, what requests wait for, and what moves into a timeline, in the order of their beginnings.
 
-    Iterations of the same decodes in a row are one slice.
+    ``kinds`` are the instances, and those that decode if these are apart; ``course`` has the fields of `Served`, and of
+    `Course`, for each request. Iterations of the same decodes in a row are one slice.
     """
-    served, rows = engines.served, engines.iterations.columns
-    events: list[tuple[int, int, int, str, dict[str, int]]] = []  # begin, end, instance, name, arguments
+    names = ["instance", "decoding instance"] if len(kinds) > 1 else ["instance"]
+    made = [event for name, engines in zip(names, kinds, strict=True) for event in _iterations(name, engines)]
+    made += _waits(arrival, course)
+    for event in sorted(made, key=lambda event: event[:4]):
+        begin, _, track, name, until, more = event
+        (timeline.span if "request" in more else timeline.slice)(track, name, begin, until, more)
+
+
+Event = tuple[
+    int, int, str, str, int, dict[str, int]
+]  # its beginning, an instance, a track, a name, its end, arguments
+
+
+def _iterations(kind: str, engines: Engines) -> Iterator[Event]:
+    """What the instances of a kind work on."""
+    rows = engines.iterations.columns
     names = ("instance", "start", "count", "took", "slope", "decodes", "new")
     for instance, start, count, took, slope, decodes, new in zip(*(rows[key].tolist() for key in names), strict=True):
         if count:
             end = start + count * took + slope * (count * (count - 1) // 2)
             parts = [f"{new} tokens of prompts"] * (new > 0) + [f"{decodes} decodes"] * (decodes > 0)
             more = {"iterations": count} if count > 1 else {}
-            events.append((start, end, instance, " and ".join(parts), more))
-    marks = zip(
-        *(held.tolist() for held in (served.instance, arrival, served.admitted, served.first, served.end)), strict=True
-    )
-    for number, (instance, came, admitted, first, end) in enumerate(marks):
-        for name, begin, until in (("waits", came, admitted), ("prefill", admitted, first), ("decode", first, end)):
-            if until > begin >= 0:
-                events.append((begin, until, instance, name, {"request": number}))
-    for begin, until, instance, name, more in sorted(events, key=lambda event: event[:3]):
-        if "request" in more:
-            timeline.span(f"instance {instance}/requests", name, begin, until, more)
-        else:
-            timeline.slice(f"instance {instance}/iterations", name, begin, until, more)
+            yield start, instance, f"{kind} {instance}/iterations", " and ".join(parts), end, more
+
+
+def _waits(arrival: NDArray[np.int64], course: Mapping[str, NDArray[Any]]) -> Iterator[Event]:
+    """What each request does from its arrival to its end, and where."""
+    apart = "came" in course
+    ready = np.maximum(course["ready"], course["admitted"])
+    steps = [("waits", arrival), ("loads", course["admitted"]), ("prefill", ready), ("decode", course["first"])]
+    if apart:
+        steps[3:] = [
+            ("waits for the link", course["first"]),
+            ("moves", course["begun"]),
+            ("waits to decode", course["came"]),
+            ("decode", course["joined"]),
+        ]
+    ends = [begin.tolist() for _, begin in steps[1:]] + [course["end"].tolist()]
+    columns = [begin.tolist() for _, begin in steps]
+    later = course["decoded_on"].tolist() if apart else []
+    for number, instance in enumerate(course["instance"].tolist()):
+        for place, (name, _) in enumerate(steps):
+            begin, end = columns[place][number], ends[place][number]
+            if end > begin >= 0:
+                there = apart and place > 4
+                on = later[number] if there else instance
+                track = f"{'decoding instance' if there else 'instance'} {on}/requests"
+                track = f"instance {instance}/link" if name == "moves" else track
+                yield begin, on, track, name, end, {"request": number}
 
 
 def _wrong(path: tuple[str, ...], message: str, remedy: str = "") -> StudyError:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -11,16 +13,29 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tiersim._base.errors import StudyError
+from tiersim._base.errors import AuditError, StudyError
 from tiersim._base.params import Param, config, dump
 from tiersim._base.registry import build, register
 from tiersim.experiments.scenario import Measured, Metric, OfTrace, Progress
+from tiersim.experiments.serving_metrics import LINK_METRICS, TIER_METRICS, link_metrics, sums_of, tier_metrics
 from tiersim.experiments.statistics import Estimate, ratio_of_sums
 from tiersim.experiments.trace_use import TraceParam, TraceUse
+from tiersim.models.apart import Apart
 from tiersim.models.cluster import Cluster, drives
 from tiersim.models.prompts import poisson, prompts_of, rated, tied
 from tiersim.models.routed import SAMPLE, Driver
-from tiersim.models.serving import ServingSystem, limits_of, server_of, write_timeline
+from tiersim.models.serving import (
+    Instance,
+    ServingSystem,
+    bytes_of_token,
+    check_decode,
+    limits_of,
+    links_of,
+    policies_of,
+    server_of,
+    transfer_of,
+    write_timeline,
+)
 from tiersim.sim.prompts import Prompts
 from tiersim.sim.queued import SECOND
 from tiersim.sim.serving import Engines, Server
@@ -39,12 +54,16 @@ WHOLE = 10**9
 MILLI = SECOND // 1000
 FEWEST = 8  # sessions
 
-SPANS = {
+SPANS = {  # of requests
     "ttft": "from arrival to the first token",
     "tpot": "of a token after the first: mean of a request",
     "itl": "between two tokens of a request, of the whole run",
     "e2e": "from arrival to the last token",
     "queue": "from arrival to admission",
+    "loading": "from admission to when all of the hit is here, of requests that load",
+    "transfer_wait": "from the first token to when keys and values begin to move to where it decodes",
+    "transfer": "from then to when they are there",
+    "decode_queue": "from then to admission there",
 }
 POINTS = {"mean": "mean", "p50": "median", "p90": "90th percentile", "p95": "95th percentile", "p99": "99th percentile"}
 METRICS = {
@@ -60,9 +79,12 @@ METRICS = {
     "throughput.output": ("tokens/s", "of answers", "more"),
     "requests": ("requests", "in the measured part of the trace", ""),
     "rejected": ("requests", "that no instance has memory for", "less"),
+    "refused": ("requests", "that found too many waiting, or that the router refused", "less"),
     "preemptions": ("preemptions", "of requests that lost their memory to others", "less"),
+    "swaps": ("swaps", "of requests that lost their memory, and what they had was kept in the swap", "less"),
     "prefix_hit_ratio.tokens": ("ratio", "of the tokens of prompts, at admission", "more"),
     "prefix_hit_ratio.blocks": ("ratio", "of the blocks of prompts, at admission", "more"),
+    "prefix_hit_ratio.fetched": ("ratio", "of the tokens of prompts: fetched from tiers, at admission", "more"),
     "prefix_hit_ratio.bound": (
         "ratio",
         "of the tokens of prompts: hits of one server with endless memory that takes one request after the other",
@@ -80,9 +102,18 @@ METRICS = {
     ),
     "waiting": ("requests", "that wait at an instance: mean over time", "less"),
     "running": ("requests", "that run at an instance: mean over time", ""),
+    "loading": ("requests", "that wait for what they fetch from tiers: mean over time", "less"),
+    "swap_used": ("ratio", "of the pages of the swap of an instance: mean over time", ""),
     "energy": ("J", "that accelerators draw which work, at full power: of an output token", "less"),
     "cost": ("price", "of accelerators, by `price`: of 1,000,000 output tokens", "less"),
     "busy": ("ratio", "of the time that an instance works on an iteration: mean", ""),
+    "transfer.bytes": ("bytes", "of keys and values that moved to where they decode, in the whole run", ""),
+    "transfer.busy": ("ratio", "of the time that these links move something: mean", ""),
+    "decode.waiting": ("requests", "that have come over and wait at an instance that decodes: mean over time", "less"),
+    "decode.running": ("requests", "that run at an instance that decodes: mean over time", ""),
+    "decode.busy": ("ratio", "of the time that an instance that decodes works on an iteration: mean", ""),
+    "decode.memory_used": ("ratio", "of the pages of an instance that decodes: mean over time", ""),
+    "decode.swap_used": ("ratio", "of the pages of the swap of an instance that decodes: mean over time", ""),
     "memory_used": ("ratio", "of the pages of an instance: mean over time", ""),
     "cached": ("tokens", "in the prefix cache of an instance: mean over time", ""),
     "capacity": ("1/s", "the largest rate of arrivals that keeps `slo`; all other metrics are at that rate", "more"),
@@ -170,19 +201,26 @@ class Found:
 
 
 @dataclass
+class Ran:
+    """What served all requests, when each came, its course, how uneven the loads were now and then, and what moved."""
+
+    kinds: list[Engines]
+    arrival: Numbers
+    course: dict[str, NDArray[Any]]
+    loads: list[float]
+    moves: dict[str, list[int]]
+
+
+@dataclass
 class Simulated:
     """The course of each request of the trace in the order of arrival, and what was summed; times in picoseconds."""
 
     prompts: Prompts
     arrival: Numbers
-    instance: Numbers
-    admitted: Numbers
-    first: Numbers
-    end: Numbers
-    hit: Numbers
-    preemptions: Numbers
+    course: dict[str, NDArray[Any]]
     gaps: dict[str, float]
-    sums: dict[str, int]
+    sums: list[dict[str, int]]  # of each kind of instances
+    behind: dict[str, float]  # metrics of links and tiers
     loads: Floats
     outside: dict[str, int]
     warm_up: int
@@ -225,21 +263,34 @@ class Serving(OfTrace):
                 raise _at(StudyError("the search sets the rate: say `load.rate` or `capacity`"), "load", "rate")
             if self.slo == Slo():
                 raise _at(StudyError("`slo` says nothing that could be kept", None, "slo: {ttft: 1 s}"), "capacity")
-        try:
-            server_of(self.system.instance, 0)
-            self._arrays()
-        except StudyError as error:
-            error.path = ("system", "instance", *error.path)
-            raise
+        for where, instance in self._kinds().items():
+            with _inside("system", *where):
+                server_of(instance, 0)
+                self._arrays(instance)
+        if (decode := self.system.decode) is not None:
+            with _inside("system"):
+                check_decode(self.system)
+            for path, policy in ((("policy",), self.policy), (("system", "decode", "policy"), decode.policy)):
+                if drives(policy):
+                    message = "a router that holds requests, or asks for first tokens, knows no instances that decode"
+                    raise _at(StudyError(message, None, "take another one: policy: least-loaded"), *path)
 
     def refuses(self) -> str:
         return ""
 
     def is_random(self) -> bool:
-        cache = self.system.instance.prefix_cache
-        parts = [self.policy, *([cache.policy] if cache else [])]
         drawn = self.load.arrivals == "poisson" or self.load.ties != "recorded"
-        return drawn or any(getattr(part, "random", False) for part in parts)
+        return drawn or any(getattr(part, "random", False) for part in self._policies())
+
+    def _kinds(self) -> dict[tuple[str, ...], Instance]:
+        """The kinds of instances, by where they are said in `system`."""
+        decoder = self.system.decoder
+        return {("instance",): self.system.instance} | ({} if decoder is None else {("decode", "instance"): decoder})
+
+    def _policies(self) -> list[Any]:
+        """All that decides: routers, and who leaves prefix caches and tiers."""
+        decode = self.system.decode
+        return [self.policy, *([] if decode is None else [decode.policy]), *policies_of(self.system.instance)]
 
     def has_sessions(self) -> bool:
         return self._has("session")
@@ -252,8 +303,7 @@ class Serving(OfTrace):
         return {name: dump(getattr(self, name)) for name in names}
 
     def modules(self) -> list[str]:
-        instance = self.system.instance
-        parts = [self.policy, instance.time_model, *([instance.prefix_cache.policy] if instance.prefix_cache else [])]
+        parts = [*self._policies(), *(instance.time_model for instance in self._kinds().values())]
         return [type(self).__module__, *dict.fromkeys(type(part).__module__ for part in parts)]
 
     def _prompts(self) -> Prompts:
@@ -269,40 +319,51 @@ class Serving(OfTrace):
     def streams(self) -> bool:
         return True
 
-    def _arrays(self) -> dict[str, NDArray[Any]]:
-        instance = self.system.instance
+    def _arrays(self, instance: Instance) -> dict[str, NDArray[Any]]:
         made: dict[str, NDArray[Any]] = instance.time_model.compiled(
             instance.model, instance.accelerator, instance.parallel
         )
         return made
 
-    def _engines(self, prompts: Prompts, server: Server, seed: int, count: int) -> Engines:
-        instance = self.system.instance
-        policy = instance.prefix_cache.policy if instance.prefix_cache else None
-        return Engines(prompts, server, count, instance.time_model, self._arrays(), policy=policy, seed=seed)
+    def _engines(self, prompts: Prompts, instance: Instance, server: Server, count: int, seed: int) -> Engines:
+        policy, *tiers = policies_of(instance) or [None]
+        arrays = self._arrays(instance)
+        return Engines(
+            prompts,
+            server,
+            count,
+            instance.time_model,
+            arrays,
+            policy=policy,
+            tier_policies=tiers[: len(server.tiers)],
+            seed=seed,
+        )
 
     def loop(self) -> str:
-        instance = self.system.instance
-        return f"{instance.time_model} {instance.prefix_cache and instance.prefix_cache.policy}"
+        kinds = self._kinds().values()
+        return " ".join(f"{instance.time_model} {policies_of(instance)} {instance.swap}" for instance in kinds)
 
     def warm(self, note: Callable[[str], None]) -> None:
         note("compiling")
         one = np.ones(1, np.int64)
-        nothing = Prompts(
-            one * 0, one, one, Ragged(np.zeros(0, np.int64), np.zeros(2, np.int64)), one[:0], 0, -one, -one
-        )
-        engines = self._engines(nothing, Server(1), 0, 1)
-        engines.submit(0, 0, 0)
-        engines.advance()
+        blocks = Ragged(np.zeros(0, np.int64), np.zeros(2, np.int64))
+        nothing = Prompts(one * 0, one, one, blocks, one[:0], self._prompts().block, -one, -one)
+        for instance, server in zip(self._kinds().values(), self._servers, strict=True):
+            engines = self._engines(nothing, instance, server, 1, 0)
+            engines.submit(0, 0, 0)
+            engines.advance()
         note("")
 
     @cached_property
-    def _server(self) -> Server:
-        try:
-            return server_of(self.system.instance, self._prompts().block)
-        except StudyError as error:
-            error.path = ("system", "instance", *error.path)
-            raise
+    def _servers(self) -> list[Server]:
+        """Each kind of instances in the terms of the engine."""
+        made = []
+        for where, instance in self._kinds().items():
+            with _inside("system", *where):
+                made.append(server_of(instance, self._prompts().block))
+        if self.system.decode is not None:
+            made[0] = replace(made[0], hold=True)
+        return made
 
     def size(self) -> int:
         """Of a search about as many steps as it takes."""
@@ -345,18 +406,40 @@ class Serving(OfTrace):
         weights = parts["slo_attainment.weight"]
         return ratio_of_sums(np.nan_to_num(parts["slo_attainment"]) * weights, weights)
 
-    def _run(self, rate: int | None, seed: int, progress: Progress) -> tuple[Engines, Numbers, list[float]]:
-        """What served all requests, when each came, and how uneven the loads were now and then."""
+    def _run(self, rate: int | None, seed: int, progress: Progress) -> Ran:
         prompts = self._prompts()
         if self.load.ties != "recorded":
             prompts = tied(prompts, seed, spread=self.load.ties == "spread")
         if rate is not None:
             prompts = replace(prompts, arrival=self._arrivals(prompts, rate, seed))
-        engines = self._engines(prompts, self._server, seed, self.system.cluster.instances)
-        driver = (Cluster if drives(self.policy) else Driver)(engines, self.policy, seed, progress)
+        system, decode = self.system, self.system.decode
+        counts = [system.cluster.instances, *([] if decode is None else [decode.instances])]
+        kinds = [
+            self._engines(prompts, instance, server, count, seed)
+            for instance, server, count in zip(self._kinds().values(), self._servers, counts, strict=True)
+        ]
+        driver: Driver | Cluster | Apart
+        if decode is None:
+            driver = (Cluster if drives(self.policy) else Driver)(kinds[0], self.policy, seed, progress)
+        else:
+            token, latency = transfer_of(system)
+            driver = Apart(
+                kinds[0],
+                kinds[1],
+                self.policy,
+                decode.policy,
+                token=token,
+                latency=latency,
+                seed=seed,
+                progress=progress,
+            )
         waits = self.load.sessions == "wait"
         arrival = driver.in_turn(self.load.think) if waits else driver.as_recorded()
-        return engines, arrival, driver.loads
+        course = dict(vars(kinds[0].served))
+        if isinstance(driver, Apart):
+            later = kinds[1].served
+            course |= vars(driver.course) | {"swaps": course["swaps"] + later.swaps}
+        return Ran(kinds, arrival, course, driver.loads, driver.carried() if isinstance(driver, Apart) else {})
 
     def _arrivals(self, prompts: Prompts, rate: int, seed: int) -> Numbers:
         if self.load.arrivals == "poisson":
@@ -366,59 +449,58 @@ class Serving(OfTrace):
         return rated(prompts, rate)
 
     def _at_rate(self, rate: int | None, seed: int, progress: Progress) -> Simulated:
-        engines, arrival, loads = self._run(rate, seed, progress)
-        served, log = engines.served, engines.iterations
-        last = int(served.end.max(initial=0))
-        sums = {name: sum(held) for name, held in engines.occupancy().items()}
-        rows = log.columns
-        busy = rows["count"] * rows["took"] + rows["slope"] * (rows["count"] * (rows["count"] - 1) // 2)
+        ran = self._run(rate, seed, progress)
+        course, kinds = ran.course, ran.kinds
+        _audit(course)
+        last = int(course["end"].max(initial=0))
+        gaps = [kind.iterations.gaps() for kind in kinds]
+        outside: Counter[str] = Counter()
+        for instance, kind in zip(self._kinds().values(), kinds, strict=True):
+            outside.update(_outside(instance, kind.iterations.columns))
+        instance = self.system.instance
+        behind = link_metrics(instance, kinds[0], last) | tier_metrics(instance, kinds[0], last)
         return Simulated(
-            engines.prompts,
-            arrival,
-            served.instance,
-            served.admitted,
-            served.first,
-            served.end,
-            served.hit,
-            served.preemptions,
-            _points(*log.gaps()),
-            sums | {"time": last * engines.count, "busy": sum(busy.tolist())},
-            np.array(loads, float),
-            self._outside(rows),
-            min(self.trace.warm_up_records(), len(engines.prompts)),
+            kinds[0].prompts,
+            ran.arrival,
+            course,
+            _points(*map(np.concatenate, zip(*gaps, strict=True))),
+            [sums_of(kind, last) for kind in kinds],
+            behind | self._transfers(ran.moves, last),
+            np.array(ran.loads, float),
+            dict(outside),
+            min(self.trace.warm_up_records(), len(kinds[0].prompts)),
         )
+
+    def _transfers(self, moves: Mapping[str, list[int]], last: int) -> dict[str, float]:
+        """What moved to where it was decoded, over all links together."""
+        if not moves:
+            return {}
+        made: dict[str, float] = {"transfer.bytes": sum(moves["tokens"]) * bytes_of_token(self.system.instance)}
+        return made | ({"transfer.busy": sum(moves["busy"]) / (last * len(moves["busy"]))} if last else {})
 
     def keeps_time(self) -> bool:
         return True
 
     def draw(self, timeline: Timeline, seed: int, progress: Progress) -> None:
         rate = self.load.rate if self.capacity is None else self.capacity.least
-        engines, arrival, _ = self._run(rate, seed, progress)
-        write_timeline(engines, arrival, timeline)
-
-    def _outside(self, rows: Mapping[str, Numbers]) -> dict[str, int]:
-        """Iterations with more than the time model was measured with, by what there was more of."""
-        count = rows["count"]
-        out = {}
-        for name, (_, most) in limits_of(self.system.instance).items():
-            if name in rows and (beyond := int(count[rows[name] > most].sum())):
-                out[name] = beyond
-        return out
+        ran = self._run(rate, seed, progress)
+        write_timeline(ran.kinds, ran.arrival, ran.course, timeline)
 
     def measure(self, simulated: Simulated) -> Measured:
         table = self._requests(simulated)
         measured = slice(simulated.warm_up, None)
         own = {name: held[measured] for name, held in table.items()}
         metrics: dict[str, int | float] = {}
-        for name in ("ttft", "tpot", "e2e", "queue"):
+        for name in (name for name in SPANS if name in own):
             known = own[name][~np.isnan(own[name])]
             metrics |= {f"{name}.{point}": held for point, held in _points(known).items()}
         metrics |= {f"itl.{point}": held / MILLI for point, held in simulated.gaps.items()}
         served = own["served"] > 0
-        span = (simulated.end[measured].max() - simulated.arrival[measured].min()) / SECOND if served.any() else 0
+        last = int(simulated.course["end"][measured].max())
+        span = (last - int(simulated.arrival[measured].min())) / SECOND if served.any() else 0
         metrics["requests"] = len(served)
-        metrics["rejected"] = int((~served).sum())
-        metrics["preemptions"] = int(simulated.preemptions[measured].sum())
+        for name in ("rejected", "refused", "preemptions", "swaps"):
+            metrics[name] = int(simulated.course[name][measured].sum())
         metrics["slo_attainment"] = float(own["slo_attainment"].mean())
         if span > 0:
             metrics["goodput"] = float(own["slo_attainment"].sum()) / span
@@ -427,24 +509,22 @@ class Serving(OfTrace):
             metrics["throughput.output"] = float(own["output"][served].sum()) / span
         if self.system.instance.prefix_cache is not None and simulated.prompts.block:
             metrics["prefix_hit_ratio.tokens"] = float(own["hit"].sum() / own["input"].sum())
+            if "fetched" in own:
+                metrics["prefix_hit_ratio.fetched"] = float(own["fetched"].sum() / own["input"].sum())
             if blocks := int(np.diff(simulated.prompts.blocks.offsets)[measured].sum()):
                 metrics["prefix_hit_ratio.blocks"] = float(own["hit"].sum() / simulated.prompts.block / blocks)
             metrics["prefix_hit_ratio.bound"] = float(own["bound"].sum() / own["input"].sum())
             metrics["prefix_hit_ratio.shared"] = float(own["shared"].sum() / own["input"].sum())
         if len(loads := simulated.loads[-(-simulated.warm_up // SAMPLE) :]):
             metrics["load_cv"] = float(loads.mean())
-        if time := simulated.sums["time"]:
-            metrics["waiting"] = simulated.sums["waiting"] / time
-            metrics["running"] = simulated.sums["running"] / time
-            metrics["busy"] = simulated.sums["busy"] / time
-            metrics |= self._costs(simulated)
-            metrics["memory_used"] = simulated.sums["pages"] / time / self._server.pages
-            metrics["cached"] = simulated.sums["blocks"] / time * simulated.prompts.block
-            metrics["duration"] = time / self.system.cluster.instances / SECOND
+        metrics |= self._over_time(simulated)
+        metrics |= simulated.behind
         notes = [
             f"extrapolating: {count:,} iterations had more {name} than the time model was measured with"
             for name, count in simulated.outside.items()
         ]
+        if self.system.instance.tiers and not simulated.prompts.block:
+            notes.append("the trace knows no blocks of prompts: prefix cache and tiers stay empty")
         if self.capacity is not None and simulated.found is not None:
             more, told = _found(self.capacity.rates, simulated.found)
             metrics |= more
@@ -453,39 +533,79 @@ class Serving(OfTrace):
         windows = {"end": ends / ends[-1]} | _parts(table, ends, simulated.warm_up)
         return Measured(metrics, windows, notes, self._sessions(simulated, own), requests=table)
 
+    def _over_time(self, simulated: Simulated) -> dict[str, float]:
+        """Means over the whole run: of the instances that compute prompts, then of those that only decode."""
+        made: dict[str, float] = {}
+        for prefix, server, sums in zip(("", "decode."), self._servers, simulated.sums, strict=False):
+            if not (time := sums["time"]):
+                continue
+            for name in ("waiting", "running", "busy"):
+                made[f"{prefix}{name}"] = sums[name] / time
+            made[f"{prefix}memory_used"] = sums["pages"] / time / server.pages
+            if server.swap:
+                made[f"{prefix}swap_used"] = sums["swapped"] / time / server.swap
+        first = simulated.sums[0]
+        if time := first["time"]:
+            made["cached"] = first["blocks"] / time * simulated.prompts.block
+            made["duration"] = time / self.system.cluster.instances / SECOND
+            if self._servers[0].tiers:
+                made["loading"] = first["loading"] / time
+        return made | self._costs(simulated)
+
     def _costs(self, simulated: Simulated) -> dict[str, float]:
-        """What output tokens cost over the whole run, as far as that is said."""
-        instance, tokens = self.system.instance, int(simulated.prompts.output[simulated.end >= 0].sum())
-        count = instance.parallel.gpus
-        out = {}
-        gpu = instance.accelerator
-        if gpu is not None and tokens and (energy := gpu.energy(simulated.sums["busy"])) is not None:
-            out["energy"] = energy * count / tokens
-        if instance.price is not None and tokens:
-            hours = simulated.sums["time"] / SECOND / 3600 * count
-            out["cost"] = hours * instance.price / tokens * 10**6
+        """What output tokens cost over the whole run, as far as that is said of all instances."""
+        tokens = int(simulated.prompts.output[simulated.course["end"] >= 0].sum())
+        out: dict[str, float] = {}
+        if not tokens:
+            return out
+        energies, prices = [], []
+        for instance, sums in zip(self._kinds().values(), simulated.sums, strict=True):
+            gpu, count = instance.accelerator, instance.parallel.gpus
+            energies.append(None if gpu is None else gpu.energy(sums["busy"] * count))
+            hours = sums["time"] / SECOND / 3600 * count
+            prices.append(None if instance.price is None else hours * instance.price)
+        if None not in energies:
+            out["energy"] = sum(filter(None, energies)) / tokens
+        if None not in prices:
+            out["cost"] = sum(filter(None, prices)) / tokens * 10**6
         return out
 
     def _requests(self, simulated: Simulated) -> dict[str, Floats]:
         """A row for each request, in the order of arrival; times in milliseconds, not-a-number where there is none."""
-        prompts = simulated.prompts
-        served = simulated.end >= 0
-        late = np.where(served, simulated.first - simulated.arrival, np.nan) / MILLI
-        made = np.where(served & (prompts.output > 1), simulated.end - simulated.first, np.nan)
+        prompts, course, arrival = simulated.prompts, simulated.course, simulated.arrival
+        served = course["end"] >= 0
+
+        def span(begin: Numbers, end: Numbers, there: NDArray[np.bool_] = served) -> Floats:
+            return np.where(there, end - begin, np.nan) / MILLI
+
+        first, end, several = course["first"], course["end"], served & (prompts.output > 1)
         table = {
-            "arrival": simulated.arrival / MILLI,
+            "arrival": arrival / MILLI,
             "input": prompts.input.astype(float),
             "output": prompts.output.astype(float),
-            "instance": simulated.instance.astype(float),
-            "ttft": late,
-            "tpot": made / np.maximum(prompts.output - 1, 1) / MILLI,
-            "e2e": np.where(served, simulated.end - simulated.arrival, np.nan) / MILLI,
-            "queue": np.where(served, simulated.admitted - simulated.arrival, np.nan) / MILLI,
-            "hit": np.maximum(simulated.hit, 0).astype(float),
+            "instance": course["instance"].astype(float),
+            "ttft": span(arrival, first),
+            "tpot": span(first, end, several) / np.maximum(prompts.output - 1, 1),
+            "e2e": span(arrival, end),
+            "queue": span(arrival, course["admitted"]),
+            "hit": np.maximum(course["hit"], 0).astype(float),
             "bound": _bound(prompts).astype(float),
             "shared": _shared(prompts).astype(float),
+            "preemptions": course["preemptions"].astype(float),
+            "refused": course["refused"].astype(float),
             "served": served.astype(float),
         }
+        if self.system.instance.tiers:
+            loads = served & ((course["fetched"] > 0) | (course["ready"] > course["admitted"]))
+            table["fetched"] = np.maximum(course["fetched"], 0).astype(float)
+            table["loading"] = span(course["admitted"], course["ready"], loads)
+        if any(instance.swap is not None for instance in self._kinds().values()):
+            table["swaps"] = course["swaps"].astype(float)
+        if self.system.decode is not None:
+            table["decoded_on"] = course["decoded_on"].astype(float)
+            table["transfer_wait"] = span(first, course["begun"], several)
+            table["transfer"] = span(course["begun"], course["came"], several)
+            table["decode_queue"] = span(course["came"], course["joined"], several)
         kept = served
         for name in ("ttft", "tpot", "e2e"):
             most = getattr(self.slo, name)
@@ -505,7 +625,9 @@ class Serving(OfTrace):
         return {"session": names, **_parts(sorted_, np.cumsum(counts), 0)}
 
     def memory(self) -> int:
-        return 150_000_000 + 600 * self.size() + 10_000 * self.system.cluster.instances
+        decode = self.system.decode
+        kinds, instances = (1, 0) if decode is None else (2, decode.instances)
+        return 150_000_000 + 600 * self.size() * kinds + 10_000 * (self.system.cluster.instances + instances)
 
     def shown(self) -> list[str]:
         hits = ["prefix_hit_ratio.tokens"] if self.system.instance.prefix_cache else []
@@ -516,14 +638,25 @@ class Serving(OfTrace):
 
     @staticmethod
     def metrics() -> list[Metric]:
-        return [Metric(name, *said) for name, said in METRICS.items()]
+        named = {"links": LINK_METRICS, "tiers": TIER_METRICS}
+        own = [Metric(name, *said) for name, said in METRICS.items()]
+        return own + [Metric(f"{of}.NAME.{name}", *said) for of, held in named.items() for name, said in held.items()]
 
     def describe(self, name: str) -> Metric | None:
-        return Metric(name, *METRICS[name]) if name in METRICS else None
+        said = (METRICS | self._named()).get(name)
+        return None if said is None else Metric(name, *said)
+
+    def _named(self) -> dict[str, tuple[str, str, str]]:
+        """Metrics of links and tiers, which have names of the study's own."""
+        instance = self.system.instance
+        parts = (("links", links_of(instance), LINK_METRICS), ("tiers", instance.tiers or {}, TIER_METRICS))
+        return {
+            f"{of}.{part}.{name}": said for of, names, held in parts for part in names for name, said in held.items()
+        }
 
     def metric_names(self) -> list[str]:
         """Every metric that this config can give, whether or not the trace allows it."""
-        return list(METRICS)
+        return [*METRICS, *self._named()]
 
 
 @lru_cache(maxsize=64)
@@ -540,6 +673,23 @@ def _prepared(trace: Trace, skip: int, limit: int | None, truncate: int | None) 
         error.path = ("trace",)
         raise error
     return made
+
+
+def _audit(course: Mapping[str, NDArray[Any]]) -> None:
+    """Each request is served, rejected or refused, and only one of these. Raises AuditError."""
+    what = (course["end"] >= 0).astype(int) + course["rejected"] + course["refused"]
+    if (wrong := np.flatnonzero(what != 1)).size:
+        raise AuditError(f"request {wrong[0]} is not just one of: served, rejected, refused")
+
+
+def _outside(instance: Instance, rows: Mapping[str, Numbers]) -> dict[str, int]:
+    """Iterations with more than the time model was measured with, by what there was more of."""
+    count = rows["count"]
+    out = {}
+    for name, (_, most) in limits_of(instance).items():
+        if name in rows and (beyond := int(count[rows[name] > most].sum())):
+            out[name] = beyond
+    return out
 
 
 def _ends(requests: int) -> Numbers:
@@ -565,6 +715,16 @@ def _found(rates: Sequence[int], found: Found) -> tuple[dict[str, float], list[s
 def _at(error: StudyError, *path: str) -> StudyError:
     error.path = path
     return error
+
+
+@contextmanager
+def _inside(*path: str) -> Iterator[None]:
+    """Whatever is wrong is so inside this path."""
+    try:
+        yield
+    except StudyError as error:
+        error.path = (*path, *error.path)
+        raise
 
 
 def _points(values: NDArray[Any], counts: NDArray[Any] | None = None) -> dict[str, float]:

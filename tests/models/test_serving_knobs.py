@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,21 @@ import pytest
 
 import tiersim
 from tiersim._base.params import params
+from tiersim.experiments.scenarios import serving
 from tiersim.experiments.scenarios.serving import Capacity, Load, RequestTrace, Serving, Slo
-from tiersim.models.serving import Cluster, Instance, KvMemory, PrefixCache, Scheduler, ServingSystem
+from tiersim.models.kv_links import KvLink, TransferLink
+from tiersim.models.serving import (
+    Cluster,
+    Decode,
+    Instance,
+    KvMemory,
+    KvTier,
+    PrefixCache,
+    Scheduler,
+    ServingSystem,
+    Swap,
+)
+from tiersim.sim.serving import Engines
 
 GPU = "a100-80"
 INSTANCE = {
@@ -30,12 +44,27 @@ STUDY: dict[str, Any] = {
     "policy": "least-loaded",
     "slo": {"ttft": "150 ms", "tpot": "20 ms", "e2e": "3 s"},
 }
-IN_MEMORY: dict[str, Any] = {"system.instance.prefix_cache": {}}
+IN_MEMORY: dict[str, Any] = {"system.instance.prefix_cache.capacity": None}
 SEARCH: dict[str, Any] = {
     "capacity": {"least": "1 /s", "most": "64 /s", "within": "10 %"},
     "slo.tpot": "1 s",
     "slo.e2e": "1 h",
 }
+BEHIND: dict[str, Any] = {  # a memory that is soon full, and what stands behind it
+    **IN_MEMORY,
+    "system.instance.memory.capacity": "9k tokens",
+    "system.instance.links": {"near": {"pcie": "pcie-3-x16"}, "far": {"bandwidth": "1 GB/s"}},
+    "system.instance.tiers": {"dram": {"capacity": "12k tokens", "link": "near"}},
+}
+SWAPS: dict[str, Any] = {
+    "load.rate": "40 /s",
+    "system.instance.memory.capacity": "5k tokens",
+    "system.instance.links": {"near": {"pcie": "pcie-3-x16"}, "far": {"bandwidth": "1 GB/s"}},
+    "system.instance.swap": {"capacity": "4k tokens", "link": "near"},
+}
+APART: dict[str, Any] = {"system.decode": {"link": {"bandwidth": "10 GB/s"}}}
+SLOW = "system.instance.links.near."
+MOVES = "system.decode.link."
 FREE = {"system.instance.memory.capacity": None, "system.instance.memory.share": "19.2 %", **IN_MEMORY}
 
 # the key, its other value, and what else is set in both runs
@@ -74,11 +103,51 @@ TURNED: list[tuple[str, Any, dict[str, Any]]] = [
     ("system.instance.scheduler.budget", 1024, {}),
     ("system.instance.scheduler.max_requests", 4, {}),
     ("system.instance.scheduler.chunked", False, {}),
+    ("system.instance.scheduler.max_waiting", 2, {"load.rate": "40 /s"}),
+    ("system.instance.memory.token", "1 MiB", BEHIND),
+    ("system.instance.tiers", None, BEHIND),
+    ("system.instance.tiers.dram.capacity", "3k tokens", BEHIND),
+    ("system.instance.tiers.dram.link", "far", BEHIND),
+    ("system.instance.tiers.dram.policy", "fifo", BEHIND),
+    ("system.instance.tiers.dram.shared", True, BEHIND),
+    ("system.instance.write", "eviction", BEHIND),
+    ("system.instance.swap", None, SWAPS),
+    ("system.instance.swap.capacity", "1k tokens", SWAPS),
+    ("system.instance.swap.link", "far", SWAPS),
+    (SLOW + "pcie", "pcie-5-x16", BEHIND),
+    (SLOW + "pcie.lanes", 4, BEHIND),
+    (SLOW + "nvlink", "nvlink-4", {**BEHIND, SLOW + "pcie": None, SLOW + "nvlink": "nvlink-2"}),
+    (SLOW + "nic", "nic-400g", {**BEHIND, SLOW + "pcie": None, SLOW + "nic": "nic-100g"}),
+    (SLOW + "ssd", "ssd-990-pro-2tb", {**BEHIND, SLOW + "pcie": None, SLOW + "ssd": "ssd-pm9a3-7680gb"}),
+    (SLOW + "bandwidth", "2 GB/s", {**BEHIND, SLOW + "pcie": None, SLOW + "bandwidth": "4 GB/s"}),
+    (SLOW + "latency", "1 ms", BEHIND),
+    (SLOW + "count", 2, BEHIND),
+    (SLOW + "shared", True, BEHIND),
+    ("system.decode", None, APART),
+    ("system.decode.instances", 2, APART),
+    (
+        "system.decode.instance",
+        {"time_model": {"use": "linear", "prefill": "1 us/token"}, "memory": {"capacity": "20k tokens"}},
+        APART,
+    ),
+    ("system.decode.policy", "round-robin", {**APART, "system.decode.instances": 3}),
+    (MOVES + "bandwidth", "1 GB/s", APART),
+    (MOVES + "latency", "1 ms", APART),
+    (MOVES + "count", 2, APART),
+    (MOVES + "pcie", "pcie-5-x16", {"system.decode": {"link": {"pcie": "pcie-3-x16"}}}),
+    (MOVES + "nvlink", "nvlink-4", {"system.decode": {"link": {"nvlink": "nvlink-2"}}}),
+    (MOVES + "nic", "nic-400g", {"system.decode": {"link": {"nic": "nic-100g"}}}),
     ("system.instance.scheduler.reserve", "60 %", {**IN_MEMORY, "system.instance.memory.capacity": "6k tokens"}),
 ]
 OTHERS = {"trace.format", "system.instance.prefix_cache.block"}  # a file's, and one that is checked only
 NESTED = {"system", "load", "slo", "trace", "system.instance", "system.cluster"}
-NESTED |= {f"system.instance.{name}" for name in ("parallel", "memory", "scheduler")}
+NESTED |= {f"system.instance.{name}" for name in ("parallel", "memory", "scheduler", "links")} | {"system.decode.link"}
+
+
+@pytest.fixture(autouse=True)
+def _plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines are not compiled: that takes longer than all that they do here."""
+    monkeypatch.setattr(serving, "Engines", partial(Engines, compiled=False))
 
 
 def outcome(keys: dict[str, Any]) -> Any:
@@ -118,6 +187,11 @@ def test_no_knob_is_left_out() -> None:
         "system.instance.memory.": KvMemory,
         "system.instance.prefix_cache.": PrefixCache,
         "system.instance.scheduler.": Scheduler,
+        "system.instance.links.near.": KvLink,
+        "system.instance.tiers.dram.": KvTier,
+        "system.instance.swap.": Swap,
+        "system.decode.": Decode,
+        "system.decode.link.": TransferLink,
     }
     keys = {prefix + item.name for prefix, cls in held.items() for item, _, _ in params(cls) if item.init}
     assert keys - {key for key, _, _ in TURNED} - OTHERS - NESTED == set()
