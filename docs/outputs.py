@@ -62,6 +62,13 @@ ALL = [
     Output("real-programs", ("python real_programs.py",), "measured"),  # of what TIERSIM_TRACE_MIRROR has
     Output("small-cluster", ("tiersim run small-cluster.yaml",)),
     Output("which-router", ("tiersim run which-router.yaml",)),
+    Output("kv-tiers", ("tiersim run kv-tiers.yaml",), "measured"),  # of what TIERSIM_TRACE_MIRROR has
+    Output(
+        "disaggregation",
+        ("tiersim run disaggregation.yaml",),
+        "measured",
+        keep="results/disaggregation/figures/goodput*.svg",
+    ),
     Output("long-list", ("tiersim run long-list.yaml",)),
     Output("old-truths", ("tiersim verify old-truths.yaml",)),
     Output("explain-claim", ("tiersim explain M14",), "quick"),
