@@ -8,7 +8,8 @@ those that have ended since, or were rejected or refused.
 One that holds requests instead has ``arrive(request, view)`` in the place of ``route``, and ``dispatch(view)``, which
 gives pairs of a request's number and a place among the instances, or None to refuse it: they are routed at once. It is
 called after arrivals, first tokens and ends, once for all of one kind at one time. ``first(requests)`` is called with
-the numbers of those that have made their first token since they were routed.
+the numbers of those that have made their first token since they were routed. If it has ``loads()``, that gives what
+each instance has to compute with what is held for it, for the metric `load_cv`.
 
 Where prompts are computed apart from decodes, the requests of the first router end with the first token; a second one
 is asked when a request begins to move, and cannot refuse.

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tiersim._base.registry import build, index, load
+from tiersim._base.registry import build, index
+from tiersim.models.cluster import Cluster, drives
 from tiersim.models.routed import Asked, Driver
 from tiersim.sim.prompts import Prompts
 from tiersim.sim.serving import Engines, Server
@@ -93,7 +94,7 @@ def test_blocks_have_a_size() -> None:
     assert Asked(replace(made.prompts, block=512)).block == 512
 
 
-@pytest.mark.parametrize("name", [name for name in ROUTERS if not hasattr(load("routing", name), "arrive")])
+@pytest.mark.parametrize("name", ROUTERS)
 def test_every_router_drives_a_cluster(name: str) -> None:
     """60 prompts down a small tree, on three servers with prefix caches: all are served, and the books are kept."""
     rng = np.random.default_rng(8)
@@ -120,7 +121,8 @@ def test_every_router_drives_a_cluster(name: str) -> None:
         server = Server(40, prefix="memory")
         arrays = clock.compiled(None, None, None)
         engines = Engines(prompts, server, 3, clock, arrays, policy=lru, compiled=False, audited=True)
-        made = Driver(engines, build("routing", name), 0, lambda done: None)
+        policy = build("routing", name)
+        made = (Cluster if drives(policy) else Driver)(engines, policy, 0, lambda done: None)
         made.in_turn(None) if in_turn else made.as_recorded()
         assert (engines.served.end > 0).all()
         assert len(set(engines.served.instance.tolist())) > 1
