@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 
+MEGA, PREFIXES = 10**6, "_kMGTPE"
 MANY = 10_000  # repeats: more need no exact number
 LEANING = 1.2  # one side of an interval against the other
 CORRECTIONS = {"holm": "Holm", "benjamini-hochberg": "Benjamini-Hochberg"}
@@ -39,9 +40,12 @@ PARTS = {
 
 
 def number(value: float, unit: str = "") -> str:
-    """A number as a person reads it; ratios as per cent."""
+    """A number as a person reads it; ratios as per cent, many bytes with their prefix."""
     if unit == "ratio":
         return f"{100 * value:.3g} %"
+    if unit == "bytes" and abs(value) >= MEGA:
+        power = next(k for k in range(len(PREFIXES)) if abs(value) < 1000 ** (k + 1) or k == len(PREFIXES) - 1)
+        return f"{value / 1000**power:.4g} {PREFIXES[power]}B"
     if isinstance(value, int) or float(value).is_integer():
         return f"{int(value):,}"
     return f"{value:.4g}"

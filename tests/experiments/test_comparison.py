@@ -20,7 +20,7 @@ from tiersim.experiments.results import Row, StudyResult, speed_up
 from tiersim.experiments.scenario import Metric
 from tiersim.experiments.scenarios import object_cache
 from tiersim.experiments.statistics import Estimate, paired, paired_ratios, ratio_of_sums
-from tiersim.experiments.table import show_result
+from tiersim.experiments.table import number, show_result
 
 METRICS = {"misses": Metric("misses", "", "how many", "less")}
 
@@ -465,3 +465,9 @@ def test_a_random_policy_against_one_that_is_not(tmp_path: Path, monkeypatch: py
     assert held.difference.low < held.difference.value < held.difference.high
     public = result.to_dict()["variants"]
     assert public[1]["metrics"]["miss_ratio"]["estimate"]["n"] == 3
+
+
+def test_many_bytes_have_a_prefix() -> None:
+    values = (0, 5, 999_999, 10**6, 11_468_837_748_736, 2.5e20)
+    assert [number(value, "bytes") for value in values] == ["0", "5", "999,999", "1 MB", "11.47 TB", "250 EB"]
+    assert number(11_468_837_748_736, "") == "11,468,837,748,736"
