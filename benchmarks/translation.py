@@ -73,8 +73,7 @@ def part(events: PagedEvents, count: int, *, stores: bool) -> PagedEvents:
     (held,) = events.chunks(BEGIN, BEGIN + count, count)
     if not stores:
         held = np.where(held & 3 == STORE, held & ~3, held).astype(np.int32)
-    first, last = np.searchsorted(events.marks, [BEGIN, BEGIN + count])
-    marks = events.marks[first:last] - BEGIN
+    marks = events.ends_between(BEGIN, BEGIN + count)
     return PagedEvents(Counts(events=count), events.lines, None, held, marks=marks)
 
 

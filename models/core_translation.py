@@ -40,8 +40,8 @@ class PagedStream(Stream):
                 left = np.concatenate([left, next(gaps)])
             made = np.zeros(len(events), np.int64)
             made[own], left = left[:count], left[count:]
-            first, last = np.searchsorted(self.events.marks, [begin, begin + len(events)])
-            yield events, made, np.bincount(self.events.marks[first:last] - begin, minlength=len(events))
+            ends = self.events.ends_between(begin, begin + len(events))
+            yield events, made, np.bincount(ends, minlength=len(events))
             begin += len(events)
 
 

@@ -107,7 +107,7 @@ class _Cores:
         self.words[len(loop.levels) * HEADER + core_loop.CORES] = cores
         self.tags = np.full(tags, EMPTY, np.int32)
         self.counters = made[0].counters
-        self.reused = np.zeros(tags if loop.reuse is not None else 1, np.int32)
+        self.reused = np.zeros(tags if loop.reuse is not None else 1, np.uint8)
         self.states = []
         for core, state in enumerate(made):
             view = copy(state)
@@ -201,7 +201,7 @@ def run_translation(
     held = state.held()
     _check(loop, result, held, tables, timing, desk, cores, followed=follow is not None)
     if contents:
-        result.held = held
+        result.held = [own.listed() for own in held]
     return result
 
 

@@ -12,6 +12,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from tiersim._base.paths import cache_folder
 from tiersim.sim import events as prepared
 from tiersim.sim import kernels
 from tiersim.sim.events import BATCH, Counts, Events, Numbering, Source, add, counts_of, draft_in
+from tiersim.sim.huge import on_large_pages
 
 __all__ = [
     "LINE",
@@ -44,6 +46,7 @@ SPACE = 57  # bits of an address within its address space
 MOST_SPACES = 64
 NUMBER = SPACE - PAGE  # bits of a page's number within its address space
 LOW = (1 << NUMBER) - 1
+MARKS = "marks.i64"
 TAKEN = 24  # bits of the number of a page, tables and blocks included: what a tag of 32 bits has room for
 
 
@@ -51,10 +54,24 @@ TAKEN = 24  # bits of the number of a page, tables and blocks included: what a t
 class PagedEvents(Events):
     """References by page: `lines` has the address of each numbered page divided by its size, with its address space.
 
-    `marks` are the events before which windows of `WINDOW` instructions end.
+    `marks` are the events before which windows of `WINDOW` instructions end; without them they are in a file.
     """
 
-    marks: NDArray[np.int64] = field(kw_only=True)
+    marks: NDArray[np.int64] | None = field(default=None, kw_only=True)
+
+    def ends(self) -> NDArray[np.int64]:
+        """The marks; those in a file are mapped, so that the memory is free again when they are let go."""
+        if self.marks is not None:
+            return self.marks
+        assert self.path is not None
+        path = self.path.with_name(MARKS)
+        return np.memmap(path, np.int64, "r") if path.stat().st_size else np.zeros(0, np.int64)
+
+    def ends_between(self, begin: int, end: int) -> NDArray[np.int64]:
+        """The marks from event `begin` on and before `end`, counted from `begin`."""
+        ends = self.ends()
+        first, last = np.searchsorted(ends, [begin, end])
+        return np.array(ends[first:last]) - begin
 
 
 class _Paging:
@@ -103,9 +120,15 @@ class _Paging:
         made: NDArray[np.uint64] = address | table[chunk["asid"]] << np.uint64(SPACE)
         return made
 
-    def whole(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Pages and marks."""
-        return self.numbering.lines[: self.numbering.known], np.concatenate([np.zeros(0, np.int64), *self.marks])
+    @property
+    def pages(self) -> NDArray[np.int64]:
+        """All so far."""
+        return self.numbering.lines[: self.numbering.known]
+
+    def taken(self) -> NDArray[np.int64]:
+        """The marks since this was last asked for."""
+        made, self.marks = self.marks, []
+        return np.concatenate([np.zeros(0, np.int64), *made])
 
 
 def prepare_pages(
@@ -125,8 +148,7 @@ def prepare_pages(
     if not (folder / "counts.json").exists():
         _make(trace, fetches, skip, limit, folder, progress)
     counts = Counts(**json.loads((folder / "counts.json").read_text()))
-    pages, marks = np.fromfile(folder / "pages.i64", np.int64), np.fromfile(folder / "marks.i64", np.int64)
-    return PagedEvents(counts, pages, folder / "events.i32", marks=marks)
+    return PagedEvents(counts, np.fromfile(folder / "pages.i64", np.int64), folder / "events.i32")
 
 
 def _version() -> str:
@@ -147,16 +169,16 @@ def _make(
     whole = whole if limit is None else min(limit, whole)
     draft = draft_in(folder)
     try:
-        with (draft / "events.i32").open("wb") as out:
+        with (draft / "events.i32").open("wb") as out, (draft / MARKS).open("wb") as ends:
             for chunk in trace.chunks(BATCH, skip, limit):
                 paging.turn(chunk, trace.name).tofile(out)
+                paging.taken().tofile(ends)
                 if progress:
                     progress(paging.counts.records, whole)
         if not paging.counts.events:
             remedy = f"the trace has {trace.records:,} records"
             raise TraceError(f"{trace.name} has no access left after skip {skip:,}", None, remedy)
-        for name, held in zip(("pages", "marks"), paging.whole(), strict=True):
-            held.tofile(draft / f"{name}.i64")
+        paging.pages.tofile(draft / "pages.i64")
         (draft / "counts.json").write_text(json.dumps(asdict(paging.counts)))
         try:
             draft.rename(folder)
@@ -171,8 +193,7 @@ def paged_from(chunk: dict[str, NDArray[Any]], fetches: bool = True) -> PagedEve
     """References of a small stream held in memory: columns address, kind, size, gap, and asid if wanted."""
     paging = _Paging(fetches)
     held = paging.turn(chunk, "this stream")
-    pages, marks = paging.whole()
-    return PagedEvents(paging.counts, pages.copy(), None, held, marks=marks)
+    return PagedEvents(paging.counts, paging.pages.copy(), None, held, marks=paging.taken())
 
 
 @dataclass(frozen=True)
@@ -201,6 +222,13 @@ class Tables:
     guests: int = 0
     groups: NDArray[np.int32] | None = None
     places: Mapping[str, int] = field(default_factory=dict)
+
+    @cached_property
+    def packed(self) -> NDArray[np.int32]:
+        """``rows`` of radix tables with, behind the last word's lowest bit, the low bits of the page's own number."""
+        made = on_large_pages(self.rows)
+        made[:, 3] |= (self.numbers[: len(made)] << 1 & 0x7FFFFFFE).astype(np.int32)
+        return made
 
 
 def tables_of(pages: NDArray[np.int64], large: Callable[[NDArray[np.int64]], NDArray[np.bool_]], levels: int) -> Tables:

@@ -14,7 +14,7 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit, types
 from numba.extending import intrinsic
 
-__all__ = ["find", "inline", "pointer", "prefetch", "shift"]
+__all__ = ["find", "inline", "pointer", "prefetch", "renew", "shift", "use"]
 
 OPTIONS: Any = {"_nrt": False, "error_model": "numpy", "forceinline": True}
 inline: Any = njit(**OPTIONS)
@@ -79,3 +79,58 @@ def find(typingctx: Any, tags: Any, base: Any, ways: Any, x: Any) -> Any:
         return builder.select(builder.icmp_unsigned("==", bits, wide(0)), wide(-1), lowest)
 
     return types.intp(tags, types.intp, ways, types.intp), lower
+
+
+def _front(tags: Any, ways: Any, dirt: Any, *, enters: bool) -> Any:
+    count = ways.literal_value
+    single, wide, many = ir.IntType(32), ir.IntType(64), ir.VectorType(ir.IntType(32), count)
+    lanes, flags = ir.IntType(count), ir.VectorType(ir.IntType(1), count)
+
+    def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        where = builder.bitcast(builder.gep(arguments[0], [arguments[1]]), many.as_pointer())
+        held, new = builder.load(where, align=4), builder.trunc(arguments[3], single)
+
+        def same(sought: Any) -> Any:
+            first = builder.insert_element(many(ir.Undefined), sought, single(0))
+            everywhere = builder.shuffle_vector(first, many(ir.Undefined), many([0] * count))
+            return builder.bitcast(builder.icmp_signed("==", held, everywhere), lanes)
+
+        if dirt.literal_value:
+            clean = builder.and_(new, single(-2))
+            dirty = same(builder.or_(clean, single(1)))
+            there = builder.or_(same(clean), dirty)
+            new = builder.or_(new, builder.zext(builder.icmp_unsigned("!=", dirty, lanes(0)), single))
+        else:
+            there = same(new)
+        none = builder.icmp_unsigned("==", there, lanes(0))
+        moved = builder.shuffle_vector(
+            held, builder.insert_element(many(ir.Undefined), new, single(0)), many([count, *range(count - 1)])
+        )
+        upto = builder.xor(there, builder.sub(there, lanes(1)))  # all of them if it is nowhere
+        if not enters:
+            upto = builder.select(none, lanes(0), upto)
+        # were this known to be what was loaded, it would be stored lane by lane, and loading it again soon would wait
+        zero = builder.insert_element(many(ir.Undefined), builder.trunc(arguments[5], single), single(0))
+        kept = builder.xor(held, builder.shuffle_vector(zero, many(ir.Undefined), many([0] * count)))
+        after = builder.select(builder.bitcast(upto, flags), moved, kept)
+        last = builder.sext(builder.extract_element(held, single(count - 1)), wide)
+        builder.store(after, where, align=4)
+        return builder.select(none, last if enters else wide(-1), wide(-2))
+
+    return types.intp(tags, types.intp, ways, types.intp, dirt, types.intp), lower
+
+
+@intrinsic(prefer_literal=True)
+def renew(typingctx: Any, tags: Any, base: Any, ways: Any, tag: Any, dirt: Any, zero: Any) -> Any:
+    """Brings a tag to the front of a set whose `ways` (a constant) tags stand in the order of their last use.
+
+    With `dirt` (a constant, 0 or 1) it may have been there with its lowest bit set, and keeps that. `zero` is 0, but
+    not known to be when this is compiled. Returns -2 if the tag was there, else the one that stood last.
+    """
+    return _front(tags, ways, dirt, enters=True)
+
+
+@intrinsic(prefer_literal=True)
+def use(typingctx: Any, tags: Any, base: Any, ways: Any, tag: Any, dirt: Any, zero: Any) -> Any:
+    """As `renew`, but a tag that is not there does not enter: then -1 is returned."""
+    return _front(tags, ways, dirt, enters=False)

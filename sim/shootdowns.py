@@ -44,10 +44,10 @@ class ShotEvents(PagedEvents):
         order = np.argsort(before, kind="stable")
         counts = replace(references.counts, events=references.counts.events + len(before))
         made = cls(
-            counts, references.lines, marks=references.marks,
+            counts, references.lines, marks=references.ends(),
             references=references, before=before[order], pages=pages[order],
         )  # fmt: skip
-        made.marks = made.place(references.marks)
+        made.marks = made.place(references.ends())
         return made
 
     def place(self, reference: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -71,9 +71,9 @@ def drawn(events: PagedEvents, rate: int, seed: int) -> tuple[NDArray[np.int64],
 
     The k-th comes when the window ends in which instruction k x 1,000,000 / rate was executed.
     """
-    count = len(events.marks) * rate * WINDOW // MILLION
+    count = len(events.ends()) * rate * WINDOW // MILLION
     windows = -(-np.arange(1, count + 1) * MILLION // (rate * WINDOW)) if count else np.zeros(0, np.int64)
-    before = events.marks[windows - 1]
+    before = events.ends()[windows - 1]
     known = _known(events, before)
     before, known = before[known > 0], known[known > 0]  # a window may end before the first reference
     return before, stream(seed, "translation.shootdowns").integers(0, known)

@@ -34,7 +34,7 @@ _importing = Lock()  # threads may want the same loop at once
 JIT = "@njit(_nrt=False, error_model='numpy', no_cpython_wrapper=True, no_cfunc_wrapper=True)\n"
 JIT_APART = JIT.replace("_nrt", "forceinline=False, _nrt")  # else it is as its first caller is
 JIT_CACHED = "@njit(_nrt=False, error_model='numpy', cache=True, nogil=True)\n"
-HEADER = "from numba import njit\nfrom tiersim.sim.pointers import find, inline, pointer, prefetch, shift\n"
+HEADER = "from numba import njit\nfrom tiersim.sim.pointers import find, inline, pointer, prefetch, renew, shift, use\n"
 PLAIN_HEADER = """
 def inline(function):
     return function
@@ -60,6 +60,31 @@ def find(tags, base, ways, x):
         if tags[base + way] | 1 == x << 1 | 1:
             return way
     return -1
+
+def renew(tags, base, ways, tag, dirt, zero):
+    way = place(tags, base, ways, tag, dirt)
+    last = -2 if way >= 0 else int(tags[base + ways - 1])
+    to_front(tags, base, way if way >= 0 else ways - 1, tag | (tags[base + way] & dirt if way >= 0 else 0))
+    return last
+
+def use(tags, base, ways, tag, dirt, zero):
+    way = place(tags, base, ways, tag, dirt)
+    if way < 0:
+        return -1
+    to_front(tags, base, way, tag | tags[base + way] & dirt)
+    return -2
+
+def place(tags, base, ways, tag, dirt):
+    for way in range(ways):
+        if tags[base + way] | dirt == tag | dirt:
+            return way
+    return -1
+
+def to_front(tags, base, way, tag):
+    while way > 0:
+        tags[base + way] = tags[base + way - 1]
+        way -= 1
+    tags[base] = tag
 
 """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from tiersim.sim.cache_loop import COUNTERS, FIRST_COUNTER, HEADER, MEMORY_COUNT
 from tiersim.sim.pages import LINE, PagedEvents, Tables, with_frames
 from tiersim.sim.prefetchers import PREFETCH, Streams
 from tiersim.sim.replay import EMPTY, first_words
+from tiersim.sim.staged_loop import in_stages, room_of, tlbs_in_stages
 from tiersim.sim.translation_loop import (
     BACKGROUND_HOST,
     BINS,
@@ -92,12 +93,37 @@ class Books:
         )
 
 
+class Lines(Collection[tuple[int, bool]]):
+    """Lines that a cache holds, each with whether it is dirty, by their tags."""
+
+    def __init__(self, tags: NDArray[np.int32]) -> None:
+        ordered = np.sort(tags)
+        self.tags: NDArray[np.int32] = ordered[np.diff(ordered, prepend=-1) > 0]  # each once; none is negative
+
+    def __len__(self) -> int:
+        return len(self.tags)
+
+    def __iter__(self) -> Iterator[tuple[int, bool]]:
+        return zip((self.tags >> 1).tolist(), (self.tags & 1 > 0).tolist(), strict=True)
+
+    def __contains__(self, line: object) -> bool:
+        return line in set(self)
+
+    def since(self, first: int) -> Lines:
+        """Those from this line on."""
+        return Lines(self.tags[self.tags >> 1 >= first])
+
+
 @dataclass
 class Held:
     """What is held at the end: lines of each cache (number, dirty), units of each TLB, entries of each walk cache."""
 
-    caches: dict[str, set[tuple[int, bool]]]
+    caches: dict[str, Collection[tuple[int, bool]]]
     structures: dict[str, set[int]]
+
+    def listed(self) -> Held:
+        """With sets."""
+        return Held({name: set(held) for name, held in self.caches.items()}, self.structures)
 
 
 @dataclass
@@ -146,10 +172,10 @@ class _State:
             words_at += words.size
             blocks.append(words.reshape(-1))
         self.words = np.concatenate(blocks)
-        self.tags = np.full(tags_at, EMPTY, np.int32)
+        self.tags = _aligned(tags_at)
         self.counters = np.zeros(max(len(tables.rows), 1), np.uint8)
         last = 0 if loop.reuse is None else int(front[loop.reuse * HEADER + 1]) + self.counts[self.names[loop.reuse]]
-        self.reused = np.zeros(max(last, 1), np.int32)
+        self.reused = np.zeros(max(last, 1), np.uint8)
         self.set("tables", tables.pages << LINE)
         self.set("blocks", _first_block(loop, tables))
         self.set("offset", tables.tables << 6)
@@ -206,7 +232,7 @@ class _State:
         return Books(caches, memory, structures, own, self.words[bins : bins + BINS].copy(), reuse.copy())
 
     def held(self) -> Held:
-        caches: dict[str, set[tuple[int, bool]]] = {}
+        caches: dict[str, Collection[tuple[int, bool]]] = {}
         structures: dict[str, set[int]] = {}
         for k, name in enumerate(self.names):
             if name == "memory":
@@ -215,10 +241,17 @@ class _State:
             tags = self.tags[begin : begin + self.counts[name]]
             tags = tags[tags != EMPTY]
             if k < len(self.loop.levels):
-                caches[name] = {(int(tag >> 1), bool(tag & 1)) for tag in tags}
+                caches[name] = Lines(tags)
             else:
-                structures[name] = {int(tag >> 1) for tag in tags}
+                structures[name] = set((tags >> 1).tolist())
         return Held(caches, structures)
+
+
+def _aligned(count: int) -> NDArray[np.int32]:
+    """Empty tags, so that a set of 16 begins with a line of the processor's caches."""
+    held = np.full(count + 16, EMPTY, np.int32)
+    first = -held.ctypes.data // 4 % 16
+    return held[first : first + count]
 
 
 def _roomy(loop: Loop, tables: Tables, name: str, sets: int) -> bool:
@@ -247,38 +280,44 @@ def translate(
     cuts: Sequence[int] = (),
     compiled: bool = True,
     shootdowns: bool = False,
+    stages: bool = True,
     contents: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Translated:
     """Replay all references.
 
     `sets` gives the number of sets of each cache, TLB and page-walk cache, by name; `cuts` are positions of references
-    before which the books are copied. `shootdowns` says that references may be of that kind. `progress` is called with
-    the number of references that were added since its last call. Raises PolicyError and AuditError as
+    before which the books are copied. `shootdowns` says that references may be of that kind. Without `stages` one
+    reference is done after the other even where blocks of them come to the same (`tiersim.sim.staged_loop`). `progress`
+    is called with the number of references that were added since its last call. Raises PolicyError and AuditError as
     `tiersim.sim.replay.replay` does.
     """
     compiled = compiled and all(getattr(part.policy, "compiled", True) for part in loop.structures)
-    module = make_translation_loop(loop, compiled=compiled, shootdowns=shootdowns)
+    staged = stages and not shootdowns and not events.counts.fetches and tlbs_in_stages(loop)
+    wholly = staged and in_stages(loop)
+    module = make_translation_loop(loop, compiled=compiled, shootdowns=shootdowns, staged=staged)
     for part in loop.mechanism.parts:
         tables = with_frames(tables, f"{identifier(part.level)}_line", -(-sets[part.name] * part.lines >> LINE))
     grouped = []
     if any(part.coalesces for part in loop.tlbs):
         assert tables.groups is not None, "see tiersim.sim.pages.coalesced"
         grouped = [tables.groups.reshape(-1)]
+    if staged:
+        grouped.append(np.zeros(room_of(loop), np.int64))
+    rows = (tables.packed if wholly else tables.rows).reshape(-1)
+    seen = np.zeros(tables.tables + 1, np.int32) if wholly else NO_SHADOW
     state = _State(loop, sets, tables, timing, seed)
     whole = events.counts.events
-    marks = events.marks
     kept: list[Books] = []
     begin = 0
     ends = sorted({*(cut for cut in cuts if 0 < cut < whole), whole})
     for end in ends:
         at = begin
         for chunk in events.chunks(begin, end, CHUNK):
-            first, last = np.searchsorted(marks, [at, at + len(chunk)])
-            own = marks[first:last] - at
+            own = events.ends_between(at, at + len(chunk))
             _call(
-                module, chunk, len(chunk), own, len(own), state.tags, state.words, tables.numbers, NO_SHADOW,
-                tables.rows.reshape(-1), tables.parents.reshape(-1), state.counters, state.reused, *grouped, loop=loop,
+                module, chunk, len(chunk), own, len(own), state.tags, state.words, tables.numbers, seen,
+                rows, tables.parents.reshape(-1), state.counters, state.reused, *grouped, loop=loop,
             )  # fmt: skip
             check_ways(loop.structures, state.words)
             at += len(chunk)
@@ -290,8 +329,8 @@ def translate(
     if not whole:  # an empty stream still compiles
         nothing = np.zeros(0, np.int64)
         _call(
-            module, np.zeros(0, np.int32), 0, nothing, 0, state.tags, state.words, tables.numbers, NO_SHADOW,
-            tables.rows.reshape(-1), tables.parents.reshape(-1), state.counters, state.reused, *grouped, loop=loop,
+            module, np.zeros(0, np.int32), 0, nothing, 0, state.tags, state.words, tables.numbers, seen,
+            rows, tables.parents.reshape(-1), state.counters, state.reused, *grouped, loop=loop,
         )  # fmt: skip
     result = Translated(**vars(state.books()), ends=ends, cuts=kept)
     held = state.held()
@@ -299,7 +338,7 @@ def translate(
     if loop.nested:
         _audit_nested(loop, result, held, tables, timing)
     if contents:
-        result.held = held
+        result.held = held.listed()
     return result
 
 
@@ -343,7 +382,7 @@ def _audit(loop: Loop, result: Translated, held: Held, tables: Tables) -> None:
     _equal("TLB blocks counted", counted, "TLB blocks held", len(blocks))
     _equal("TLB blocks", len(blocks), "different ones", len(set(blocks)))
     for held_ in held.caches.values():
-        if any(line >= first and dirty for line, dirty in held_):
+        if any(dirty for _, dirty in _since(first, held_)):
             raise AuditError("a TLB block is dirty", None, "this is a fault in tiersim: please report it")
 
 
@@ -383,7 +422,11 @@ def _from(first: int, loop: Loop, held: Held) -> list[int]:
     """The lines from this one on in the cache whose TLB blocks are counted; where others may have none, in all."""
     cache, several = loop.mechanism.cache, len(loop.mechanism.holders) > 1
     names = [loop.levels[cache].name] if several and cache is not None else list(held.caches)
-    return [line for name in names for line, _ in held.caches[name] if line >= first]
+    return [line for name in names for line, _ in _since(first, held.caches[name])]
+
+
+def _since(first: int, lines: Collection[tuple[int, bool]]) -> Collection[tuple[int, bool]]:
+    return lines.since(first) if isinstance(lines, Lines) else [held for held in lines if held[0] >= first]
 
 
 def _first_nested_block(loop: Loop, tables: Tables) -> int:

@@ -359,7 +359,7 @@ class TranslationWriter(Writer):
         return join(super().count(k, counter), f"{self.word(k, place)} += {self.own('source')} > 0")
 
     def used(self, k: int) -> str:
-        return f"R[base + way] = min(R[base + way] + 1, {REUSE - 1})" if k == self.loop.reuse else ""
+        return f"R[base + way] = min(int(R[base + way]) + 1, {REUSE - 1})" if k == self.loop.reuse else ""
 
     def trained(self, k: int, *, first: bool = False) -> str:
         if all(own.cache != k for own in self.loop.prefetchers):
@@ -371,7 +371,7 @@ class TranslationWriter(Writer):
         parts = []
         if k == self.loop.reuse:
             kind = self.known(k)["kind"].replace("x", "old")
-            at = f"{self.at(len(MEANS) - 1 + BINS)} + ({kind}) * {REUSE} + R[base + way]"
+            at = f"{self.at(len(MEANS) - 1 + BINS)} + ({kind}) * {REUSE} + int(R[base + way])"
             parts.append(when("old >= 0", f"S[{at}] += 1"))
             parts.append("R[base + way] = 0")
         if k == self.loop.mechanism.cache:
@@ -844,13 +844,15 @@ def step_$depth($state, e):
 """
 
 
-def make_translation_loop(loop: Loop, *, compiled: bool = True, shootdowns: bool = False) -> ModuleType:
+def make_translation_loop(
+    loop: Loop, *, compiled: bool = True, shootdowns: bool = False, staged: bool = False
+) -> ModuleType:
     """The module whose ``run(events, count, marks, windows, tags, words, lines, shadow, rows, parents, counters,
     reused, ...)`` replays events through TLBs and caches.
 
     Where a TLB coalesces, ``groups`` comes last.
     """
-    writer = _writer(loop)
+    writer = _writer(loop, staged=staged)
     writer.holes = shootdowns
     tlbs = ", ".join(tlb.name for tlb in loop.tlbs)
     caches = ", ".join(f"{level.name} ({level.ways} ways, {type(level.policy).__name__})" for level in loop.levels)
@@ -858,7 +860,11 @@ def make_translation_loop(loop: Loop, *, compiled: bool = True, shootdowns: bool
     return load_module(writer.text(), compiled=compiled, about=about)
 
 
-def _writer(loop: Loop) -> TranslationWriter:
+def _writer(loop: Loop, *, staged: bool) -> TranslationWriter:
+    if staged:
+        from tiersim.sim.staged_loop import StagedWriter, TlbStagesWriter, in_stages  # which build on this module
+
+        return StagedWriter(loop) if in_stages(loop) else TlbStagesWriter(loop)
     if loop.nested is None:
         return TranslationWriter(loop)
     from tiersim.sim.mechanisms.nested import NestedWriter  # which builds on this module

@@ -321,7 +321,8 @@ class Translation(OfTrace):
     def warm(self, note: Callable[[str], None]) -> None:
         wired = replace(self.wired, sets=dict.fromkeys(self.wired.sets, 1))
         note("compiling")
-        nothing = PagedEvents(Counts(), np.zeros(0, np.int64), None, np.zeros(0, np.int32), marks=np.zeros(0, np.int64))
+        counts = Counts(fetches=int(self._fetches()))  # another loop has them
+        nothing = PagedEvents(counts, np.zeros(0, np.int64), None, np.zeros(0, np.int32), marks=np.zeros(0, np.int64))
         tables = self._tables(nothing, 0)
         if self.timing == "queued":
             from tiersim.models.core_translation import simulate_translation

@@ -17,6 +17,7 @@ BLOCKS = 32
 POINTER = 48
 PREDICTION = 0x10001  # both bits of way 0
 LINE = 0x100010001  # all bits of way 0
+REST = (1 << POINTER) - 1  # all but the pointer
 
 # The number of a lone bit among 16: times DE_BRUIJN, four bits of the product differ for each, and PLACES tells which.
 DE_BRUIJN = 0xF2D
@@ -77,7 +78,18 @@ class TlbAwareSrrip:
 
     @staticmethod
     def renew(s: Words, at: int, ways: int, kind: int, pressure: int, aware: bool, near: bool, attempts: int) -> int:
-        word, way = TlbAwareSrrip.sought(s[at], (1 << ways) - 1, attempts if aware and pressure else 0)
+        word = s[at]
+        last = word & (word >> HIGH) & ((1 << ways) - 1)
+        if last and kind < TLB:  # mostly: no prediction has to grow
+            ahead = last & -(1 << (word >> POINTER))
+            if ahead:
+                last = ahead
+            chosen = last & -last
+            if not (aware and pressure and attempts and (word >> BLOCKS) & chosen):
+                way = (PLACES >> ((chosen * DE_BRUIJN >> 10) & 60)) & 15
+                s[at] = (word & REST & ~(chosen << BLOCKS | chosen)) | ((way + 1) & 15) << POINTER
+                return way
+        word, way = TlbAwareSrrip.sought(word, (1 << ways) - 1, attempts if aware and pressure else 0)
         s[at] = TlbAwareSrrip.filled(word, way, kind, 1 if aware and near and pressure else 0)
         return way
 

@@ -46,3 +46,36 @@ def test_prefetch_takes_any_index() -> None:
     for index in (0, -1, 1 << 40, -(1 << 40)):
         for compiled in (True, False):
             assert load_module(text, compiled=compiled).run(np.zeros(4, np.int32), index) == 0
+
+
+@pytest.mark.parametrize("dirt", [0, 1])
+@pytest.mark.parametrize("ways", [1, 3, 4, 8, 11, 12, 16])
+def test_a_set_in_the_order_of_use(ways: int, dirt: int) -> None:
+    """Compiled, in plain Python, and by a list."""
+    text = "".join(
+        f"@jit_cached\ndef {verb}_set(tags, tag, zero):\n"
+        f"    return {verb}(pointer(tags), 2, {ways}, tag, {dirt}, zero)\n\n\n"
+        for verb in ("renew", "use")
+    )
+    modules = [load_module(text, compiled=compiled) for compiled in (True, False)]
+
+    @settings(deadline=None, max_examples=20)
+    @given(st.lists(st.tuples(st.booleans(), st.integers(0, ways + 2) | st.just(2**29), st.booleans()), max_size=60))
+    def check(steps: list[tuple[bool, int, bool]]) -> None:
+        held = [np.array([5, 5] + [-1] * ways + [5], np.int32) for _ in modules]
+        order: list[int] = [-1] * ways
+        for enters, line, dirty in steps:
+            tag = line << 1 | (dirty & dirt)
+            found = next((old for old in order if old >> 1 == line), None)
+            if found is not None:
+                order.remove(found)
+                order.insert(0, tag | found & 1)
+                expected = -2
+            else:
+                expected = order[-1] if enters else -1
+                order = [tag, *order[:-1]] if enters else order
+            for module, tags in zip(modules, held, strict=True):
+                assert getattr(module, "renew_set" if enters else "use_set")(tags, tag, 0) == expected
+                assert tags.tolist() == [5, 5, *order, 5]
+
+    check()
