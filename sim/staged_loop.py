@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from tiersim.policies.way.lru import Lru
 from tiersim.sim.cache_loop import BLOCK as WHOLE
 from tiersim.sim.cache_loop import ROOMY, SHARED, fill, join, when
 from tiersim.sim.mechanisms.radix import RadixLoop
@@ -125,7 +124,8 @@ class TlbStagesWriter(TranslationWriter):
 
     def ordered(self, k: int) -> bool:
         """Whether the sets of a part are kept in the order of use."""
-        return type(self.parts[k].policy) is Lru and self.parts[k].ways <= WIDEST and k != self.loop.reuse
+        told = vars(type(self.parts[k].policy)).get("in_order_of_use", False)  # which says nothing of subclasses
+        return told and self.parts[k].ways <= WIDEST and k != self.loop.reuse
 
     def heads(self, k: int) -> str:
         """The words of a part's header, in variables."""

@@ -18,6 +18,7 @@ cache (`NEVER` when there is none), which only a known future can give.
 Class attributes declare what the engine may rely on:
 
 ``hit_is_idempotent``  a second hit on the line that was just used changes no later decision (the engine skips it)
+``in_order_of_use``    it is LRU, so that the engine may keep sets in that order instead; not inherited
 ``random``             draws random numbers, so that seeds matter
 ``needs_future``       wants ``next_use``
 ``compiled``           False runs the verbs as plain Python: slow but right, and not bound to the compilable subset

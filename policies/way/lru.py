@@ -26,6 +26,7 @@ class Lru:
     """
 
     hit_is_idempotent: ClassVar[bool] = True
+    in_order_of_use: ClassVar[bool] = True
 
     @staticmethod
     def state(sets: int, ways: int, seed: int) -> State:

@@ -157,6 +157,24 @@ def test_compiled(what: str) -> None:
     assert all(happened[name] for name in wanted | ({"block_hits"} if what == "victima" else set()))
 
 
+class NewestGoes(Lru):
+    @staticmethod
+    def victim(s: Any, at: int, ways: int) -> int:
+        way: int = s[at] & 15
+        return way
+
+
+def test_only_lru_itself_is_kept_in_the_order_of_use() -> None:
+    rng = random.Random(2)
+    loop, sets = machine(rng, "radix")
+    levels = tuple(replace(level, ways=4, policy=NewestGoes()) for level in loop.levels)
+    first, *others = loop.tlbs
+    loop = replace(loop, levels=levels, tlbs=(replace(first, ways=4, policy=NewestGoes()), *others), prefetchers=())
+    other = replace(loop, levels=tuple(replace(level, policy=Lru()) for level in levels))
+    made, lru = (both(own, sets, random.Random(2), 700) for own in (loop, other))
+    assert made.caches != lru.caches
+
+
 def test_what_does_not_go_in_stages() -> None:
     loop, _ = machine(random.Random(1), "radix")
     first, *others = loop.tlbs
