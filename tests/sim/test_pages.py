@@ -1,5 +1,9 @@
 """Numbering of pages, page tables, windows of instructions."""
 
+import tracemalloc
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tiersim._base.errors import StudyError, TraceError
-from tiersim.sim.pages import PagedEvents, paged_from, tables_of
+from tiersim.sim.pages import PagedEvents, paged_from, prepare_pages, tables_of
 
 NUMBER = 45
 
@@ -65,6 +69,42 @@ def test_windows_end_before_the_reference_that_crosses(gaps: list[int], luck: An
 def test_a_trace_without_instructions_counts_its_records() -> None:
     events = paged_from(references(np.zeros(2500), gap=np.zeros(2500)))
     assert events.marks.tolist() == [1000, 2000]
+
+
+@dataclass
+class Long:
+    """A trace that executes a window of instructions with each record."""
+
+    records: int
+    name: str = "long"
+
+    @property
+    def fingerprint(self) -> str:
+        return f"long {self.records}"
+
+    def chunks(self, records: int = 1000, skip: int = 0, limit: int | None = None) -> Iterator[dict[str, NDArray[Any]]]:
+        for _ in range(self.records // 1000):
+            yield references(np.arange(1000) % 50 * 4096, gap=np.full(1000, 1000))
+
+
+def test_ends_of_windows_take_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither while a trace is prepared nor while it is replayed piece by piece."""
+    monkeypatch.setenv("TIERSIM_CACHE", str(tmp_path))
+    peaks = []
+    for count in (1000, 20_000, 400_000):  # the first one also loads what is compiled
+        tracemalloc.start()
+        events = prepare_pages(Long(count), fetches=False)
+        found = 0
+        for begin in range(0, count, 10_000):
+            ends = events.ends_between(begin, begin + 10_000)
+            assert (np.diff(ends) == 1).all()
+            assert ends[0] == (begin == 0)
+            found += len(ends)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert found == count - 1
+        assert (events.ends() == np.arange(1, count)).all()
+    assert peaks[2] - peaks[1] < 100_000
 
 
 @given(st.sampled_from([4, 5]), st.integers(0, 2**32), st.integers(0, 3))
