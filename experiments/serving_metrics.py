@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tiersim.models.members import Members
 from tiersim.models.serving import Instance, bytes_of_token, links_of
 from tiersim.sim.serving import Engines
 
@@ -51,9 +52,13 @@ def tier_metrics(instance: Instance, engines: Engines, last: int) -> dict[str, f
     return made
 
 
-def sums_of(engines: Engines, last: int) -> dict[str, int]:
-    """Sums over instances and time of a run that ended at a time: of `occupancy`, swapped pages, work, and time."""
+def sums_of(engines: Engines, last: int, members: Members | None) -> dict[str, int]:
+    """Sums over instances and time of a run that ended at a time: of `occupancy`, swapped pages, work, and time.
+
+    The time is that for which instances were there, ``last`` when it ended.
+    """
     rows = engines.iterations.columns
     busy = rows["count"] * rows["took"] + rows["slope"] * (rows["count"] * (rows["count"] - 1) // 2)
     made = {name: sum(held) for name, held in engines.occupancy().items()}
-    return made | {"swapped": sum(engines.swapped()), "busy": sum(busy.tolist()), "time": last * engines.count}
+    time = last * engines.count if members is None else sum(members.there(last))
+    return made | {"swapped": sum(engines.swapped()), "busy": sum(busy.tolist()), "time": time, "last": last}

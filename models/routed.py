@@ -77,8 +77,8 @@ class Router:
     Raises PolicyError where it names no instance.
     """
 
-    def __init__(self, engines: Engines, policy: Any, seed: int) -> None:
-        self.engines, self.count, self.prompts = engines, engines.count, engines.prompts
+    def __init__(self, engines: Engines, policy: Any, seed: int, count: int | None = None) -> None:
+        self.engines, self.count, self.prompts = engines, engines.count if count is None else count, engines.prompts
         self.policy = copy.deepcopy(policy)
         if hasattr(self.policy, "start"):
             self.policy.start(self.count, seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -14,6 +14,8 @@ from tiersim._base.errors import StudyError
 from tiersim._base.params import Param, config
 from tiersim._base.registry import build, nearest
 from tiersim._base.units import Quantity, show
+from tiersim.models.cluster import Change, Scale
+from tiersim.models.cluster import Cluster as Changing
 from tiersim.models.gpu import Gpu
 from tiersim.models.kv_links import KvLink, TransferLink, moves_of
 from tiersim.models.llm.parallel import Parallel
@@ -24,6 +26,8 @@ from tiersim.sim.serving import Engines, Link, Server, Tier
 
 __all__ = [
     "Cluster",
+    "ClusterChange",
+    "ClusterScale",
     "Decode",
     "Instance",
     "KvMemory",
@@ -161,10 +165,88 @@ class Decode:
 
 
 @config
+class ClusterChange:
+    """Instances that come or go at a time, by their numbers from 0."""
+
+    at: Annotated[int, Param("when", unit="time", ge=0)]
+    fail: Annotated[list[int] | None, Param("gone at once, with all that is there")] = None
+    drain: Annotated[list[int] | None, Param("get nothing more, and are gone when those that run are finished")] = None
+    start: Annotated[list[int] | None, Param("are up, with nothing cached if they were gone")] = None
+
+
+@config
+class ClusterScale:
+    """Instances start and drain by load: tokens of prompts that those that are up have to compute, in the mean."""
+
+    interval: Annotated[int, Param("between two looks", unit="time", ge=1)]
+    high: Annotated[int, Param("tokens; above, one is started", unit="count", ge=0)]
+    low: Annotated[int, Param("tokens; below, one is drained", unit="count", ge=0)] = 0
+    least: Annotated[int, Param("never fewer are up", unit="count", ge=1)] = 1
+    most: Annotated[int | None, Param("never more, with those that start; unless said, all", unit="count", ge=1)] = None
+    start_up: Annotated[int, Param("until one that is started is up", unit="time", ge=0)] = 0
+
+
+@config
 class Cluster:
     """Instances that are alike."""
 
     instances: Annotated[int, Param("how many", unit="count", ge=1, le=4096)] = 1
+    up: Annotated[
+        int | None, Param("are there at first, those with the lowest numbers; unless said, all", unit="count", ge=0)
+    ] = None
+    changes: Annotated[list[ClusterChange] | None, Param("who comes and goes when")] = None
+    failure: Annotated[
+        Literal["reroute", "lose"], Param("what becomes of requests at an instance that fails: routed anew, or lost")
+    ] = "reroute"
+    scale: Annotated[ClusterScale | None, Param("who comes and goes by load; unless said, nobody")] = None
+    refresh: Annotated[
+        int | None,
+        Param("loads are seen as they were at the last multiple of it; unless said, as they are", unit="time", ge=1),
+    ] = None
+
+    @property
+    def varies(self) -> bool:
+        """Whether not all are always up."""
+        return self.up is not None or bool(self.changes) or self.scale is not None
+
+    def check(self) -> None:
+        """Raises StudyError, with a ``path``, where it names instances that there are not."""
+        for place, change in enumerate(self.changes or []):
+            for name in ("fail", "drain", "start"):
+                for number in getattr(change, name) or []:
+                    if not 0 <= number < self.instances:
+                        message = f"there is no instance {number!r}: they have numbers from 0 to {self.instances - 1}"
+                        raise _wrong(("changes", str(place), name), message)
+        if self.up is not None and self.up > self.instances:
+            raise _wrong(("up",), f"there are {self.instances} instances")
+        if (scale := self.scale) is not None:
+            if scale.low > scale.high:
+                raise _wrong(("scale", "low"), "it must not be above `high`")
+            if not scale.least <= (scale.most or self.instances) <= self.instances:
+                raise _wrong(("scale", "least"), f"it must not be above `most`, nor that above {self.instances}")
+
+    def driver(self, engines: Engines, policy: Any, seed: int, progress: Callable[[int], None]) -> Changing:
+        """What sends requests there."""
+        changes: list[Change] = []
+        for said in self.changes or []:
+            changes += [Change(said.at, "fail", number) for number in said.fail or []]
+            changes += [Change(said.at, "drain", number) for number in said.drain or []]
+            changes += [Change(said.at, "start", number) for number in said.start or []]
+        scale = None
+        if (held := self.scale) is not None:
+            most = held.most or self.instances
+            scale = Scale(held.interval, held.high, held.low, held.least, most, held.start_up)
+        return Changing(
+            engines,
+            policy,
+            seed,
+            progress,
+            refresh=self.refresh or 0,
+            up=None if self.up is None else range(self.up),
+            changes=changes,
+            failure=self.failure,
+            scale=scale,
+        )
 
 
 @config

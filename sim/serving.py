@@ -34,7 +34,11 @@ EVENTS = (1 << 31) - 1  # that a policy is told of, as far as its keys need to k
 LOG_ROWS = 1 << 13
 TIER_HEADER = (*INSTANCE, *TIER)
 DAY = 86_400 * 10**12
-ADVANCE, TO_AN_END, ROUTE, LOOK, HITS, COMPUTED, RELEASE, COMING = range(8)  # what `run` of the loop is asked
+# of headers, when an instance begins anew
+KEPT_WORDS = {"seen", "fetched", "put", "gone", "loaded", "stored", "load_busy", "store_busy"}
+ADVANCE, TO_AN_END, ROUTE, LOOK, HITS, COMPUTED, RELEASE, COMING, FAIL, DRAIN = range(
+    10
+)  # what `run` of the loop is asked
 
 
 @dataclass(frozen=True)
@@ -174,17 +178,21 @@ class Iterations:
             return []
         end, made = int(served.end[request]), [int(served.first[request])]
         there = not self.came[request]
-        for _, start, count, took, slope, decodes, who, _, more in self._of(int(served.instance[request])):
+        rows = self.columns
+        own = (rows["count"] == 0) & (rows["chunks"] == request)
+        places = [*rows["instance"][own].tolist(), int(served.instance[request])]
+        at = places[0]
+        for instance, start, count, took, slope, decodes, who, _, more in self._of(places):
             if count == 0:
                 if who == request:
-                    there = took >= 0
+                    there, at = took >= 0, instance
                     made += [start + took] * (there and not more)
-            elif decodes and there and start >= made[-1] and (end < 0 or start < end):
+            elif decodes and there and instance == at and start >= made[-1] and (end < 0 or start < end):
                 made += [start + _sum(took, slope, k) for k in range(1, count + 1)]
         return made
 
-    def _of(self, instance: int) -> list[list[int]]:
-        rows: list[list[int]] = self.rows[self.columns["instance"] == instance].tolist()
+    def _of(self, instances: Sequence[int]) -> list[list[int]]:
+        rows: list[list[int]] = self.rows[np.isin(self.columns["instance"], instances)].tolist()
         return rows
 
 
@@ -230,7 +238,7 @@ class Engines:
         self.audited = audited
         self.tier_policies = tuple(tier_policies)
         self.compiled = compiled and all(getattr(held, "compiled", True) for held in (self.policy, *tier_policies))
-        beyond = _beyond(server, self.tier_policies)
+        self._beyond = beyond = _beyond(server, self.tier_policies)
         self.loop = serving_loop.make_loop(self.policy, clock, beyond, audited=audited, compiled=self.compiled)
         share = prompts.block // server.page if cached and server.prefix == "memory" else 0
         distinct = max(1, len(prompts.parent))
@@ -257,22 +265,10 @@ class Engines:
             "half": len(prompts) + 1,
             "none": -1,
         }
-        header = np.zeros((count, len(INSTANCE)), np.int64)
-        first = dict.fromkeys(("ready", "end", "run_end", "soonest"), NEVER) | {"free": server.pages}
-        lists = [f"{name}{end}" for name in ("", "came_", "held_", "left_") for end in ("head", "tail")]
-        for name, value in (first | dict.fromkeys(lists, -1)).items():
-            header[:, INSTANCE.index(name)] = value
-        owned: list[NDArray[Any]] = [
-            header,
-            np.zeros((count, server.max_requests * self.loop.slot), np.int64),
-            np.zeros((count, server.page), np.int64),
-            np.zeros((count, said["table"]), np.int64),
-            np.zeros((count, names * len(CACHE)), np.int64),
-        ]
-        own = [*owned, *self._states(self.policy, self.loop.policy, room, names, range(seed, seed + count))]
-        self._places: list[int] = []  # of links, and of headers of tiers, among these arrays
-        if beyond:
-            own += self._behind(names, distinct, seed, len(own))
+        self._sizes = room, names, distinct, int(said["table"])
+        self._seed = seed
+        self._places: list[int] = []  # of links, and of headers of tiers, among the arrays of instances
+        own = self._fresh(count, seed)
         # all look at the same place where there is one for all
         steps = [array.shape[1] if len(array) > 1 else 0 for array in own]
         settings = np.array([*(said.get(name, 0) for name in SETTINGS), *steps], np.int64)
@@ -293,6 +289,26 @@ class Engines:
             self._extra = [self._given(array) for array in extra]
         self._after = (*self._extra, *times, *self._own)
 
+    def _fresh(self, count: int, seed: int) -> list[NDArray[Any]]:
+        """The arrays of some instances at first, each with a row for each, or one where all share it."""
+        server, (room, names, distinct, table) = self.server, self._sizes
+        header = np.zeros((count, len(INSTANCE)), np.int64)
+        first = dict.fromkeys(("ready", "end", "run_end", "soonest"), NEVER) | {"free": server.pages}
+        lists = [f"{name}{end}" for name in ("", "came_", "held_", "left_") for end in ("head", "tail")]
+        for name, value in (first | dict.fromkeys(lists, -1)).items():
+            header[:, INSTANCE.index(name)] = value
+        owned: list[NDArray[Any]] = [
+            header,
+            np.zeros((count, server.max_requests * self.loop.slot), np.int64),
+            np.zeros((count, server.page), np.int64),
+            np.zeros((count, table), np.int64),
+            np.zeros((count, names * len(CACHE)), np.int64),
+        ]
+        owned += self._states(self.policy, self.loop.policy, room, names, range(seed, seed + count))
+        self._places = []
+        self._shared: set[int] = set()  # places of arrays that all share
+        return owned + (self._behind(count, names, distinct, seed, len(owned)) if self._beyond else [])
+
     def _given(self, array: NDArray[Any]) -> Any:
         """An array as the loop takes it: flat, and in plain Python as a list, whose integers do not wrap."""
         return array.reshape(-1) if self.compiled else array.reshape(-1).tolist()
@@ -305,18 +321,21 @@ class Engines:
         made = [state_of(policy, given | {"seed": seed}, wanted) for seed in seeds]
         return [np.stack([state[name] for state in made]) for name in wanted]
 
-    def _behind(self, names: int, distinct: int, seed: int, place: int) -> list[NDArray[Any]]:
+    def _behind(self, instances: int, names: int, distinct: int, seed: int, place: int) -> list[NDArray[Any]]:
         """The arrays of links and tiers, which lie from this place on."""
         server = self.server
-        made: list[NDArray[Any]] = [np.zeros((self.count, names), np.int64)]
+        made: list[NDArray[Any]] = [np.zeros((instances, names), np.int64)]
         for link in server.links:
             self._places.append(place + len(made))
-            row = np.zeros((1 if link.shared else self.count, len(LINK)), np.int64)
+            if link.shared:
+                self._shared.add(place + len(made))
+            row = np.zeros((1 if link.shared else instances, len(LINK)), np.int64)
             row[:, :3] = link.load, link.store, link.latency
             made.append(row)
         for tier, policy, wanted in zip(server.tiers, self.tier_policies, self.loop.tiers, strict=True):
             self._places.append(place + len(made))
-            count = 1 if tier.shared else self.count
+            before = place + len(made)
+            count = 1 if tier.shared else instances
             room = min(tier.blocks, distinct)
             known = min(distinct, KEPT * room + 1)
             table = 1 << (2 * known).bit_length()
@@ -326,6 +345,8 @@ class Engines:
                 header[:, TIER_HEADER.index(name)] = value
             made += [header, np.zeros((count, table), np.int64), np.zeros((count, known * len(CACHE)), np.int64)]
             made += self._states(policy, wanted, room, known, range(seed, seed + count))
+            if tier.shared:
+                self._shared |= set(range(before, place + len(made)))
         return made
 
     def _run(self, what: int, first: int, second: int = 0, third: int = 0) -> int:
@@ -336,10 +357,13 @@ class Engines:
                 return made
             if made < -1:
                 self._explain()
-            more = np.zeros(len(self._log), np.int64)
-            self._log = np.concatenate([self._log, more]) if self.compiled else [*self._log, *more.tolist()]
-            self._settings[LOG_ROOM] *= 2
+            self._more_log()
             second = 1
+
+    def _more_log(self) -> None:
+        more = np.zeros(len(self._log), np.int64)
+        self._log = np.concatenate([self._log, more]) if self.compiled else [*self._log, *more.tolist()]
+        self._settings[LOG_ROOM] *= 2
 
     def submit(self, request: int, instance: int, now: int) -> bool:
         """Route a request to an instance at a time, up to which all have advanced; False if it is not taken."""
@@ -360,6 +384,64 @@ class Engines:
         row = request * len(REQUEST)
         self._requests[row + REQUEST.index("routed")] = now
         self._requests[row + REQUEST.index("refused")] = 1
+
+    def made(self, request: int) -> int:
+        """The tokens of its answer that a request has which is at no instance."""
+        return int(self._requests[request * len(REQUEST) + REQUEST.index("made")])
+
+    def drain(self, instance: int, now: int) -> list[int]:
+        """Take away who waits at an instance, in order; they may be submitted anew. `ended` is told no more."""
+        return self._away(DRAIN, instance, now)
+
+    def fail(self, instance: int, now: int) -> list[int]:
+        """Begin with an instance anew: nothing is cached, and an iteration under way does not end.
+
+        Returns the requests that were there, which may be submitted anew and keep their tokens: those that ran in the
+        order of admission, then those that waited. What was summed and counted stays, and what instances share.
+        `ended` is told no more.
+        """
+        requests = self._away(FAIL, instance, now)
+        for place in self._places[len(self.server.links) :]:
+            if place not in self._shared:
+                self._see_tier(place, instance, now)
+        places = self._places
+        for place, array in enumerate(self._fresh(1, self._seed + instance)):
+            if place in self._shared:
+                continue
+            names = {0: INSTANCE} | {
+                at: LINK if k < len(self.server.links) else TIER_HEADER for k, at in enumerate(places)
+            }
+            kept = [
+                k for k, name in enumerate(names.get(place, ())) if name in KEPT_WORDS or name[:4] in ("sum_", "rest")
+            ]
+            held, row = self._own[place], array[0].tolist() if not self.compiled else array[0]
+            begin = instance * len(row)
+            for k in kept:
+                row[k] = held[begin + k]
+            held[begin : begin + len(row)] = row
+        return requests
+
+    def _away(self, what: int, instance: int, now: int) -> list[int]:
+        while not self._run(what, 0, instance, now):
+            self._more_log()
+        requests = self.ended
+        self._settings[ENDED] = self._settings[FIRSTS] = 0
+        if self.server.swap:
+            words, width = self._extra[0], len(EXTRA)
+            for request in requests:
+                place = request * width + EXTRA.index("swapped")
+                self._own[0][instance * len(INSTANCE) + INSTANCE.index("swapped")] -= words[place]
+                words[place] = 0
+        return requests
+
+    def _see_tier(self, place: int, instance: int, now: int) -> None:
+        """Sum the blocks that a tier of its own had until it is emptied."""
+        held, begin = self._own[place], instance * len(TIER_HEADER)
+        seen, high, low, blocks = (
+            begin + TIER_HEADER.index(name) for name in ("seen", "sum_blocks", "rest_blocks", "cached")
+        )
+        total = (int(held[high]) << SPLIT) + int(held[low]) + int(held[blocks]) * (now - int(held[seen]))
+        held[high], held[low], held[seen] = total >> SPLIT, total & (1 << SPLIT) - 1, now
 
     def release(self, request: int, now: int) -> None:
         """Give back the memory of a request that is finished and holds it. Raises AuditError if it holds none."""

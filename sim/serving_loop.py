@@ -1163,6 +1163,61 @@ def come_over(number, now, i, $state):
     return True
 
 
+@jit_apart
+def send_away(now, runs, i, $state, D):
+    """Who waits at an instance leaves it, and who `runs` before them; False if there is no room in the log.
+
+    They are told where ends are. If those that run leave, whoever asks has to begin with the instance anew.
+    """
+    if Z[Z_LOG_ROOM] and Z[Z_LOGGED] + 2 * Z[Z_MOST] > Z[Z_LOG_ROOM]:
+        return False
+    settle(now, $state)
+    see(now, $state)
+    Z[Z_ENDED] = 0
+    if runs:
+        if I[I_END] < NEVER and I[I_ROW_COUNT] > 1:  # all but the one under way
+            row = note(i, I[I_ROW_START], Z[Z_NONE] + 1, $state)
+            L[row + L_COUNT] = I[I_ROW_COUNT] - 1
+            L[row + L_TOOK] = I[I_ROW_TOOK]
+            L[row + L_SLOPE] = I[I_SLOPE]
+            L[row + L_DECODES] = I[I_TAKING]
+        for k in range(I[I_SLOTS]):
+            s = k * SW
+            number = A[s + S_REQUEST]
+            if k < I[I_DECODES]:
+                since = max(A[s + S_BEGUN], I[I_LAST_DECODE])
+                R[number * RW + R_MADE] = made_by(s, $state)
+                R[number * RW + R_SINCE] = since
+                L[note(i, since, number, $state) + L_TOOK] = -1
+            at = Z[Z_ENDED]
+            while at > 0 and D[Z[Z_HALF] + at - 1] > A[s + S_ORDER]:
+                D[at] = D[at - 1]
+                D[Z[Z_HALF] + at] = D[Z[Z_HALF] + at - 1]
+                at -= 1
+            D[at] = number
+            D[Z[Z_HALF] + at] = A[s + S_ORDER]
+            Z[Z_ENDED] += 1
+        I[I_SLOTS] = 0
+        I[I_END] = NEVER
+        I[I_RUN_END] = NEVER
+    number = I[I_HEAD]
+    while number >= 0:
+        D[Z[Z_ENDED]] = number
+        Z[Z_ENDED] += 1
+        number = R[number * RW + R_NEXT]
+    I[I_HEAD] = -1
+    I[I_TAIL] = -1
+    I[I_WAITING] = 0
+    I[I_WAITING_TOKENS] = 0
+    I[I_WAITING_HITS] = 0
+    I[I_BLOCKED] = 0
+    if I[I_SLOTS] == 0:
+        I[I_READY] = NEVER
+    for k in range(Z[Z_ENDED]):
+        R[D[k] * RW + R_ROUTED] = -1
+    return True
+
+
 @jit
 def look(V, $state):
     """What a router sees of an instance."""
@@ -1192,9 +1247,10 @@ def run(what, first, second, third, array_V, array_D, $arrays):
     0: all that happens before the time `first`; 1: the same up to the first end of a request; with `second` a call
     goes on with the last one. 2: request `first` is routed to instance `second` at `third`. 3: a row of what is seen
     of each instance. 4: how many tokens of request `first` each instance has cached. 5: as 2, for one that comes over.
-    6: memory that it holds there is given back. 7: when the next event is, and whether it is a plan. With bit 0 of
-    `third` it takes what ends at the time itself too, with bit 1 it stops at first tokens too. Returns the time of an
-    end, NEVER if there was none, 0 if what was asked cannot be, -1 if the log is full, or -2 if something is wrong.
+    6: memory that it holds there is given back. 7: when the next event is, and whether it is a plan. 8: all requests
+    leave instance `second` at `third`, 9: those that wait there. With bit 0 of `third` it takes what ends at the time
+    itself too, with bit 1 it stops at first tokens too. Returns the time of an end, NEVER if there was none, 0 if what
+    was asked cannot be, -1 if the log is full, or -2 if something is wrong.
     """
     $shared
     $owned
@@ -1243,6 +1299,8 @@ def run(what, first, second, third, array_V, array_D, $arrays):
         elif what == 2 or what > 4:
             if what == 2:
                 done = arrive(first, third, i, $state)
+            elif what > 7:
+                done = send_away(third, what == 8, i, $state, D)
             else:
                 done = come_over(first, third, i, $state) if what == 5 else release(first, third, i, $state)
             $changed

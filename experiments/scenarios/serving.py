@@ -22,6 +22,7 @@ from tiersim.experiments.statistics import Estimate, ratio_of_sums
 from tiersim.experiments.trace_use import TraceParam, TraceUse
 from tiersim.models.apart import Apart
 from tiersim.models.cluster import Cluster, drives
+from tiersim.models.members import Members
 from tiersim.models.prompts import poisson, prompts_of, rated, tied
 from tiersim.models.routed import SAMPLE, Driver
 from tiersim.models.serving import (
@@ -80,6 +81,8 @@ METRICS = {
     "requests": ("requests", "in the measured part of the trace", ""),
     "rejected": ("requests", "that no instance has memory for", "less"),
     "refused": ("requests", "that found too many waiting, or that the router refused", "less"),
+    "lost": ("requests", "that were at an instance that failed, or that nobody was there for", "less"),
+    "rerouted": ("times", "that requests left an instance which failed or drained, and were routed anew", "less"),
     "preemptions": ("preemptions", "of requests that lost their memory to others", "less"),
     "swaps": ("swaps", "of requests that lost their memory, and what they had was kept in the swap", "less"),
     "prefix_hit_ratio.tokens": ("ratio", "of the tokens of prompts, at admission", "more"),
@@ -103,6 +106,7 @@ METRICS = {
     "waiting": ("requests", "that wait at an instance: mean over time", "less"),
     "running": ("requests", "that run at an instance: mean over time", ""),
     "loading": ("requests", "that wait for what they fetch from tiers: mean over time", "less"),
+    "up": ("instances", "that are there, those that drain among them: mean over time", ""),
     "swap_used": ("ratio", "of the pages of the swap of an instance: mean over time", ""),
     "energy": ("J", "that accelerators draw which work, at full power: of an output token", "less"),
     "cost": ("price", "of accelerators, by `price`: of 1,000,000 output tokens", "less"),
@@ -209,6 +213,7 @@ class Ran:
     course: dict[str, NDArray[Any]]
     loads: list[float]
     moves: dict[str, list[int]]
+    members: Members | None  # if they may come and go
 
 
 @dataclass
@@ -267,7 +272,16 @@ class Serving(OfTrace):
             with _inside("system", *where):
                 server_of(instance, 0)
                 self._arrays(instance)
+        with _inside("system", "cluster"):
+            self.system.cluster.check()
         if (decode := self.system.decode) is not None:
+            if self.system.cluster.varies or self.system.cluster.refresh is not None:
+                message = "where others decode, instances neither come nor go, and are seen as they are"
+                raise _at(
+                    StudyError(message, None, "say of `cluster` only how many `instances` there are"),
+                    "system",
+                    "cluster",
+                )
             with _inside("system"):
                 check_decode(self.system)
             for path, policy in ((("policy",), self.policy), (("system", "decode", "policy"), decode.policy)):
@@ -418,12 +432,24 @@ class Serving(OfTrace):
             self._engines(prompts, instance, server, count, seed)
             for instance, server, count in zip(self._kinds().values(), self._servers, counts, strict=True)
         ]
-        driver: Driver | Cluster | Apart
-        if decode is None:
-            driver = (Cluster if drives(self.policy) else Driver)(kinds[0], self.policy, seed, progress)
-        else:
-            token, latency = transfer_of(system)
-            driver = Apart(
+        driver = self._driver(kinds, seed, progress)
+        waits = self.load.sessions == "wait"
+        arrival = driver.in_turn(self.load.think) if waits else driver.as_recorded()
+        course = dict(vars(kinds[0].served))
+        if isinstance(driver, Apart):
+            later = kinds[1].served
+            course |= vars(driver.course) | {"swaps": course["swaps"] + later.swaps}
+        members = None
+        if isinstance(driver, Cluster):
+            members = driver.members
+            course |= {"lost": driver.lost, "rerouted": driver.rerouted}
+        return Ran(kinds, arrival, course, driver.loads, driver.carried() if isinstance(driver, Apart) else {}, members)
+
+    def _driver(self, kinds: Sequence[Engines], seed: int, progress: Progress) -> Driver | Cluster | Apart:
+        cluster, decode = self.system.cluster, self.system.decode
+        if decode is not None:
+            token, latency = transfer_of(self.system)
+            return Apart(
                 kinds[0],
                 kinds[1],
                 self.policy,
@@ -433,13 +459,9 @@ class Serving(OfTrace):
                 seed=seed,
                 progress=progress,
             )
-        waits = self.load.sessions == "wait"
-        arrival = driver.in_turn(self.load.think) if waits else driver.as_recorded()
-        course = dict(vars(kinds[0].served))
-        if isinstance(driver, Apart):
-            later = kinds[1].served
-            course |= vars(driver.course) | {"swaps": course["swaps"] + later.swaps}
-        return Ran(kinds, arrival, course, driver.loads, driver.carried() if isinstance(driver, Apart) else {})
+        if cluster.refresh is None and not cluster.varies and not drives(self.policy):
+            return Driver(kinds[0], self.policy, seed, progress)
+        return cluster.driver(kinds[0], self.policy, seed, progress)
 
     def _arrivals(self, prompts: Prompts, rate: int, seed: int) -> Numbers:
         if self.load.arrivals == "poisson":
@@ -464,7 +486,7 @@ class Serving(OfTrace):
             ran.arrival,
             course,
             _points(*map(np.concatenate, zip(*gaps, strict=True))),
-            [sums_of(kind, last) for kind in kinds],
+            [sums_of(kind, last, ran.members) for kind in kinds],
             behind | self._transfers(ran.moves, last),
             np.array(ran.loads, float),
             dict(outside),
@@ -499,7 +521,13 @@ class Serving(OfTrace):
         last = int(simulated.course["end"][measured].max())
         span = (last - int(simulated.arrival[measured].min())) / SECOND if served.any() else 0
         metrics["requests"] = len(served)
-        for name in ("rejected", "refused", "preemptions", "swaps"):
+        for name in (
+            "rejected",
+            "refused",
+            "preemptions",
+            "swaps",
+            *(("lost", "rerouted") * self.system.cluster.varies),
+        ):
             metrics[name] = int(simulated.course[name][measured].sum())
         metrics["slo_attainment"] = float(own["slo_attainment"].mean())
         if span > 0:
@@ -547,7 +575,9 @@ class Serving(OfTrace):
         first = simulated.sums[0]
         if time := first["time"]:
             made["cached"] = first["blocks"] / time * simulated.prompts.block
-            made["duration"] = time / self.system.cluster.instances / SECOND
+            made["duration"] = first["last"] / SECOND
+            if self.system.cluster.varies:
+                made["up"] = time / first["last"]
             if self._servers[0].tiers:
                 made["loading"] = first["loading"] / time
         return made | self._costs(simulated)
@@ -599,6 +629,8 @@ class Serving(OfTrace):
             loads = served & ((course["fetched"] > 0) | (course["ready"] > course["admitted"]))
             table["fetched"] = np.maximum(course["fetched"], 0).astype(float)
             table["loading"] = span(course["admitted"], course["ready"], loads)
+        if self.system.cluster.varies:
+            table |= {name: course[name].astype(float) for name in ("lost", "rerouted")}
         if any(instance.swap is not None for instance in self._kinds().values()):
             table["swaps"] = course["swaps"].astype(float)
         if self.system.decode is not None:
@@ -676,10 +708,11 @@ def _prepared(trace: Trace, skip: int, limit: int | None, truncate: int | None) 
 
 
 def _audit(course: Mapping[str, NDArray[Any]]) -> None:
-    """Each request is served, rejected or refused, and only one of these. Raises AuditError."""
+    """Each request is served, rejected, refused or lost, and only one of these. Raises AuditError."""
     what = (course["end"] >= 0).astype(int) + course["rejected"] + course["refused"]
+    what += course.get("lost", np.zeros_like(what))
     if (wrong := np.flatnonzero(what != 1)).size:
-        raise AuditError(f"request {wrong[0]} is not just one of: served, rejected, refused")
+        raise AuditError(f"request {wrong[0]} is not just one of: served, rejected, refused, lost")
 
 
 def _outside(instance: Instance, rows: Mapping[str, Numbers]) -> dict[str, int]:

@@ -61,14 +61,16 @@ class Holding:
         return out
 
 
-def cluster(requests: list[tuple[int, int, int]], policy: Any, count: int = 1, **said: Any) -> Cluster:
+def cluster(
+    requests: list[tuple[int, int, int]], policy: Any, count: int = 1, refresh: int = 0, **said: Any
+) -> Cluster:
     """Servers of 20 pages of 4 tokens."""
     server = Server(**{"pages": 20, "page": 4, "max_requests": 1, "budget": 100} | said)
     rows: Any = [(*row, [], 0) for row in requests]
     held = Engines(
         prompts_from(rows, 0), server, count, Linear(), {"rates": np.array(RATES)}, compiled=False, audited=True
     )
-    return Cluster(held, policy, 0, lambda done: None)
+    return Cluster(held, policy, 0, lambda done: None, refresh=refresh)
 
 
 def test_what_a_router_hears_and_when() -> None:
@@ -206,3 +208,57 @@ def test_dualmap_in_front_of_engines_and_of_plain_servers(seed: int, rebalance: 
     assert [list(row) for row in zip(*(column.tolist() for column in columns), strict=True)] == [
         [one.place, one.routed, one.start, one.first, one.end, one.hit] for one in expected
     ]
+
+
+@dataclass
+class Looking:
+    """Sends in turn; ``saw`` is when it was asked, and what it saw."""
+
+    saw: list[Any] = field(default_factory=list)
+
+    def __deepcopy__(self, memo: Any) -> Looking:
+        return self
+
+    def route(self, request: Any, view: Any) -> int:
+        self.saw.append((view.time, list(view.waiting), list(view.pending), list(view.hits(request))))
+        return request.number % len(view.instances)
+
+
+def test_loads_are_as_old_as_the_last_multiple() -> None:
+    """Prompts of 5 take 50: 0 and 1 are seen from 20 on, of which 0 still counts at 40, and not at 60."""
+    policy = Looking()
+    requests = [(0, 5, 1), (19, 5, 1), (20, 5, 1), (39, 5, 1), (40, 5, 1), (51, 5, 1), (61, 1, 1), (500, 1, 1)]
+    made = cluster(requests, policy, refresh=20)
+    made.as_recorded()
+    assert [row[:3] for row in policy.saw] == [
+        (0, [0], [0]),
+        (19, [0], [0]),
+        (20, [1], [10]),
+        (39, [1], [10]),
+        (40, [3], [20]),
+        (51, [3], [20]),
+        (61, [4], [25]),
+        (500, [0], [0]),
+    ]
+
+
+@settings(max_examples=40)
+@given(systems(policies=("lru",)), st.integers(1, 50), st.booleans())
+def test_stale_loads_are_those_that_were_seen_then(system: System, refresh: int, in_turn: bool) -> None:
+    """Sent in turn both times: what is seen later is what a router with a look at every multiple has seen."""
+    policy = Looking()
+    held = Cluster(engines(system, compiled=False), policy, 3, lambda done: None, refresh=refresh)
+    held.prompts.session[:] = np.arange(len(held.prompts)) % 3
+    came = held.in_turn(5) if in_turn else held.as_recorded()
+    again, at = engines(system, compiled=False), -1
+    seen: list[Any] = []
+    order = sorted(range(len(came)), key=lambda number: (came[number], number))
+    for number, (time, waiting, pending, hits) in zip(order, policy.saw, strict=True):
+        assert time == came[number]
+        while at < time // refresh:
+            at += 1
+            again.advance(at * refresh)
+            seen = again.view()
+        again.advance(time)
+        assert (waiting, pending, hits) == (seen[0], seen[3], again.hits(number))
+        again.submit(number, number % system.count, time)

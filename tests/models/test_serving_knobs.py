@@ -15,6 +15,8 @@ from tiersim.experiments.scenarios.serving import Capacity, Load, RequestTrace, 
 from tiersim.models.kv_links import KvLink, TransferLink
 from tiersim.models.serving import (
     Cluster,
+    ClusterChange,
+    ClusterScale,
     Decode,
     Instance,
     KvMemory,
@@ -49,6 +51,12 @@ SEARCH: dict[str, Any] = {
     "capacity": {"least": "1 /s", "most": "64 /s", "within": "10 %"},
     "slo.tpot": "1 s",
     "slo.e2e": "1 h",
+}
+CHANGES: list[dict[str, Any]] = [{"at": "10 s", "fail": [1]}]
+SCALE: dict[str, Any] = {
+    "system.cluster.instances": 3,
+    "system.cluster.scale": {"interval": "1 s", "high": 300, "low": 50},
+    "load.rate": "20 /s",
 }
 BEHIND: dict[str, Any] = {  # a memory that is soon full, and what stands behind it
     **IN_MEMORY,
@@ -89,6 +97,25 @@ TURNED: list[tuple[str, Any, dict[str, Any]]] = [
     ("capacity.attainment", "50 %", SEARCH),
     ("capacity.within", "3 %", SEARCH),
     ("system.cluster.instances", 3, {}),
+    ("system.cluster.refresh", "2 s", {}),
+    ("system.cluster.up", 1, {}),
+    ("system.cluster.changes", CHANGES, {}),
+    ("system.cluster.changes.at", [{"at": "11 s", "fail": [1]}], {"system.cluster.changes": CHANGES}),
+    ("system.cluster.changes.fail", [{"at": "10 s", "fail": [0]}], {"system.cluster.changes": CHANGES}),
+    ("system.cluster.changes.drain", [{"at": "10 s", "drain": [1]}], {"system.cluster.changes": CHANGES}),
+    (
+        "system.cluster.changes.start",
+        [*CHANGES, {"at": "20 s", "start": [1]}],
+        {"system.cluster.changes": CHANGES},
+    ),
+    ("system.cluster.failure", "lose", {"system.cluster.changes": CHANGES}),
+    ("system.cluster.scale", SCALE["system.cluster.scale"], {"system.cluster.instances": 3}),
+    ("system.cluster.scale.interval", "3 s", SCALE),
+    ("system.cluster.scale.high", 20_000, SCALE),
+    ("system.cluster.scale.low", 0, SCALE),
+    ("system.cluster.scale.least", 2, SCALE),
+    ("system.cluster.scale.most", 2, SCALE),
+    ("system.cluster.scale.start_up", "5 s", SCALE),
     ("system.instance.model", "llama-2-7b", {}),
     ("system.instance.accelerator", "h100-sxm", {}),
     ("system.instance.time_model", {"use": "linear", "prefill": "100 us/token"}, {}),
@@ -161,6 +188,8 @@ def outcome(keys: dict[str, Any]) -> Any:
 def _written(value: Any) -> str:
     if value is None:
         return "null"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_written, value)) + "]"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_written(held)}" for key, held in value.items()) + "}"
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -171,7 +200,8 @@ def test_turning_it_changes_something(key: str, other: Any, beside: dict[str, An
     if key == "trace.use":  # the trace itself
         assert outcome(beside) != outcome({})
     else:
-        assert outcome({**beside, key: other}) != outcome(beside)
+        whole = key.rsplit(".", 1)[0] if ".changes." in key else key  # lists are said as a whole
+        assert outcome({**beside, whole: other}) != outcome(beside)
 
 
 def test_no_knob_is_left_out() -> None:
@@ -183,6 +213,8 @@ def test_no_knob_is_left_out() -> None:
         "capacity.": Capacity,
         "system.": ServingSystem,
         "system.cluster.": Cluster,
+        "system.cluster.changes.": ClusterChange,
+        "system.cluster.scale.": ClusterScale,
         "system.instance.": Instance,
         "system.instance.memory.": KvMemory,
         "system.instance.prefix_cache.": PrefixCache,
