@@ -16,6 +16,7 @@ from tests.oracles.serving_instance import Job
 from tests.sim.serving import System, engines, systems, tiered, told
 from tests.sim.serving import cluster as plain_cluster
 from tiersim.models.cluster import Change, Cluster, Scale
+from tiersim.sim.serving import Server
 
 
 class Router:
@@ -265,3 +266,21 @@ def test_the_schedules_of_these_tests_do_what_is_to_be_tested() -> None:
         happened["scaled"] += schedule.scale is not None and made.members._given > len(schedule.changes) + 3
         happened["refused"] += bool(served.refused.any())
     assert len(+happened) == 4, happened
+
+
+def test_who_comes_back_admits_at_once_whoever_fits() -> None:
+    """0 decodes for long, and 1, which does not fit beside it, is sent elsewhere at 405; 2 comes at 407, and fits."""
+
+    class To(Router):
+        def route(self, request: Any, view: Any) -> int:
+            return 0  # the only one that is up, or the first
+
+    server = Server(20, 4, 4, 100)
+    requests: Any = [(0, 40, 30, [], 0), (10, 60, 1, [], 0), (407, 4, 1, [], 0)]
+    system = System(server, 2, "lru", requests, 0, [0, 0, 10, 0, 0, 0, 1, 0, 0])
+    for fast in (True, False):
+        held = engines(system, compiled=False, audited=True, fast=fast)
+        changes = [Change(405, "drain", 0), Change(406, "start", 0)]
+        Cluster(held, To(), 0, lambda done: None, changes=changes).as_recorded()
+        assert held.served.instance.tolist() == [0, 1, 0]
+        assert held.served.admitted.tolist() == [0, 405, 407]
