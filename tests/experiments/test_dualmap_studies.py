@@ -46,6 +46,19 @@ def test_the_studies_beside_it_run() -> None:
     assert all(row.metrics["tpot.mean"] > 0 for row in found.rows)
 
 
+def test_routers_may_see_late_and_instances_fail() -> None:
+    late = small("dualmap-stale.yaml", FAST, "sweep={system.cluster.refresh: [1 ms, 10 s]}")
+    assert len(kept(late)) == 9
+    attained = {(row.factors["what_if"], row.factors["system.cluster.refresh"]): row.metrics for row in late.rows}
+    assert attained["least loaded", "1 ms"]["slo_attainment"] > attained["least loaded", "10 s"]["slo_attainment"]
+    changes = "system.cluster.changes=[{at: 10 s, fail: [3]}, {at: 20 s, start: [3]}]"
+    failing = small("dualmap-failures.yaml", FAST, "sweep.load.rate=[8 /s]", changes)
+    assert len(kept(failing)) == 7
+    assert any(row.metrics["rerouted"] for row in failing.rows)
+    assert all(7 < row.metrics["up"] < 8 for row in failing.rows)
+    assert all(row.metrics["lost"] == 0 for row in failing.rows)
+
+
 def test_more_instances_keep_more() -> None:
     sizes = "system.cluster.instances: [2, 4], trace.limit: [200, 400]"
     ends = "capacity.least: [1 /s, 2 /s], capacity.most: [64 /s, 128 /s]"

@@ -84,7 +84,7 @@ def the_schema(scenario: str = "memory-hierarchy") -> dict[str, Any]:
 def test_the_schema_accepts_it(file: Path) -> None:
     study = plain(load(file))
     if "extends" in study:  # what is missing here is said there
-        study = plain(read_study(file).tree) | study
+        study |= plain(read_study(file).tree)
     rule = the_schema(study["scenario"])
     assert fits(study, rule, rule) == ""
 
