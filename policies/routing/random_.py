@@ -19,4 +19,4 @@ class Random:
         self.draws = Draws(seed)
 
     def route(self, request: Asked, view: View) -> int:
-        return int(self.draws.random() * len(view.waiting))
+        return int(self.draws.random() * len(view.instances))

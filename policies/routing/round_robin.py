@@ -14,5 +14,5 @@ class RoundRobin:
         self.last = -1
 
     def route(self, request: Asked, view: View) -> int:
-        self.last = (self.last + 1) % len(view.waiting)
+        self.last = (self.last + 1) % len(view.instances)
         return self.last

@@ -16,4 +16,4 @@ class SessionHash:
     """
 
     def route(self, request: Asked, view: View) -> int:
-        return hashed(owner_key(request)) % len(view.waiting)
+        return hashed(owner_key(request)) % len(view.instances)

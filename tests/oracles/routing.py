@@ -39,6 +39,10 @@ class Cluster:
     cached: list[int]
     time: int = 0
 
+    @property
+    def instances(self) -> range:
+        return range(len(self.waiting))
+
     def hits(self, request: Any) -> list[int]:
         return self.cached
 
@@ -106,6 +110,7 @@ class Now:
         self.caches = caches
         self.prompts = self.pending = loads
         self.waiting = self.running = self.pages = [0] * len(loads)
+        self.instances = range(len(loads))
 
     def hits(self, request: Request) -> list[int]:
         return [cache.hit(request) for cache in self.caches]

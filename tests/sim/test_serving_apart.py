@@ -131,7 +131,7 @@ class Seeing:
     """A view of instances of the plain model."""
 
     def __init__(self, view: list[dict[str, int]], hits: list[int]) -> None:
-        self.held = hits
+        self.held, self.instances = hits, range(len(view))
         for name in view[0]:
             setattr(self, name, [each[name] for each in view])
 
