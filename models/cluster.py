@@ -69,7 +69,8 @@ class Front(Router):
     def pending(self, view: View) -> Sequence[int]:
         """What instances have to compute; of a router that holds requests, with what waits for them there."""
         own = getattr(self.policy, "loads", None)
-        return view.pending if own is None else own()  # type: ignore[no-any-return]
+        loads: Sequence[int] = view.pending if own is None else own()
+        return loads
 
     def arrive(self, number: int, view: View) -> None:
         """A request is the router's to hold."""

@@ -80,9 +80,7 @@ class _Layout:
     def __init__(self, loop: Loop) -> None:
         self.size = 16
         self.times = self.take(1 + BLOCK)
-        self.asked = self.take(
-            BLOCK + 1
-        )  # what was missing in the TLBs so far: a reference, its unit, what it pushed out
+        self.asked = self.take(BLOCK + 1)  # what was missing in the TLBs: a reference, its unit, what it pushed out
         self.notes = self.take(BLOCK)  # of each reference
         levels = len(loop.walk_caches) + 1
         self.most = 4 if levels <= 4 else 8  # lines of a walk
@@ -529,6 +527,14 @@ class StagedWriter(TlbStagesWriter):
         asked = f"B[n] = {word}\nn -= gone" if word else ""
         return join(asked, when("stored", join(dirty, back, "n += dirty", "writebacks += dirty")))
 
+    def entered(self, k: int) -> str:
+        """What is counted where reuse is: such a cache is not ordered, so that only misses come here."""
+        if k != self.loop.reuse:
+            return ""
+        kind = self.known(k)["kind"].replace("x", "(left >> 1)")
+        of_kind = f"{self.at(len(MEANS) - 1 + BINS)} + ({kind}) * {REUSE}"
+        return join(when("left >= 0", f"S[{of_kind} + int(R[base + way])] += 1"), "R[base + way] = 0")
+
     def prefetches(self, k: int) -> bool:
         return any(own.cache == k for own in self.loop.prefetchers)
 
@@ -665,11 +671,7 @@ class StagedWriter(TlbStagesWriter):
         """``cache_NAME``: what the cache above asks for, and writes back."""
         lay, place = self.layout, self.path.index(k)
         above, last = self.path[place - 1], self.levels[k].below is None
-        of_kind = f"{self.at(len(MEANS) - 1 + BINS)} + ({self.known(k)['kind'].replace('x', '(left >> 1)')}) * {REUSE}"
-        entered, used = "", ""
-        if k == self.loop.reuse:  # which is not ordered, so nothing else than misses comes here
-            entered = join(when("left >= 0", f"S[{of_kind} + int(R[base + way])] += 1"), "R[base + way] = 0")
-            used = f"R[base + way] = min(int(R[base + way]) + 1, {REUSE - 1})"
+        entered, used = self.entered(k), self.used(k)
         missed = join(
             entered,
             self.passed_on(k, "word"),
@@ -750,10 +752,7 @@ class StagedWriter(TlbStagesWriter):
 
     def prefetched(self, k: int) -> str:
         """What the prefetcher of cache k has it read."""
-        of_kind = f"{self.at(len(MEANS) - 1 + BINS)} + ({self.known(k)['kind'].replace('x', '(left >> 1)')}) * {REUSE}"
-        entered = ""
-        if k == self.loop.reuse:
-            entered = join(when("left >= 0", f"S[{of_kind} + int(R[base + way])] += 1"), "R[base + way] = 0")
+        entered = self.entered(k)
         if self.levels[k].below is None:
             asked, back = "", f"S[{self.memory + 1}] += dirty"
         else:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 from tiersim._base.params import Param
 from tiersim._base.registry import register
+from tiersim.policies.routing.consistent_hash import ConsistentHash
 from tiersim.policies.routing.contract import Asked, View
-from tiersim.policies.routing.ring import Points, Ring, key_of
+from tiersim.policies.routing.ring import key_of
 
 
 @register(
@@ -16,7 +16,7 @@ from tiersim.policies.routing.ring import Points, Ring, key_of
     family="routing",
     paper="Karger et al., Consistent hashing and random trees, STOC 1997, doi:10.1145/258533.258660",
 )
-class CacheAffinity:
+class CacheAffinity(ConsistentHash):
     """Sends equal beginnings of prompts to the same instance, by consistent hashing, whatever the load.
 
     The key is the first blocks of the prompt; without blocks it is the session, and without that the request. DualMap's
@@ -24,13 +24,6 @@ class CacheAffinity:
     """
 
     prefix: Annotated[int, Param("blocks of the key", unit="count", ge=1, source="most of DualMap's requests")] = 2
-    points: Points = 160
-
-    def start(self, instances: int, seed: int) -> None:
-        self.changed(range(instances))
-
-    def changed(self, instances: Sequence[int]) -> None:
-        self.ring = Ring(instances, self.points)
 
     def route(self, request: Asked, view: View) -> int:
         return self.ring.place(key_of(request, self.prefix))

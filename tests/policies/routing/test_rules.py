@@ -118,7 +118,10 @@ def test_a_modulo_moves_nearly_all_sessions_and_a_ring_few() -> None:
     assert moved["consistent-hash"] == pytest.approx(1 / 8, abs=0.03)
 
 
-def test_a_ring_of_prefixes_is_affinity() -> None:
-    ring, affinity = router("consistent-hash", key="prefix", prefix=3), router("cache-affinity", prefix=3)
-    asked = [prompt(k // 9, k // 3, k, session=k) for k in range(200)] + [Request(session=5), Request(number=7)]
-    assert [ring.route(one, cluster()) for one in asked] == [affinity.route(one, cluster()) for one in asked]
+def test_affinity_is_a_ring_of_prefixes_and_without_them_of_sessions() -> None:
+    ring, affinity = router("consistent-hash"), router("cache-affinity", prefix=3)
+    unknown = [Request(session=5), Request(number=7)]
+    assert [ring.route(one, cluster()) for one in unknown] == [affinity.route(one, cluster()) for one in unknown]
+    where = [affinity.route(prompt(k // 4, 1, 2, k, session=k), cluster()) for k in range(400)]
+    assert where == [place for place in where[::4] for _ in range(4)]
+    assert set(where) == {0, 1, 2, 3}
