@@ -1,0 +1,51 @@
+"""What a system that offloads experts may say, and the names that it may ask for.
+
+A system is a class with parameters and static verbs in plain Python over flat arrays, joined with the engine's loop and
+compiled. A verb names what it asks for as its arguments: its own arrays, which ``state`` makes, its parameters, and
+
+- ``x``, ``layer``: the expert and the layer that is asked; ``row``, ``step``: the one at hand,
+- ``n``, ``rank``, ``weight``: tokens, best rank and largest weight (in parts of 10**6) of ``x`` in this row,
+- ``held``: of ``x``, ABSENT, COMING_LOW, COMING, HERE_LOW or HERE,
+- ``residence``: the same of all experts,
+- ``load``, ``load_low``, ``cpu``, ``run``: times of a load, and by the number of tokens (arrays) of an expert,
+- ``layers``, ``experts``: of the model,
+- ``row_start``, ``row_x``: what rows need, as places in a list of experts of a layer,
+- ``predicted_start``, ``predicted_e``: the same of what is predicted,
+- ``wishes``: the list to be filled.
+
+The verbs, of which only those that are needed are there:
+
+- ``state(...)`` gives the arrays; it may ask for ``layers``, ``experts`` and ``rows``,
+- ``begin(...)``: a new sequence begins with this step,
+- ``decide(...)`` gives HIGH, LOW, CPU, DEFER or SKIP for one needed expert; HIGH where there is none,
+- ``wish(...)`` fills ``wishes`` with experts, the most urgent first, and gives how many.
+
+``place(self, popular, slots, costs)`` is plain Python and not compiled: the experts that stay for good, of each GPU at
+most so many as there are slots. ``replacement`` and ``scope`` are parameters that each system has.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal, TypeAlias
+
+from tiersim._base.params import Param
+
+__all__ = ["ABSENT", "COMING", "COMING_LOW", "CPU", "DEFER", "HERE", "HERE_LOW", "HIGH", "LOW", "SKIP", "Scope"]
+
+ABSENT: Final = 0
+COMING_LOW: Final = 1
+COMING: Final = 2
+HERE_LOW: Final = 3
+HERE: Final = 4
+"""Where an expert is; an even one is in full precision."""
+
+SKIP: Final = 0
+LOW: Final = 1
+HIGH: Final = 2
+CPU: Final = 3
+DEFER: Final = 4
+"""What a system wants of a needed expert."""
+
+Scope: TypeAlias = Annotated[
+    Literal["layer", "model"], Param("whose slots an expert takes: its layer's, or any of the GPU's")
+]
