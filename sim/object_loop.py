@@ -63,9 +63,16 @@ def asked_by(maker: Any) -> set[str]:
 
 
 class Part:
-    """The verbs of a policy or of an admission, ready to be called by name."""
+    """The verbs of a policy or of an admission, ready to be called by name; `known` is what the engine gives them."""
 
-    def __init__(self, maker: Any, prefix: str, verbs: tuple[tuple[str, ...], tuple[str, ...]], shape: Shape) -> None:
+    def __init__(
+        self,
+        maker: Any,
+        prefix: str,
+        verbs: tuple[tuple[str, ...], tuple[str, ...]],
+        shape: Shape,
+        known: tuple[str, ...] = KNOWN,
+    ) -> None:
         cls = type(maker)
         wanted = verbs[0] + tuple(verb for verb in verbs[1] if hasattr(cls, verb))
         found = borrow(cls, wanted, prefix)
@@ -73,7 +80,8 @@ class Part:
         self.text = _of_one_size(found.text) if shape.unit else found.text
         given = [item.name for item in fields(cls)]
         named = [name for arguments in found.arguments.values() for name in arguments]
-        self.arrays = tuple(dict.fromkeys(name for name in named if name not in (*KNOWN, *given)))
+        self.known = known
+        self.arrays = tuple(dict.fromkeys(name for name in named if name not in (*known, *given)))
         self.asks = set(named)
         self.may_refuse = bool(getattr(cls, "may_refuse", False))
 
@@ -83,7 +91,7 @@ class Part:
             return ""
         known = {name: f"{self.prefix}_{name}" for name in self.arrays}
         known |= {item.name: repr(getattr(self.maker, item.name)) for item in fields(type(self.maker))}
-        known |= {name: name for name in KNOWN} | given
+        known |= {name: name for name in self.known} | given
         return f"{self.prefix}_{verb}({', '.join(known[name] for name in self.arguments[verb])})"
 
 

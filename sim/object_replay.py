@@ -286,7 +286,9 @@ class _Run:
         return own
 
 
-def state_of(maker: Any, given: dict[str, Any], wanted: Iterable[str]) -> dict[str, NDArray[Any]]:
+def state_of(
+    maker: Any, given: dict[str, Any], wanted: Iterable[str], contract: str = "tiersim.policies.object"
+) -> dict[str, NDArray[Any]]:
     """The arrays that verbs want, as a policy makes them. Raises PolicyError where it asks for, or lacks, something."""
     who = type(maker).__name__
     if not hasattr(maker, "state"):
@@ -300,7 +302,7 @@ def state_of(maker: Any, given: dict[str, Any], wanted: Iterable[str]) -> dict[s
             f"a verb of {who} asks for {missing[0]!r}, which is no array of its state "
             f"({', '.join(made) or 'none'}), no field and nothing that the engine gives",
             None,
-            "the names are listed in tiersim.policies.object",
+            f"the names are listed in {contract}",
         )
     return {name: np.ascontiguousarray(array).reshape(-1) for name, array in made.items()}
 
