@@ -20,8 +20,17 @@ The verbs, of which only those that are needed are there:
 - ``decide(...)`` gives HIGH, LOW, CPU, DEFER or SKIP for one needed expert; HIGH where there is none,
 - ``wish(...)`` fills ``wishes`` with experts, the most urgent first, and gives how many.
 
-``place(self, popular, slots, costs)`` is plain Python and not compiled: the experts that stay for good, of each GPU at
-most so many as there are slots. ``replacement`` and ``scope`` are parameters that each system has.
+``replacement`` and ``scope`` are parameters that each system has. One that replaces in its own way where
+``replacement`` is None has ``use(...)``, which may ask for ``want`` (HIGH or LOW) too, and ``worth(...)``: they are what
+those of the family ``expert-replacement`` are, but may ask for all that the other verbs may, and share its arrays.
+
+``place(self, ...)`` is plain Python and not compiled. It gives the experts that stay for good, of each GPU at most so
+many as there are slots, and may ask for
+
+- ``layers``, ``experts``, ``gpus``, and ``slots``: those of a layer on a GPU, or of a GPU, as ``scope`` is,
+- ``popular``: how many tokens of the training share of the trace passed each expert,
+- ``needed_row``, ``needed_x``, ``needed_n``: row, expert and tokens of each need in its rows, as arrays in their order,
+- ``load``, ``load_low``, ``cpu``, ``run``, ``ship``: as above; ``ship`` is the time of hidden states.
 """
 
 from __future__ import annotations
