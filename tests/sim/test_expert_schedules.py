@@ -1,0 +1,309 @@
+"""Schedules of offloaded experts, worked out by hand: when each load, run and row begins and ends.
+
+Unless a test says otherwise a load takes 10, the dense part of a row 3, an expert 2 for each token on a GPU and 7 on
+the processor, and hidden states 1 for each token and direction. Expert e of layer l is l x 4 + e. ``r`` is when the
+choice of a row is known.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.oracles.expert_offload import Fate, Lru, bound, costs_of, offload, rows_of
+from tiersim.policies.experts.contract import CPU, DEFER, HIGH, LOW, SKIP
+
+
+class OnDemand:
+    """Loads what is needed and not there."""
+
+
+def loads(fate: Fate) -> list[tuple[int, int, int]]:
+    return [(begun, x, there) for begun, x, there, _ in fate.loads]
+
+
+# One layer, two slots, least recently used; what is loaded is there 1 later.
+#
+# token  needs  r   loader              GPU                 ends
+# 0      0 1    3   0: 3-13, 1: 13-23   0: 14-16, 1: 24-26  26
+# 1      0 2    29  2: 29-39 for 1      0: 29-31, 2: 40-42  42
+# 2      1 2    45  1: 45-55 for 0      2: 45-47, 1: 56-58  58
+# 3      1 3    61  3: 61-71 for 2      1: 61-63, 3: 72-74  74
+# 4      0 3    77  0: 77-87 for 1      3: 77-79, 0: 88-90  90
+PAIRS = [[[0, 1]], [[0, 2]], [[1, 2]], [[1, 3]], [[0, 3]]]
+
+
+def test_on_demand() -> None:
+    fate = offload(rows_of(PAIRS, 4), costs_of(5, latency=1), OnDemand(), Lru(), slots=2)
+    assert fate.planned == [3, 29, 45, 61, 77]
+    assert fate.ended == fate.steps == [26, 42, 58, 74, 90]
+    assert loads(fate) == [(3, 0, 14), (13, 1, 24), (29, 2, 40), (45, 1, 56), (61, 3, 72), (77, 0, 88)]
+    assert fate.left == [(29, 1), (45, 0), (61, 2), (77, 1)]
+    assert fate.runs[:4] == [(14, 0, 16), (24, 1, 26), (29, 0, 31), (40, 2, 42)]
+    assert fate.counts["hits"] == 4
+    assert fate.counts["misses"] == fate.counts["loads"] == 6
+    assert fate.counts["stall"] == (26 - 3 - 4) + 4 * (42 - 29 - 4)
+    assert (fate.counts["link_busy"], fate.counts["gpu_runs"], fate.counts["bytes"]) == (60, 20, 600)
+
+
+def test_before_and_after_belong_to_steps() -> None:
+    # each step is 5 later to begin and 7 later to end: r is 8, and 12 more later with each further step
+    fate = offload(rows_of(PAIRS, 4), costs_of(5, latency=1, before=5, after=7), OnDemand(), Lru(), slots=2)
+    assert fate.planned == [8, 46, 74, 102, 130]
+    assert fate.ended == [31, 59, 87, 115, 143]
+    assert fate.steps == [38, 66, 94, 122, 150]
+
+
+# The bound loads in one go: of PAIRS 0 and 1, then 2 (of 0, 1 and 2 the next uses are in tokens 4, 2 and 2: 0 leaves),
+# then 3 (0 is not there, and nobody needs 1 or 2 again), then 0: the k-th is there at 10 k + 1.
+#
+# token  r   runs until  last load  ends
+# 0      3   7           21         21
+# 1      24  28          31         31
+# 2      34  38          31         38
+# 3      41  45          41         45
+# 4      48  52          51         52
+def test_bound() -> None:
+    fate = bound(rows_of(PAIRS, 4), costs_of(5, latency=1), slots=2)
+    assert fate.ended == [21, 31, 38, 45, 52]
+    assert fate.counts["loads"] == 5
+
+
+# Nothing runs while something is loaded: a token takes 3 + 11 + 4, the first one 3 + 21 + 4.
+def test_nothing_overlaps() -> None:
+    fate = offload(rows_of(PAIRS, 4), costs_of(5, latency=1), OnDemand(), Lru(), slots=2, overlap=False)
+    assert fate.ended == [28, 46, 64, 82, 100]
+    assert fate.runs[:4] == [(24, 0, 26), (26, 1, 28), (42, 0, 44), (44, 2, 46)]
+
+
+class SecondOnProcessor:
+    def decide(self, rank: int) -> int:
+        return CPU if rank else HIGH
+
+
+# The first of each token comes to the one slot, the second goes to the processor: to it 1, there 7, back 1.
+#
+# token  needs  r   loader    GPU    processor  ends
+# 0      0 1    3   0: 3-13   13-15  4-11       15 (the result is back at 12)
+# 1      0 2    18            18-20  19-26      27
+# 2      1 2    30  1: 30-40  40-42  31-38      42
+# 3      1 3    45            45-47  46-53      54
+# 4      0 3    57  0: 57-67  67-69  58-65      69
+def test_processor() -> None:
+    fate = offload(rows_of(PAIRS, 4), costs_of(5), SecondOnProcessor(), Lru(), slots=1)
+    assert fate.ended == [15, 27, 42, 54, 69]
+    assert fate.processor == [(4, 1, 12), (19, 2, 27), (31, 2, 39), (46, 3, 54), (58, 3, 66)]
+    assert fate.counts["stall"] == 3 * 10
+    assert fate.counts["wait"] == 2 * 7
+    assert (fate.counts["high"], fate.counts["processor"], fate.counts["processor_busy"]) == (5, 5, 35)
+    # one after the other: 3 + 10 + 2 + 9 where it is loaded, and 3 + 2 + 9 where it is there
+    fate = offload(rows_of(PAIRS, 4), costs_of(5), SecondOnProcessor(), Lru(), slots=1, overlap=False)
+    assert fate.ended == [24, 38, 62, 76, 100]
+
+
+class Deferring:
+    def decide(self, rank: int) -> int:
+        return DEFER if rank else CPU
+
+
+# Two layers, three experts of each token, all on the processor, the first at once and the others for the next layer.
+#
+# row  r   sent  at once       deferred              ends
+# 0    3   4     4-11, back 12  11-18, 18-25, back 26  12
+# 1    15  16    25-32, back 33 32-39, 39-46, back 47  47: the last row of a step waits for what it defers
+# 2    50  51    51-58, ...                            and so on: each token takes 47
+def test_deferral() -> None:
+    rows = rows_of([[[2, 0, 1], [3, 1, 2]]] * 5, 4)
+    fate = offload(rows, costs_of(5), Deferring(), Lru(), slots=1)
+    assert fate.ended[:3] == [12, 47, 59]
+    assert fate.steps == [47, 94, 141, 188, 235]
+    assert fate.processor[:4] == [(4, 2, 12), (11, 0, 19), (18, 1, 26), (25, 7, 33)]
+    assert fate.counts["wait"] == 5 * (9 + 32)
+    assert (fate.counts["processor"], fate.counts["deferred"], fate.counts["needed"]) == (10, 20, 30)
+
+
+def test_what_was_deferred_holds_up_the_next_layer() -> None:
+    # four experts: row 0 is done at 12, and its last deferred result is back at 33; row 1 wants nothing of its own
+    rows = rows_of([[[0, 1, 2, 3], []]], 4)
+    fate = offload(rows, costs_of(1), Deferring(), Lru(), slots=1)
+    assert fate.ended == [12, 33]
+
+
+class Mixed:
+    def decide(self, rank: int, weight: int) -> int:
+        return HIGH if rank == 0 else SKIP if weight < 100_000 else LOW
+
+
+# The second of a token may come in low precision, in 5, or be left out where its weight is below 0.1.
+#
+# token  needs  r   loader                    GPU                 ends
+# 0      0 1    3   0: 3-13, 1 in low: 13-18  0: 13-15, 1: 18-20  20
+# 1      1 0    23  1 in full, in its slot: 23-33  0: 23-25, 1: 33-35  35
+# 2      0 1    38                            0: 38-40, 1: 40-42  42
+# 3      2 0    45  2: 45-55 for 1            0: 45-47, 2: 55-57  57
+# 4      3      60  3: 60-70 for 0            3: 70-72            72
+def test_precision() -> None:
+    tokens = [[[0, 1]], [[1, 0]], [[0, 1]], [[2, 0]], [[3, 2]]]
+    weights = [[[0.6, 0.4]]] * 4 + [[[0.95, 0.05]]]
+    fate = offload(rows_of(tokens, 4, weights), costs_of(5), Mixed(), Lru(), slots=2)
+    assert fate.ended == [20, 35, 42, 57, 72]
+    assert loads(fate) == [(3, 0, 13), (13, 1, 18), (23, 1, 33), (45, 2, 55), (60, 3, 70)]
+    assert fate.left == [(45, 1), (60, 0)]
+    assert (fate.counts["hits"], fate.counts["misses"], fate.counts["skipped"]) == (4, 5, 1)
+    assert (fate.counts["bytes"], fate.counts["link_busy"]) == (450, 45)
+
+
+class NextLayer:
+    """Wishes for what is predicted of the next row."""
+
+    def wish(self, wishes: Any, row: int, layers: int, experts: int, predicted_start: Any, predicted_e: Any) -> int:
+        named = predicted_e[predicted_start[row + 1] : predicted_start[row + 2]] if (row + 1) % layers else []
+        wishes[: len(named)] = [(row + 1) % layers * experts + e for e in named]
+        return len(named)
+
+
+# Two layers of two slots, an expert of each; of layer 1 it is predicted in layer 0, wrongly for token 1.
+#
+# row  needs  wish  r    loader                   GPU      ends
+# 0    0      5     3    0: 3-13, 5: 13-23        13-15    15
+# 1    5            18                            23-25    25   late
+# 2    1      4     28   1: 28-38, 4: 38-48       38-40    40
+# 3    6            43   6: 48-58 for 4           58-60    60   4 was never used
+# 4    0      5     63                            63-65    65   5 is here
+# 5    5            68                            68-70    70
+# 6    2      7     73   2: 73-83 for 1, 7: 83-93 for 6  83-85  85
+# 7    7            88                            93-95    95   late
+# 8    0            98                            98-100   100
+# 9    4            103  4: 103-113 for 5         113-115  115
+AHEAD = [[[0], [1]], [[1], [2]], [[0], [1]], [[2], [3]], [[0], [0]]]
+PREDICTED = {(0, 1): [1], (1, 1): [0], (2, 1): [1], (3, 1): [3]}
+
+
+def test_prefetch() -> None:
+    fate = offload(rows_of(AHEAD, 4, predicted=PREDICTED), costs_of(5), NextLayer(), Lru(), slots=2)
+    assert fate.ended == [15, 25, 40, 60, 65, 70, 85, 95, 100, 115]
+    assert fate.loads == [
+        (3, 0, 13, "miss"),
+        (13, 5, 23, "wish"),
+        (28, 1, 38, "miss"),
+        (38, 4, 48, "wish"),
+        (48, 6, 58, "miss"),
+        (73, 2, 83, "miss"),
+        (83, 7, 93, "wish"),
+        (103, 4, 113, "miss"),
+    ]
+    assert fate.left == [(48, 4), (73, 1), (83, 6), (103, 5)]
+    assert (fate.counts["hits"], fate.counts["late"], fate.counts["misses"]) == (3, 2, 5)
+    assert (fate.counts["wishes"], fate.counts["wishes_used"]) == (3, 2)
+    assert fate.counts["stall"] == 10 + 5 + 10 + 15 + 10 + 5 + 10
+
+
+class Listed:
+    """Wishes for what a test says."""
+
+    def __init__(self, lists: dict[int, list[int]]) -> None:
+        self.lists = lists
+
+    def wish(self, wishes: Any, row: int) -> int:
+        named = self.lists.get(row, [])
+        wishes[: len(named)] = named
+        return len(named)
+
+
+# Two slots for two layers. In row 1 both experts that are here are wished for, so the miss takes the one that was never
+# used, at 23 when the loader is free; at 33 that one is wished for in vain: 0 is wished for too, and 7 is kept till 35.
+#
+# row  needs  wishes  r   loader                  GPU    ends
+# 0    0      5 6     3   0: 3-13, 5: 13-23       13-15  15   6 is dropped at 23: 0 is older, but row 1 lists it
+# 1    7      0 5     18  7: 23-33 for 5          33-35  35
+# 2    1              38  1: 38-48 for 0          48-50  50
+def test_a_miss_takes_what_is_wished_for_where_nobody_else_can_go() -> None:
+    rows = rows_of([[[0], [3]], [[1], []]], 4)
+    fate = offload(rows, costs_of(2), Listed({0: [5, 6], 1: [0, 5]}), Lru(), slots=2, scope="model")
+    assert loads(fate) == [(3, 0, 13), (13, 5, 23), (23, 7, 33), (38, 1, 48)]
+    assert fate.left == [(23, 5), (38, 0)]
+    assert fate.ended == [15, 35, 50, 53]
+
+
+def test_what_came_by_a_wish_is_spared_by_other_wishes() -> None:
+    # 5 comes at 13; for 6 then 0 would have to go, which runs until 15: 6 is dropped, though 5 was never used
+    rows = rows_of([[[0], []]], 4)
+    fate = offload(rows, costs_of(1, run=[0, 60]), Listed({0: [5, 6]}), Lru(), slots=2, scope="model")
+    assert loads(fate) == [(3, 0, 13), (13, 5, 23)]
+    assert fate.left == []
+
+
+# Half of the experts are in DRAM, at first 0 and 1; the drive takes 7.
+#
+# token  needs  r   drive  link   GPU    ends  in DRAM then, the oldest first
+# 0      0      3          3-13   13-15  15    1 0
+# 1      2      18  18-25  25-35  35-37  37    0 2
+# 2      0      40         40-50  50-52  52    2 0
+# 3      1      55  55-62  62-72  72-74  74    0 1
+# 4      2      77  77-84  84-94  94-96  96    1 2
+def test_drive() -> None:
+    rows = rows_of([[[0]], [[2]], [[0]], [[1]], [[2]]], 4)
+    fate = offload(rows, costs_of(5, host_experts=2, read=7), OnDemand(), Lru(), slots=1)
+    assert fate.ended == [15, 37, 52, 74, 96]
+    assert fate.counts["reads"] == 3
+
+
+# Two GPUs, of a slot each; 0 and 1 are with the first, 2 and 3 with the second; an exchange takes 1, before and after.
+#
+# token  needs  r   GPU 0                         GPU 1                         ends
+# 0      0 2    3   loads 3-13, runs 13-15        loads 3-13, runs 13-15        16
+# 1      0 1    19  0 20-22; 1: 22-32, 32-34                                    35  the slot is kept till 22
+# 2      2 3    38                                2 39-41; 3: 41-51, 51-53      54
+# 3      0 3    57  0: 57-67 for 1, 67-69         3 58-60                       70
+# 4      1 3    73  1: 73-83 for 0, 83-85         3 74-76                       86
+def test_two_gpus() -> None:
+    tokens = [[[0, 2]], [[0, 1]], [[2, 3]], [[0, 3]], [[1, 3]]]
+    fate = offload(rows_of(tokens, 4), costs_of(5, exchange=1), OnDemand(), Lru(), slots=1, gpus=2)
+    assert fate.ended == [16, 35, 54, 70, 86]
+    assert fate.left == [(22, 0), (41, 2), (57, 1), (73, 0)]
+    assert fate.counts["stall"] == 9 + 10 + 10 + 9 + 9
+
+
+def test_what_is_placed_stays() -> None:
+    # 0 is there from the beginning; 1, 2 and 3 take turns in the other slot: 10 and 2 for each, 0 meanwhile
+    tokens = [[[0, 1]], [[0, 2]], [[0, 3]], [[0]], [[0, 1]]]
+    fate = offload(rows_of(tokens, 4), costs_of(5), OnDemand(), Lru(), slots=2, placed=[0])
+    assert fate.ended == [15, 30, 45, 50, 65]
+    assert [x for _, x in fate.left] == [1, 2, 3]
+
+
+def test_one_slot_and_nobody_leaves() -> None:
+    with pytest.raises(AssertionError, match="nobody gives"):
+        offload(rows_of([[[1]]], 4), costs_of(1), OnDemand(), Lru(), slots=1, placed=[0])
+
+
+@st.composite
+def traces(draw: Any) -> tuple[Any, Any, int, str, int]:
+    layers, experts, steps = draw(st.integers(1, 3)), draw(st.integers(2, 6)), draw(st.integers(1, 5))
+    chosen = st.lists(st.integers(0, experts - 1), min_size=1, max_size=3, unique=True)
+    tokens = [[draw(chosen) for _ in range(layers)] for _ in range(steps)]
+    predicted = {(step, layer): draw(chosen) for step in range(steps) for layer in range(layers)}
+    gpus = draw(st.integers(1, 2))
+    times = {name: draw(st.integers(0, 4)) for name in ("before", "dense", "after", "exchange", "latency")}
+    costs = costs_of(steps, load=draw(st.integers(1, 9)), run=np.array([0, draw(st.integers(0, 5))]), **times)
+    scope = draw(st.sampled_from(["layer", "model"]))
+    return rows_of(tokens, experts, predicted=predicted), costs, draw(st.integers(1, 8)), scope, gpus
+
+
+@settings(deadline=None)
+@given(traces(), st.sampled_from([OnDemand, NextLayer]), st.booleans())
+def test_books_balance_and_no_system_beats_the_bound(made: Any, system: Any, overlap: bool) -> None:
+    rows, costs, slots, scope, gpus = made
+    fate = offload(rows, costs, system(), Lru(), slots, scope, gpus, overlap)
+    best = bound(rows, costs, slots, scope, gpus)
+    counts = fate.counts
+    assert counts["loads"] == counts["misses"] + counts["wishes"] == len(fate.loads)
+    assert counts["hits"] + counts["late"] + counts["misses"] == counts["high"] == counts["needed"]
+    assert counts["bytes"] == counts["loads"] * costs.size
+    assert best.counts["loads"] <= counts["loads"]
+    assert all(least <= ended for least, ended in zip(best.ended, fate.ended, strict=True))
+    assert best.steps[-1] <= fate.steps[-1]
