@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from tests.oracles.expert_steps import Token, rows
 from tiersim._base.errors import TraceError
+from tiersim.models.expert_trace import routed_of
 from tiersim.sim.expert_rows import Rows
-from tiersim.sim.expert_steps import Routed, predicted_of, routed_of, rows_of, schedule_of
+from tiersim.sim.expert_steps import Routed, predicted_of, rows_of, schedule_of
 from tiersim.traces.ragged import Ragged
 from tiersim.traces.schema import Chunk
 
