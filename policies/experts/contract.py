@@ -9,7 +9,9 @@ compiled. A verb names what it asks for as its arguments: its own arrays, which 
 - ``residence``: the same of all experts,
 - ``load``, ``load_low``, ``cpu``, ``run``: times of a load, and by the number of tokens (arrays) of an expert,
 - ``layers``, ``experts``: of the model,
+- ``prefill``: 1 where the step at hand is one,
 - ``row_start``, ``row_x``: what rows need, as places in a list of experts of a layer,
+- ``row_n``, ``row_rank``, ``row_weight``: tokens, best ranks and largest weights of what is in that list,
 - ``predicted_start``, ``predicted_e``: the same of what is predicted,
 - ``wishes``: the list to be filled.
 
