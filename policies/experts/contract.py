@@ -10,21 +10,23 @@ compiled. A verb names what it asks for as its arguments: its own arrays, which 
 - ``load``, ``load_low``, ``cpu``, ``run``: times of a load, and by the number of tokens (arrays) of an expert,
 - ``layers``, ``experts``: of the model,
 - ``prefill``: 1 where the step at hand is one,
-- ``row_start``, ``row_x``: what rows need, as places in a list of experts of a layer,
+- ``row_start``, ``row_x``: what a row needs, ``row_x[row_start[row] : row_start[row + 1]]``, numbers within its layer,
 - ``row_n``, ``row_rank``, ``row_weight``: tokens, best ranks and largest weights of what is in that list,
 - ``predicted_start``, ``predicted_e``: the same of what is predicted,
 - ``wishes``: the list to be filled.
 
 The verbs, of which only those that are needed are there:
 
-- ``state(...)`` gives the arrays; it may ask for ``layers``, ``experts`` and ``rows``,
-- ``begin(...)``: a new sequence begins with this step,
+- ``state(self, ...)`` gives the arrays, of 64-bit whole or floating-point numbers; it may ask for ``objects`` (how many
+  experts there are in all layers), ``layers``, ``experts``, ``rows`` (how many) and ``seed``,
+- ``begin(...)``: a new sequence begins with this step; called before its first row is decided,
 - ``decide(...)`` gives HIGH, LOW, CPU, DEFER or SKIP for one needed expert; HIGH where there is none,
-- ``wish(...)`` fills ``wishes`` with experts, the most urgent first, and gives how many.
+- ``wish(...)`` fills ``wishes`` with experts ``x``, the most urgent first, and gives how many, at most all there are.
 
 ``replacement`` and ``scope`` are parameters that each system has. One that replaces in its own way where
-``replacement`` is None has ``use(...)``, which may ask for ``want`` (HIGH or LOW) too, and ``worth(...)``: they are
-what those of the family ``expert-replacement`` are, but may ask for all that the other verbs may, and share its arrays.
+``replacement`` is None has ``use(...)``, which may ask for ``want`` (what ``decide`` gave) too, and ``worth(...)``: they
+are what those of the family ``expert-replacement`` are, but may ask for all that the other verbs may, and share its
+arrays.
 
 ``place(self, ...)`` is plain Python and not compiled. It gives the experts that stay for good, of each GPU at most so
 many as there are slots, and may ask for
