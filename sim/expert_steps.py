@@ -12,7 +12,7 @@ from tiersim._base.errors import TraceError
 from tiersim.sim.expert_rows import Rows
 from tiersim.sim.kernels import compiled
 
-__all__ = ["NOBODY", "Routed", "Schedule", "predicted_of", "rows_of", "schedule_of"]
+__all__ = ["NOBODY", "Routed", "Schedule", "drawn_of", "predicted_of", "rows_of", "schedule_of"]
 
 Numbers = NDArray[np.int64]
 
@@ -272,18 +272,75 @@ def _predicted_kernel(
                     one = table[order[at], layer, place]
                     if one != NOBODY:
                         count[one] += 1
-            begin = written
-            for one in range(len(count)):
-                if count[one]:
-                    place = written
-                    while place > begin and count[out[place - 1]] < count[one]:
-                        out[place] = out[place - 1]
-                        place -= 1
-                    out[place] = one
-                    written += 1
-            for place in range(begin, written):
-                count[out[place]] = 0
+            written = _by_count(count, out, written)
             start[step * layers + layer + 1] = written
+    return written
+
+
+def drawn_of(rows: Rows, right: NDArray[np.bool_], pick: NDArray[np.float64]) -> tuple[Numbers, Numbers]:
+    """Predictions of rows that are right or wrong as said for each needed expert, as starts and experts.
+
+    Where one is wrong an expert that the row does not need is named in its place, which ``pick`` (from 0 up to 1)
+    chooses among those that are not named yet; none where none is left. Those come first that stand for the expert of
+    the most tokens, of equals the lower number.
+    """
+    start = np.zeros(len(rows.start), np.int64)
+    out = np.empty(len(rows.expert), np.int64)
+    count, others = np.zeros(rows.experts, np.int64), np.zeros(rows.experts, np.int64)
+    made = _drawn_kernel(rows.start, rows.expert, rows.tokens, right, pick, count, others, start, out)
+    return start, out[:made].copy()
+
+
+@compiled
+def _drawn_kernel(
+    needs: Numbers,
+    expert: Numbers,
+    tokens: Numbers,
+    right: NDArray[np.bool_],
+    pick: NDArray[np.float64],
+    count: Numbers,
+    others: Numbers,
+    start: Numbers,
+    out: Numbers,
+) -> int:
+    written = 0
+    for row in range(len(needs) - 1):
+        begin = written
+        for need in range(needs[row], needs[row + 1]):
+            count[expert[need]] = tokens[need]
+        left = 0
+        for one in range(len(count)):
+            if count[one] == 0:
+                others[left] = one
+                left += 1
+        for need in range(needs[row], needs[row + 1]):
+            if right[need]:
+                continue
+            count[expert[need]] = 0
+            if left:
+                place = np.int64(pick[need] * left)
+                count[others[place]] = tokens[need]
+                left -= 1
+                others[place] = others[left]
+        written = _by_count(count, out, begin)
+        start[row + 1] = written
+    return written
+
+
+@compiled
+def _by_count(count: Numbers, out: Numbers, begin: int) -> int:
+    """Writes those that are counted, the most first, of equals the lower number; sets the counts back to 0."""
+    written = begin
+    for one in range(len(count)):
+        if count[one]:
+            place = written
+            while place > begin and count[out[place - 1]] < count[one]:
+                out[place] = out[place - 1]
+                place -= 1
+            out[place] = one
+            written += 1
+    for place in range(begin, written):
+        count[out[place]] = 0
     return written
 
 
