@@ -3,16 +3,9 @@
 Links carry nothing but loads (timing alone). Systems and replacements are asked for what they name as arguments, so
 that registered ones and small classes of a test are run alike.
 
-Where the page leaves a choice, this is what is done here:
-
-- Tokens sent to the processor in a row are the sum of those of its experts there, but not more than the step has.
-- Experts that were wished for are spared by other wishes until the next list comes, those that have come too. A wish
-  that came and had to leave again is not loaded a second time.
-- Of several GPUs the stall is that of the one that ends last, of equals the first.
-- Without overlap a GPU runs something only where its loader can begin nothing, and the loader waits for its end; what
-  is deferred is waited for in its own row.
-- The host holds the experts with the lowest numbers at first. Each loader reads from the drive by itself.
-- After the last step nothing begins.
+Where the page leaves a choice, this is what is done here: what the processor runs is asked for in the order in which
+it runs, reading from the drive is none of its work, each loader reads by itself, and after the last step nothing
+begins.
 """
 
 from __future__ import annotations
@@ -106,6 +99,7 @@ class Gpu:
     to_run: dict[int, int] = field(default_factory=dict)  # expert: tokens
     kept: set[int] = field(default_factory=set)
     order: list[int] = field(default_factory=list)  # hits of this row, and then what has come since
+    is_emptying: bool = False  # without overlap: all that is here runs before the loader goes on
     running: int = -1
     run_ends: int = 0
     last: int = 0  # when its last expert of this row had run
@@ -159,14 +153,16 @@ class Offload:
         for x in self.placed:
             assert len(self.in_scope_of(x, self.placed)) <= slots, "more are placed than there are slots"
             self.residence[x] = HERE
-        self.host = list(range(costs.host_experts))  # the one that was loaded or read longest ago first
+        self.host = list(range(costs.host_experts))  # the one that was asked for longest ago first
         self.wished: dict[int, bool] = {}  # experts here or coming by a wish: whether they were used
         self.row, self.step = -1, 0  # at hand: planned last
         self.planned = 0
         self.is_planned = False  # whether the row at hand has been, and has not ended
         self.next_plan = 0
         self.end: int | None = None  # of the last step
-        self.processing: list[tuple[int, int, bool]] = []  # expert, tokens, whether it is deferred
+        self.processing: list[
+            tuple[int, int, bool, int]
+        ] = []  # expert, tokens, whether it is deferred, time to read it
         self.processor_free = 0
         self.back = {False: 0, True: 0}  # when what the row at hand wants of the processor is back; deferred apart
         self.deferred_back = 0  # and what the row before deferred
@@ -288,8 +284,7 @@ class Offload:
         ]
         wants = [HIGH if not self.system.has("decide") else self.system.ask("decide", **given, **one) for one in needed]
         for one, want in zip(needed, wants, strict=True):
-            if want in (HIGH, LOW):
-                self.replacement.ask("use", **given, **one, want=want, next_use=self.next_use(one["now"]))
+            self.replacement.ask("use", **given, **one, want=want, next_use=self.next_use(one["now"]))
         for gpu in self.gpus:
             gpu.order, gpu.ran, gpu.last = [], 0, now + self.exchange
         for one, want in zip(needed, wants, strict=True):
@@ -302,7 +297,7 @@ class Offload:
             for gpu in self.gpus:
                 gpu.wishes, gpu.next_wish = [x for x in listed if self.gpu_of(x) == gpu.number], 0
         self.processing = [
-            (one["x"], one["n"], kind == DEFER)
+            (one["x"], one["n"], kind == DEFER, self.reads(one["x"]))
             for kind in (CPU, DEFER)
             for one, want in zip(needed, wants, strict=True)
             if want == kind
@@ -338,12 +333,12 @@ class Offload:
         if not self.processing:
             return
         costs, counts = self.costs, self.fate.counts
-        sent = min(sum(n for _, n, _ in self.processing), int(self.rows.size[self.step]))
+        sent = min(sum(n for _, n, _, _ in self.processing), int(self.rows.size[self.step]))
         counts["sent"] += sent
         self.processor_free = max(self.processor_free, now + int(costs.ship[sent]))
-        for x, n, is_deferred in self.processing:
+        for x, n, is_deferred, read in self.processing:
             begun = self.processor_free
-            self.processor_free += int(costs.cpu[n])
+            self.processor_free += read + int(costs.cpu[n])
             back = self.processor_free + int(costs.ship[n])
             self.back[is_deferred] = max(self.back[is_deferred], back)
             counts["processor_busy"] += int(costs.cpu[n])
@@ -354,11 +349,23 @@ class Offload:
 
     def begins(self, now: int) -> None:
         for gpu in self.gpus:
-            while (self.overlap or gpu.running < 0) and gpu.loader_free <= now and self.begins_load(gpu, now):
+            if gpu.is_emptying and gpu.running < 0 and not self.ready(gpu):
+                gpu.is_emptying = False
+            may_load = self.overlap or (not gpu.is_emptying and self.has_begun(now))
+            while may_load and gpu.loader_free <= now and self.begins_load(gpu, now):
                 pass
         for gpu in self.gpus:
-            if self.overlap or not gpu.moving:
+            if gpu.running < 0 and self.has_begun(now) and self.ready(gpu) and (self.overlap or not gpu.moving):
+                gpu.is_emptying = not self.overlap
                 self.begins_run(gpu, now)
+
+    def has_begun(self, now: int) -> bool:
+        """Whether tokens have been exchanged in the row at hand."""
+        return now >= self.planned + self.exchange
+
+    def ready(self, gpu: Gpu) -> list[int]:
+        """What a GPU may run, in order."""
+        return [x for x in gpu.order if x in gpu.to_run]
 
     def begins_load(self, gpu: Gpu, now: int) -> bool:
         if gpu.misses:
@@ -410,15 +417,7 @@ class Offload:
 
     def loads(self, x: int, want: int, gpu: Gpu, now: int, why: str) -> None:
         costs, counts = self.costs, self.fate.counts
-        begun = now
-        if costs.host_experts:
-            if x in self.host:
-                self.host.remove(x)
-            else:
-                begun += costs.read
-                counts["reads"] += 1
-                self.host.pop(0)
-            self.host.append(x)
+        begun = now + self.reads(x)
         took = costs.load if want == HIGH else costs.load_low
         counts["loads"] += 1
         counts["wishes"] += why == "wish"
@@ -429,12 +428,20 @@ class Offload:
         gpu.moving[x] = begun + took + costs.latency
         self.fate.loads.append((now, x, gpu.moving[x], why))
 
+    def reads(self, x: int) -> int:
+        """How long it takes until an expert is in DRAM, which is asked for."""
+        if not self.costs.host_experts:
+            return 0
+        if x in self.host:
+            self.host.remove(x)
+            self.host.append(x)
+            return 0
+        self.host = [*self.host[1:], x]
+        self.fate.counts["reads"] += 1
+        return self.costs.read
+
     def begins_run(self, gpu: Gpu, now: int) -> None:
-        if gpu.running >= 0 or now < self.planned + self.exchange:
-            return
-        x = next((x for x in gpu.order if x in gpu.to_run), -1)
-        if x < 0:
-            return
+        x = self.ready(gpu)[0]
         took = int(self.costs.run[gpu.to_run.pop(x)])
         gpu.running, gpu.run_ends = x, now + took
         gpu.ran += took
@@ -481,8 +488,8 @@ def rows_of(
         for layer, chosen in enumerate(of_layers):
             for e in sorted(chosen):
                 rank = chosen.index(e)
-                weight = weights[step][layer][rank] if weights else 1 / len(chosen)
-                needs.append((e, 1, rank, round(weight * 10**6)))
+                weight = int(weights[step][layer][rank] * 10**6 + 0.5) if weights else 10**6 // len(chosen)
+                needs.append((e, 1, rank, weight))
             start.append(len(needs))
             named += (predicted or {}).get((step, layer), [])
             starts.append(len(named))
@@ -522,7 +529,9 @@ def costs_of(steps: int, most: int = 1, **other: Any) -> Costs:
     return Costs(**times, **by_tokens, **rest)
 
 
-def bound(rows: Rows, costs: Costs, slots: int, scope: str = "layer", gpus: int = 1) -> Fate:
+def bound(
+    rows: Rows, costs: Costs, slots: int, scope: str = "layer", gpus: int = 1, placed: Iterable[int] = ()
+) -> Fate:
     """Perfect prefetch: Belady's rule for sets says what is loaded, one after the other from the beginning on."""
     fate = Fate()
     E, L = rows.experts, rows.layers
@@ -532,9 +541,14 @@ def bound(rows: Rows, costs: Costs, slots: int, scope: str = "layer", gpus: int 
     ]
 
     def next_use(x: int, row: int) -> int:
-        return next((later for later in range(row + 1, len(sets)) if x in sets[later]), 1 << 62)
+        return next((later for later in range(row + 1, len(sets)) if x in sets[later]), NEVER)
 
-    here: dict[tuple[int, int], list[int]] = {}  # by GPU and scope
+    def scope_of(x: int) -> tuple[int, int]:
+        return x % E * gpus // E, x // E if scope == "layer" else 0
+
+    here: dict[tuple[int, int], set[int]] = {}
+    for x in placed:
+        here.setdefault(scope_of(x), set()).add(x)
     loaded = [0] * gpus
     now = 0
     for row, needed in enumerate(sets):
@@ -544,12 +558,12 @@ def bound(rows: Rows, costs: Costs, slots: int, scope: str = "layer", gpus: int 
         fate.planned.append(now)
         ends = []
         for gpu in range(gpus):
-            mine = [x for x in needed if x % E * gpus // E == gpu]
-            held = here.setdefault((gpu, layer if scope == "layer" else 0), [])
-            loaded[gpu] += len([x for x in mine if x not in held])
-            fate.counts["loads"] += len([x for x in mine if x not in held])
-            stay = sorted({*held, *mine}, key=lambda x: (next_use(x, row), x))[:slots]
-            held[:] = stay
+            mine = [x for x in needed if scope_of(x)[0] == gpu]
+            place = (gpu, layer if scope == "layer" else 0)
+            held = here.get(place, set())
+            loaded[gpu] += len(set(mine) - held)
+            used_again = [x for x in held.union(mine) if next_use(x, row) < NEVER]
+            here[place] = set(sorted(used_again, key=lambda x: (next_use(x, row), x))[:slots])
             tokens = {
                 layer * E + int(rows.expert[k]): rows.tokens[k] for k in range(rows.start[row], rows.start[row + 1])
             }
@@ -561,4 +575,5 @@ def bound(rows: Rows, costs: Costs, slots: int, scope: str = "layer", gpus: int 
         if layer == L - 1:
             now += int(costs.after[step])
             fate.steps.append(now)
+    fate.counts["loads"] = sum(loaded)
     return fate

@@ -73,11 +73,31 @@ def test_bound() -> None:
     assert fate.counts["loads"] == 5
 
 
+def test_bound_of_what_is_placed() -> None:
+    # 0 is here at first, and leaves for 2 as before: one load less, so that token 0 ends at 11 and token 1 at 21
+    fate = bound(rows_of(PAIRS, 4), costs_of(5, latency=1), slots=2, placed=[0])
+    assert fate.ended == [11, 21, 28, 35, 42]
+    assert fate.counts["loads"] == 4
+
+
 # Nothing runs while something is loaded: a token takes 3 + 11 + 4, the first one 3 + 21 + 4.
 def test_nothing_overlaps() -> None:
     fate = offload(rows_of(PAIRS, 4), costs_of(5, latency=1), OnDemand(), Lru(), slots=2, overlap=False)
     assert fate.ended == [28, 46, 64, 82, 100]
     assert fate.runs[:4] == [(24, 0, 26), (26, 1, 28), (42, 0, 44), (44, 2, 46)]
+
+
+def test_nothing_overlaps_where_slots_are_few() -> None:
+    # 0: 3-13, 1: 13-23, there at 24; 2 finds no slot: both run until 28, then 2: 28-38 for 0, and 39-41
+    fate = offload(rows_of([[[0, 1, 2]]], 4), costs_of(1, latency=1), OnDemand(), Lru(), slots=2, overlap=False)
+    assert fate.runs == [(24, 0, 26), (26, 1, 28), (39, 2, 41)]
+    assert fate.ended == [41]
+    # two GPUs: 1 runs when 0 was loaded, both from 3 + 1 on, and the loaders do not wait for each other
+    fate = offload(
+        rows_of([[[0, 1, 2]]], 4), costs_of(1, exchange=1), OnDemand(), Lru(), slots=1, gpus=2, overlap=False
+    )
+    assert fate.runs == [(14, 0, 16), (14, 2, 16), (26, 1, 28)]
+    assert fate.ended == [29]
 
 
 class SecondOnProcessor:
@@ -250,6 +270,14 @@ def test_drive() -> None:
     fate = offload(rows, costs_of(5, host_experts=2, read=7), OnDemand(), Lru(), slots=1)
     assert fate.ended == [15, 37, 52, 74, 96]
     assert fate.counts["reads"] == 3
+
+
+def test_the_processor_reads_from_the_drive() -> None:
+    # 2 is asked for when the row is planned, and 0 makes room, which then must be read for its load: 3-10, 10-20
+    fate = offload(rows_of([[[0, 2]]], 4), costs_of(1, host_experts=2, read=7), SecondOnProcessor(), Lru(), slots=1)
+    assert fate.processor == [(4, 2, 19)]  # 4-11, 11-18, and back
+    assert fate.runs == [(20, 0, 22)]
+    assert (fate.counts["reads"], fate.counts["processor_busy"], fate.counts["link_busy"]) == (2, 7, 10)
 
 
 # Two GPUs, of a slot each; 0 and 1 are with the first, 2 and 3 with the second; an exchange takes 1, before and after.
