@@ -25,8 +25,8 @@ FINE: Final = 1 << 20  # parts of a logarithm: whole numbers have the same sum i
 class NoPredictions:
     """Nothing is predicted."""
 
-    def predict(self, routed: Routed, schedule: Schedule, rows: Rows, seed: int) -> Rows:
-        """The rows as they are."""
+    def predict(self, routed: Routed, schedule: Schedule, rows: Rows, trained: int, seed: int) -> Rows:
+        """The rows as they are; `trained` are the first tokens, of which a predictor may learn."""
         return rows
 
 
@@ -34,7 +34,7 @@ class NoPredictions:
 class TracePredictions:
     """What a real predictor named: the column `predicted` of the trace."""
 
-    def predict(self, routed: Routed, schedule: Schedule, rows: Rows, seed: int) -> Rows:
+    def predict(self, routed: Routed, schedule: Schedule, rows: Rows, trained: int, seed: int) -> Rows:
         """The rows with these. Raises StudyError where the trace has none."""
         if routed.predicted is None:
             raise StudyError(
@@ -57,7 +57,7 @@ class DrawnPredictions:
         8 * WHOLE // 10
     )
 
-    def predict(self, routed: Routed, schedule: Schedule, rows: Rows, seed: int) -> Rows:
+    def predict(self, routed: Routed, schedule: Schedule, rows: Rows, trained: int, seed: int) -> Rows:
         """The rows with these."""
         numbers = stream(seed, "expert predictions")
         right = numbers.integers(0, WHOLE, len(rows.expert)) < self.right
@@ -66,38 +66,25 @@ class DrawnPredictions:
 
 @register("fitted", family="expert-prediction")
 class FittedPredictions:
-    """A predictor fitted on the first sequences: naive Bayes over the experts of an earlier layer of the same token.
+    """A predictor fitted on the training part: naive Bayes over the experts of an earlier layer of the same token.
 
     Of how often experts of both layers went together it estimates, with one added to each count, how likely a candidate
     is and how likely each of the experts seen is beside it, and names those with the largest sum of logarithms, of
     equals the lower number. Layers without such an earlier one get their most frequent experts. Nothing is predicted
-    for the sequences that it is fitted on: leave them out of what is measured by a warm-up.
+    for the sequences that it is fitted on.
     """
 
-    train: Annotated[int, Param("of the sequences, the first ones", unit="ratio", ge=1, le=WHOLE - 1)] = 3 * WHOLE // 10
     lookahead: Annotated[int, Param("layers from those seen to those named", unit="count", ge=1)] = 1
     named: Annotated[
         int | None, Param("experts that it names; unless said, as many as a token passes", unit="count", ge=1)
     ] = None
 
-    def predict(self, routed: Routed, schedule: Schedule, rows: Rows, seed: int) -> Rows:
-        """The rows with these. Raises StudyError where there is no sequence to fit it on."""
-        return _named(rows, *predicted_of(schedule, self.table(routed, rows.experts), rows.experts))
+    def predict(self, routed: Routed, schedule: Schedule, rows: Rows, trained: int, seed: int) -> Rows:
+        """The rows with these."""
+        return _named(rows, *predicted_of(schedule, self.table(routed, trained, rows.experts), rows.experts))
 
-    def trained(self, routed: Routed) -> int:
-        """Tokens of the sequences that it is fitted on. Raises StudyError where there are none."""
-        sequences = len(routed.lengths) * self.train // WHOLE
-        if not sequences:
-            raise StudyError(
-                f"{self.train / 1e7:g} % of {len(routed.lengths)} sequences is none to fit a predictor on",
-                None,
-                "take more of the trace, or a larger share: train: 50 %",
-            )
-        return int(routed.first[sequences])
-
-    def table(self, routed: Routed, experts: int) -> NDArray[np.int32]:
-        """What it names for each token [token, layer, place]: NOBODY for those that it is fitted on."""
-        cut = self.trained(routed)
+    def table(self, routed: Routed, cut: int, experts: int) -> NDArray[np.int32]:
+        """What it names for each token [token, layer, place]: NOBODY for the first ones, that it is fitted on."""
         held = routed.experts
         many = min(self.named or held.shape[2], experts)
         made = np.full((routed.tokens, routed.layers, many), NOBODY, np.int32)

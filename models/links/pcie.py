@@ -50,6 +50,9 @@ class Pcie:
     link_layer: Annotated[
         int, Param("share of the link for acknowledgements, credits and skips", unit="ratio", ge=0, le=WHOLE - 1)
     ] = 0
+    efficiency: Annotated[
+        int, Param("share of what the link layer leaves that packets can use", unit="ratio", ge=1, le=WHOLE)
+    ] = WHOLE
     latency: Annotated[int, Param("of a packet, one way", unit="time", ge=0)] = 0
     memory: Annotated[int, Param("from a read request at the host to the data that answer it", unit="time", ge=0)] = 0
 
@@ -67,7 +70,8 @@ class Pcie:
                 error = StudyError(f"{size} B is no power of two, as PCI Express has them: 128, 256, 512 B ...")
                 error.path = (key,)
                 raise error
-        return Wire(self.raw, self.latency, WHOLE - self.link_layer, self.payload, header)
+        usable = (WHOLE - self.link_layer) * self.efficiency // WHOLE
+        return Wire(self.raw, self.latency, usable, self.payload, header)
 
     @property
     def reads(self) -> int | None:

@@ -68,7 +68,7 @@ def test_as_many_are_drawn_as_are_needed(seed: int, batch: int, prompt: int, rig
     held = routed(seed, [3, 4, 2])
     schedule = schedule_of(held, batch, prompt)
     rows = rows_of(held, schedule, EXPERTS)
-    made = DrawnPredictions(right=right).predict(held, schedule, rows, seed)
+    made = DrawnPredictions(right=right).predict(held, schedule, rows, 0, seed)
     for wanted, named in zip(needed(rows), lists(made), strict=True):
         assert len(set(named)) == len(named)
         wrong = set(named) - set(wanted)
@@ -78,7 +78,7 @@ def test_as_many_are_drawn_as_are_needed(seed: int, batch: int, prompt: int, rig
             assert len(named) == min(len(wanted), EXPERTS - len(wanted)) == len(wrong)
         else:
             assert len(named) == min(len(wanted), len(set(named) & set(wanted)) + EXPERTS - len(wanted))
-    again = DrawnPredictions(right=right).predict(held, schedule, rows, seed)
+    again = DrawnPredictions(right=right).predict(held, schedule, rows, 0, seed)
     assert lists(again) == lists(made)
 
 
@@ -86,7 +86,7 @@ def test_the_accuracy_is_what_is_said_and_the_seed_matters() -> None:
     held = routed(1, [400], places=1)
     schedule = schedule_of(held, 1, 0)
     rows = rows_of(held, schedule, EXPERTS)
-    made = [DrawnPredictions(right=WHOLE * 3 // 4).predict(held, schedule, rows, seed) for seed in (1, 2)]
+    made = [DrawnPredictions(right=WHOLE * 3 // 4).predict(held, schedule, rows, 0, seed) for seed in (1, 2)]
     assert lists(made[0]) != lists(made[1])
     for one in made:
         found = float(np.mean(one.predicted == rows.expert))
@@ -121,8 +121,8 @@ def naive_bayes(held: Routed, cut: int, lookahead: int, many: int) -> list[list[
 @given(st.integers(0, 99), st.integers(1, 3), st.integers(1, 4))
 def test_the_fitted_one_is_naive_bayes(seed: int, lookahead: int, many: int) -> None:
     held = routed(seed, [3, 5, 2, 4])
-    predictor = FittedPredictions(train=WHOLE // 2, lookahead=lookahead, named=many)
-    table = predictor.table(held, EXPERTS)
+    predictor = FittedPredictions(lookahead=lookahead, named=many)
+    table = predictor.table(held, 8, EXPERTS)
     assert (table[:8] == NOBODY).all()
     assert [[sorted(layer) for layer in token] for token in table[8:].tolist()] == naive_bayes(held, 8, lookahead, many)
 
@@ -135,7 +135,7 @@ def test_the_fitted_one_learns_what_follows() -> None:
     held = Routed(np.array([0, 200, 300]), table, np.arange(2))
     schedule = schedule_of(held, 1, 0)
     rows = rows_of(held, schedule, EXPERTS)
-    made = lists(FittedPredictions(train=WHOLE // 2).predict(held, schedule, rows, 0))
+    made = lists(FittedPredictions().predict(held, schedule, rows, 200, 0))
     assert made[:400] == [[]] * 400
     assert made[401::2] == needed(rows)[401::2]
     assert made[400::2] != needed(rows)[400::2]
@@ -145,19 +145,14 @@ def test_predictions_of_the_trace() -> None:
     held = routed(2, [3, 2], named=True)
     schedule = schedule_of(held, 1, 0)
     rows = rows_of(held, schedule, EXPERTS)
-    made = lists(build("expert-prediction", "trace").predict(held, schedule, rows, 0))
+    made = lists(build("expert-prediction", "trace").predict(held, schedule, rows, 0, 0))
     assert made == needed(rows_of(Routed(held.first, held.experts[::-1], held.numbers), schedule, EXPERTS))
     with pytest.raises(StudyError, match="the trace has no predictions\n  take one of"):
-        build("expert-prediction", "trace").predict(routed(2, [3, 2]), schedule, rows, 0)
-    assert build("expert-prediction", "none").predict(held, schedule, rows, 0) is rows
+        build("expert-prediction", "trace").predict(routed(2, [3, 2]), schedule, rows, 0, 0)
+    assert build("expert-prediction", "none").predict(held, schedule, rows, 0, 0) is rows
 
 
-def test_nothing_to_fit_on_is_refused() -> None:
-    with pytest.raises(StudyError, match="10 % of 4 sequences is none to fit a predictor on"):
-        FittedPredictions(train=WHOLE // 10).table(routed(1, [3, 5, 2, 4]), EXPERTS)
-
-
-OTHERS = {"right": "20 %", "train": "70 %", "lookahead": 2, "named": 1}
+OTHERS = {"right": "20 %", "lookahead": 2, "named": 1}
 
 
 @pytest.mark.parametrize(
@@ -169,7 +164,7 @@ def test_every_parameter_changes_what_is_predicted(name: str) -> None:
     rows = rows_of(held, schedule, EXPERTS)
 
     def outcome(**more: object) -> list[list[int]]:
-        return lists(build("expert-prediction", {"use": name, **more}).predict(held, schedule, rows, 0))
+        return lists(build("expert-prediction", {"use": name, **more}).predict(held, schedule, rows, 17, 0))
 
     for item, _, _ in params(load("expert-prediction", name)):
         assert outcome(**{item.name: OTHERS[item.name]}) != outcome(), item.name

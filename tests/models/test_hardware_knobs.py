@@ -90,7 +90,7 @@ GPUS = TypeAdapter(Gpu).validate_python({**GPU, "compute": dict.fromkeys(("fp16"
 KNOBS: list[tuple[Any, Callable[[Any], Any], dict[str, Any]]] = [
     (LIMITED, of_link, {
         "generation": 5, "lanes": 8, "payload": 128, "request": 1024, "write": 28, "completion": 24, "read": 28,
-        "outstanding": 8, "link_layer": 10**8, "latency": 0, "memory": 0,
+        "outstanding": 8, "link_layer": 10**8, "efficiency": 9 * 10**8, "latency": 0, "memory": 0,
     }),
     (Nvlink(generation=4, links=2), of_link, {
         "generation": 5, "links": 3, "payload": 128, "header": 32, "efficiency": 9 * 10**8, "latency": 5,
