@@ -24,9 +24,9 @@ The verbs, of which only those that are needed are there:
 - ``wish(...)`` fills ``wishes`` with experts ``x``, the most urgent first, and gives how many, at most all there are.
 
 ``replacement`` and ``scope`` are parameters that each system has. One that replaces in its own way where
-``replacement`` is None has ``use(...)``, which may ask for ``want`` (what ``decide`` gave) too, and ``worth(...)``: they
-are what those of the family ``expert-replacement`` are, but may ask for all that the other verbs may, and share its
-arrays.
+``replacement`` is None has ``use(...)``, which may ask for ``want`` (what ``decide`` gave) too, and ``worth(...)``:
+they are what those of the family ``expert-replacement`` are, but may ask for all that the other verbs may, and share
+its arrays.
 
 ``place(self, ...)`` is plain Python and not compiled. It gives the experts that stay for good, of each GPU at most so
 many as there are slots, and may ask for

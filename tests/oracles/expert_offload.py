@@ -33,7 +33,7 @@ from tiersim.policies.experts.contract import (
 )
 from tiersim.sim.expert_rows import Costs, Rows
 
-__all__ = ["Fate", "Lru", "bound", "costs_of", "offload", "rows_of"]
+__all__ = ["Fate", "Lru", "Verbs", "bound", "costs_of", "offload", "rows_of"]
 
 
 class Lru:

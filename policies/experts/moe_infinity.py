@@ -1,0 +1,207 @@
+"""MoE-Infinity: what a similar sequence used tells what comes."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+import numpy as np
+
+from tiersim._base.params import Param
+from tiersim._base.registry import register
+from tiersim.policies.experts.contract import HIGH, Scope
+from tiersim.policies.object.contract import Reals, State, Words
+
+SCALE = 10**12  # of a worth
+LITTLE = 1e-6  # what an expert that is not predicted counts for
+MANY, NEXT, NEAREST = 0, 1, 2  # words of `head`: matrices that are kept, where the next goes, the nearest or -1
+
+
+@register(
+    "moe-infinity",
+    family="experts",
+    paper="Xue et al., MoE-Infinity, 2024, arXiv:2401.14361; EfficientMoE/MoE-Infinity, moe_infinity/memory",
+)
+class MoeInfinity:
+    """Counts how many tokens of a sequence passed each expert, and expects what the most similar one before it used.
+
+    These counts, layers by experts, are the sequence's activation matrix. When it is over the matrix is kept. Of those
+    kept the nearest is the one with the greatest sum over layers of the cosine of both rows, as far as the sequence has
+    come; it is sought anew in each row. What it has of later layers is wished for, the greatest ``ratio x nearness``
+    first: the expert's part of the matrix's counts in its layer, times 1 - d / (L + 1) where that is d layers away, as
+    in the authors' code.
+
+    Its own replacement lets go the least ``ratio x (1 - l / L)``: of what is expected little, and of late layers, which
+    there is time to load. Until a first matrix is kept the ratios are those of the sequence itself.
+
+    What is otherwise than in the paper and its code: up to ``stored`` matrices are kept as they come, and the oldest
+    makes room; the paper makes its collection beforehand by clustering, and the code replaces the one that was nearest
+    least often. Experts that the matrix does not have are not wished for at all (the code gives them 1e-8), and lists
+    have at most ``longest``. The code's term for the frequency over all sequences is left out. In a batch the matrix is
+    of all sequences in it since the last one began.
+    """
+
+    stored: Annotated[
+        int, Param("matrices that are kept", ge=1, le=1 << 14, source="MoE-Beyond's version, arXiv:2508.17137")
+    ] = 1000
+    longest: Annotated[
+        int, Param("wishes at a time", ge=1, source="assumption: far more than can be loaded until the next list")
+    ] = 64
+    scope: Scope = "model"
+    replacement: Annotated[Any, Param("who leaves a slot; unless said, its own rule", family="expert-replacement")] = (
+        None
+    )
+
+    def state(self, objects: int, layers: int) -> State:
+        own = {"matrix": np.zeros(objects, np.int64), "sums": np.zeros(layers, np.int64)}
+        of_each = {name: np.zeros(layers * self.stored, np.int64) for name in ("kept_sums", "kept_squares", "products")}
+        return {
+            **own,  # this sequence's counts, and their sums by layers
+            "squares": np.zeros(layers, np.int64),  # and of their squares
+            "kept": np.zeros(objects * self.stored, np.int64),  # [expert, matrix]
+            **of_each,  # [layer, matrix]: of what is kept, and its products with this sequence's rows
+            "cosine": np.zeros(layers * self.stored),  # [layer, matrix]
+            "likeness": np.zeros(self.stored),  # their sums
+            "score": np.zeros(self.longest),  # of wishes
+            "head": np.array([0, 0, -1], np.int64),
+        }
+
+    @staticmethod
+    def begin(
+        matrix: Words,
+        sums: Words,
+        squares: Words,
+        kept: Words,
+        kept_sums: Words,
+        kept_squares: Words,
+        products: Words,
+        cosine: Reals,
+        likeness: Reals,
+        head: Words,
+        layers: int,
+        stored: int,
+    ) -> None:
+        some = False
+        for layer in range(layers):
+            some = some or sums[layer] > 0
+        if some:
+            to = head[NEXT]
+            head[NEXT] = (to + 1) % stored
+            head[MANY] = min(head[MANY] + 1, stored)
+            for x in range(len(matrix)):
+                kept[x * stored + to] = matrix[x]
+                matrix[x] = 0
+            for layer in range(layers):
+                kept_sums[layer * stored + to] = sums[layer]
+                kept_squares[layer * stored + to] = squares[layer]
+                sums[layer] = 0
+                squares[layer] = 0
+        for at in range(layers * stored):
+            products[at] = 0
+            cosine[at] = 0.0
+        for m in range(stored):
+            likeness[m] = 0.0
+        head[NEAREST] = -1
+
+    @staticmethod
+    def decide(
+        matrix: Words,
+        sums: Words,
+        squares: Words,
+        kept: Words,
+        kept_squares: Words,
+        products: Words,
+        cosine: Reals,
+        likeness: Reals,
+        head: Words,
+        x: int,
+        n: int,
+        row: int,
+        layer: int,
+        experts: int,
+        row_start: Words,
+        row_x: Words,
+        stored: int,
+    ) -> int:
+        squares[layer] += n * (2 * matrix[x] + n)
+        sums[layer] += n
+        matrix[x] += n
+        for m in range(head[MANY]):
+            products[layer * stored + m] += n * kept[x * stored + m]
+        if x - layer * experts == row_x[row_start[row + 1] - 1]:  # the last of this row
+            seek(squares[layer], kept_squares, products, cosine, likeness, head, layer * stored)
+        return HIGH
+
+    @staticmethod
+    def wish(
+        wishes: Words,
+        kept: Words,
+        kept_sums: Words,
+        score: Reals,
+        head: Words,
+        layer: int,
+        layers: int,
+        experts: int,
+        stored: int,
+        longest: int,
+    ) -> int:
+        m = head[NEAREST]
+        if m < 0:
+            return 0
+        many = 0
+        for later in range(layer + 1, layers):
+            total = kept_sums[later * stored + m]
+            nearness = 1.0 - (later - layer) / (layers + 1)
+            for x in range(later * experts, (later + 1) * experts):
+                if kept[x * stored + m] > 0:
+                    value = kept[x * stored + m] / total * nearness
+                    if many < longest or value > score[many - 1]:
+                        many = min(many + 1, longest)
+                        at = many - 1
+                        while at > 0 and value > score[at - 1]:
+                            score[at] = score[at - 1]
+                            wishes[at] = wishes[at - 1]
+                            at -= 1
+                        score[at] = value
+                        wishes[at] = x
+        return many
+
+    @staticmethod
+    def use() -> None:
+        return
+
+    @staticmethod
+    def worth(
+        matrix: Words,
+        sums: Words,
+        kept: Words,
+        kept_sums: Words,
+        head: Words,
+        x: int,
+        layers: int,
+        experts: int,
+        stored: int,
+    ) -> int:
+        layer = x // experts
+        m = head[NEAREST]
+        count = kept[x * stored + m] if m >= 0 else matrix[x]
+        total = kept_sums[layer * stored + m] if m >= 0 else sums[layer]
+        ratio = count / total if total > 0 else 0.0
+        return int(SCALE * (ratio + LITTLE) * (layers - layer) / layers)
+
+
+def seek(
+    square: int, kept_squares: Words, products: Words, cosine: Reals, likeness: Reals, head: Words, start: int
+) -> None:
+    """Finds the nearest matrix when one layer's row, which begins at `start` in arrays of all matrices, has changed."""
+    length = math.sqrt(square)
+    nearest = -1
+    for m in range(head[MANY]):
+        at = start + m
+        if kept_squares[at] > 0:
+            now = products[at] / (length * math.sqrt(kept_squares[at]))
+            likeness[m] += now - cosine[at]
+            cosine[at] = now
+        if nearest < 0 or likeness[m] > likeness[nearest]:
+            nearest = m
+    head[NEAREST] = nearest
