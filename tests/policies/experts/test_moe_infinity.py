@@ -107,7 +107,7 @@ def test_near_layers_come_first_and_lists_end() -> None:
     assert wished(longest=2) == [3, 5]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(st.data())
 def test_running_sums(data: Any) -> None:
     layers, experts, stored = 3, 4, data.draw(st.integers(1, 3))
