@@ -138,6 +138,9 @@ class Offload:
             "residence": self.residence,
             "row_start": rows.start,
             "row_x": rows.expert,
+            "row_n": rows.tokens,
+            "row_rank": rows.rank,
+            "row_weight": rows.weight,
             "predicted_start": rows.predicted_start,
             "predicted_e": rows.predicted,
             "load": costs.load,
@@ -268,7 +271,8 @@ class Offload:
         self.step, layer = divmod(self.row, rows.layers)
         self.planned, self.is_planned = now, True
         self.fate.planned.append(now)
-        given = self.given | {"row": self.row, "step": self.step, "layer": layer}
+        prefill = int(rows.prefill[self.step])
+        given = self.given | {"row": self.row, "step": self.step, "layer": layer, "prefill": prefill}
         if layer == 0 and rows.begins[self.step]:
             self.system.ask("begin", **given)
         needed = [
@@ -477,10 +481,12 @@ def rows_of(
     weights: Sequence[Sequence[Sequence[float]]] | None = None,
     predicted: dict[tuple[int, int], Sequence[int]] | None = None,
     begins: Sequence[int] = (0,),
+    many: dict[tuple[int, int, int], int] | None = None,
 ) -> Rows:
     """Rows of single tokens: of each step and layer the experts, the best first, and their weights.
 
-    ``predicted`` has lists of a step and a layer, ``begins`` the steps with which sequences begin.
+    ``predicted`` has lists of a step and a layer, ``begins`` the steps with which sequences begin, and ``many`` how
+    many tokens pass an expert of a step and a layer, where it is not one; the step has as many.
     """
     layers = len(steps[0])
     start, needs, starts, named = [0], [], [0], []
@@ -489,12 +495,15 @@ def rows_of(
             for e in sorted(chosen):
                 rank = chosen.index(e)
                 weight = int(weights[step][layer][rank] * 10**6 + 0.5) if weights else 10**6 // len(chosen)
-                needs.append((e, 1, rank, weight))
+                needs.append((e, (many or {}).get((step, layer, e), 1), rank, weight))
             start.append(len(needs))
             named += (predicted or {}).get((step, layer), [])
             starts.append(len(named))
     expert, tokens, rank, weight = np.array(needs, np.int64).reshape(-1, 4).T.copy()
     ones = np.ones(len(steps), np.int64)
+    size = ones.copy()
+    for (step, _, _), n in (many or {}).items():
+        size[step] = max(size[step], n)
     new = np.isin(np.arange(len(steps)), begins).astype(np.int64)
     numbers = [np.array(held, np.int64) for held in (start, starts, named)]
     return Rows(
@@ -507,7 +516,7 @@ def rows_of(
         weight=weight,
         predicted_start=numbers[1],
         predicted=numbers[2],
-        size=ones,
+        size=size,
         context=ones,
         pairs=ones,
         sampled=ones,

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.oracles.expert_offload import Fate, Lru, bound, costs_of, offload, rows_of
+from tests.oracles.expert_offload import Fate, Lru, Verbs, bound, costs_of, offload, rows_of
+from tiersim._base.registry import build
 from tiersim.policies.experts.contract import CPU, DEFER, HIGH, LOW, SKIP
 
 
@@ -307,6 +308,148 @@ def test_what_is_placed_stays() -> None:
 def test_one_slot_and_nobody_leaves() -> None:
     with pytest.raises(AssertionError, match="nobody gives"):
         offload(rows_of([[[1]]], 4), costs_of(1), OnDemand(), Lru(), slots=1, placed=[0])
+
+
+def played(use: str, rows: Any, costs: Any, slots: int, training: Any = (), **parameters: Any) -> Fate:
+    """A system as it is registered; ``training`` is what it places by: how many tokens passed each expert, singly."""
+    made = build("experts", {"use": use, **parameters})
+    x = np.repeat(np.arange(len(training)), np.asarray(training, np.int64))
+    known = {
+        "layers": rows.layers,
+        "experts": rows.experts,
+        "gpus": 1,
+        "slots": slots,
+        "popular": list(training),
+        "needed_row": np.arange(len(x)) * rows.layers + x // rows.experts,
+        "needed_x": x,
+        "needed_n": np.ones_like(x),
+        **{name: getattr(costs, name) for name in ("load", "load_low", "cpu", "run", "ship")},
+    }
+    placed = Verbs(made, {"objects": rows.layers * rows.experts, **known}).ask("place", **known) or []
+    replacement = made if made.replacement is None else made.replacement
+    return offload(rows, costs, made, replacement, slots, made.scope, placed=placed)
+
+
+# Of two slots one is 0's for good, the other is for copies. A token on the processor takes 7, two take 14, more than
+# the 10 of a load.
+#
+# step  needs        r   loader         GPU                   processor             ends
+# 0     0, 1         3                  0: 3-5                1: 4-11, back at 12   12
+# 1     0 x 2, 2 x 2 15  2: 15-25       0: 15-19, 2: 25-29                          29
+# 2     1, 2         32                 2: 32-34 (its copy)   1: 33-40, back at 41  41
+# 3     1 x 2, 3     44  1: 44-54 for 2 1: 54-58              3: 45-52, back at 53  58
+# 4     0, 1         61                 0: 61-63, 1: 63-65                          65
+def test_fiddler() -> None:
+    rows = rows_of(
+        [[[0, 1]], [[0, 2]], [[1, 2]], [[1, 3]], [[0, 1]]], 4, many={(1, 0, 0): 2, (1, 0, 2): 2, (3, 0, 1): 2}
+    )
+    costs = costs_of(5, most=2, ship=[0, 1, 1])
+    fate = played("fiddler", rows, costs, slots=2, training=[9, 5, 1, 1])
+    assert fate.ended == [12, 29, 41, 58, 65]
+    assert loads(fate) == [(15, 2, 25), (44, 1, 54)]
+    assert fate.left == [(44, 2)]
+    assert fate.processor == [(4, 1, 12), (33, 1, 41), (45, 3, 53)]
+
+
+# In layer 0 the first ranked expert is placed, in layer 1 the second; one is waited for, the others are deferred.
+#
+# row  r  GPU      processor                                              ends
+# 0    3  0: 3-5   2: 4-11, back at 12, and 3: 11-18, back at 19, deferred  5
+# 1    8  5: 8-10  6: 18-25, back at 26; 4: 25-32, back at 33, deferred     33: the step waits for all
+def test_ktransformers() -> None:
+    rows = rows_of([[[0, 2, 3], [2, 1, 0]]] * 5, 4)
+    fate = played(
+        "ktransformers", rows, costs_of(5), slots=1, training=[9, 1, 1, 1, 1, 8, 1, 1], immediate=1, placed="popular"
+    )
+    assert fate.ended[:4] == [5, 33, 38, 66]
+    assert fate.steps == [33, 66, 99, 132, 165]
+    assert fate.processor[:4] == [(4, 2, 12), (11, 3, 19), (18, 6, 26), (25, 4, 33)]
+    assert fate.counts["loads"] == 0
+
+
+# Two layers, three slots for both. The second of 0.7 and 0.3 may be in low precision, of 0.95 and 0.05 is left out.
+# The worth of x at t steps of the sequence is (last use + uses + uses in full) / t, and 1 where its layer is at hand or
+# 1/2 where it is the other.
+#
+# row  needs            wish  r    loader                                 GPU                   ends
+# 0    0 .7, 1 .3       6     3    0: 3-13, 1 low: 13-18, 6: 18-28        0: 13-15, 1: 18-20    20
+# 1    6                      23                                          6: 28-30              30   late
+# 2    1 .55, 2 .45     6     33   1 in full: 33-43, 2: 43-53 for 0       1: 43-45, 2: 53-55    55   6 is wished for
+# 3    6 .95, 7 .05           58                                          6: 58-60              60   7 is left out
+# 4    0                7     63   0: 63-73 for 2, 7: 73-83 for 6         0: 73-75              75
+# 5    7                      78                                          7: 83-85              85   late
+# 6    0 .7, 1 .3             88                                          0: 88-90, 1: 90-92    92
+# 7    6                      95   6: 95-105 for 7                        6: 105-107            107
+# 8    3 .7, 0 .3       6     110  3: 110-120 for 1                       0: 110-112, 3: 120-122  122
+# 9    6                      125                                         6: 125-127            127
+#
+# row 4, t = 3: 1 is worth (2 + 2 + 1) / 3 + 1, 2 (2 + 1 + 1) / 3 + 1, 6 (2 + 2 + 2) / 3 + 1/2: 2 leaves, and then 6
+# row 7, t = 4: 0 is worth (4 + 3 + 3) / 4 + 1/2, 1 (4 + 3 + 2) / 4 + 1/2, 7 (3 + 1 + 1) / 4 + 1: 7 leaves
+# row 8: 0 is needed and 6 wished for, so that 1 leaves
+def test_hobbit() -> None:
+    tokens = [[[0, 1], [2]], [[1, 2], [2, 3]], [[0], [3]], [[0, 1], [2]], [[3, 0], [2]]]
+    weights = [
+        [[0.7, 0.3], [1.0]],
+        [[0.55, 0.45], [0.95, 0.05]],
+        [[1.0], [1.0]],
+        [[0.7, 0.3], [1.0]],
+        [[0.7, 0.3], [1.0]],
+    ]
+    predicted = {(0, 1): [2], (1, 1): [2], (2, 1): [3], (4, 1): [2]}
+    fate = played("hobbit", rows_of(tokens, 4, weights, predicted), costs_of(5), slots=3)
+    assert fate.ended == [20, 30, 55, 60, 75, 85, 92, 107, 122, 127]
+    assert fate.loads == [
+        (3, 0, 13, "miss"),
+        (13, 1, 18, "miss"),
+        (18, 6, 28, "wish"),
+        (33, 1, 43, "miss"),
+        (43, 2, 53, "miss"),
+        (63, 0, 73, "miss"),
+        (73, 7, 83, "wish"),
+        (95, 6, 105, "miss"),
+        (110, 3, 120, "miss"),
+    ]
+    assert fate.left == [(43, 0), (63, 2), (73, 6), (95, 7), (110, 1)]
+    assert (fate.counts["hits"], fate.counts["late"], fate.counts["misses"]) == (5, 2, 7)
+    assert (fate.counts["wishes_used"], fate.counts["skipped"], fate.counts["bytes"]) == (2, 1, 850)
+
+
+# Two layers, three slots for both; sequences begin with tokens 0, 2 and 4. The first one's matrix has 0 twice, and 5
+# and 6 once; the second's 3 twice, and 6 and 7 once.
+#
+# row  needs  wishes  r    loader                  GPU      ends
+# 0    0              3    0: 3-13                 13-15    15
+# 1    5              18   5: 18-28                28-30    30
+# 2    0              33                           33-35    35
+# 3    6              38   6: 38-48                48-50    50
+# 4    3      5 6     53   3: 53-63 for 0          63-65    65   the first is all there is to follow: it spares 5 and 6
+# 5    7              68   7: 68-78 for 3          78-80    80   3 is not expected, 5 and 6 are
+# 6    3      5 6     83   3: 83-93 for 7          93-95    95
+# 7    6              98                           98-100   100
+# 8    3      6 7     103  7: 103-113 for 5        103-105  105  the second is like the third
+# 9    7              108                          113-115  115  late
+def test_moe_infinity() -> None:
+    tokens = [[[0], [1]], [[0], [2]], [[3], [3]], [[3], [2]], [[3], [3]]]
+    fate = played("moe-infinity", rows_of(tokens, 4, begins=[0, 2, 4]), costs_of(5), slots=3)
+    assert fate.ended == [15, 30, 35, 50, 65, 80, 95, 100, 105, 115]
+    assert fate.loads[-2:] == [(83, 3, 93, "miss"), (103, 7, 113, "wish")]
+    assert fate.left == [(53, 0), (68, 3), (83, 7), (103, 5)]
+    assert (fate.counts["hits"], fate.counts["late"], fate.counts["misses"]) == (3, 1, 6)
+    assert fate.counts["wishes_used"] == 1
+
+
+# Each use of 0 or 1 saves 5 of the processor's 7, and they are used most: both stay.
+#
+# token  needs  r   GPU          processor             ends
+# 0      0 1    3   3-5, 5-7                           7
+# 1      0 2    10  10-12        11-18, back at 19     19
+# 2      1 2    22  22-24        23-30, back at 31     31
+# 3      1 3    34  34-36        35-42, back at 43     43
+# 4      0 3    46  46-48        47-54, back at 55     55
+def test_static_placement() -> None:
+    fate = played("static-placement", rows_of(PAIRS, 4), costs_of(5), slots=2, training=[3, 2, 1, 0], spare=0)
+    assert fate.ended == [7, 19, 31, 43, 55]
+    assert fate.counts["processor"] == 4
 
 
 @st.composite
