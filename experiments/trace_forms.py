@@ -92,12 +92,7 @@ def picked(chunk: Chunk, rows: NDArray[Any]) -> Chunk:
     """Records of a chunk, by their places, in this order."""
     made: Chunk = {}
     for name, held in chunk.items():
-        if isinstance(held, Ragged):
-            counts = held.counts[rows]
-            shift = held.offsets[:-1][rows] - (np.cumsum(counts) - counts)
-            made[name] = Ragged.counted(held.values[np.arange(counts.sum()) + np.repeat(shift, counts)], counts)
-        else:
-            made[name] = held[rows]
+        made[name] = held.take(rows) if isinstance(held, Ragged) else held[rows]
     return made
 
 

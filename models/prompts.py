@@ -135,13 +135,7 @@ def _exponential(key: np.uint64, gap: float, made: Numbers) -> None:
 
 def _chosen(blocks: Ragged, rows: NDArray[np.int64] | slice) -> Ragged:
     """The lists of these records, in this order."""
-    if isinstance(rows, slice):
-        return blocks
-    counts = np.diff(blocks.offsets)[rows]
-    starts = np.repeat(blocks.offsets[:-1][rows], counts)
-    ends = np.cumsum(counts)
-    inside = np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - counts, counts)
-    return Ragged.counted(blocks.values[starts + inside], counts)
+    return blocks if isinstance(rows, slice) else blocks.take(rows)
 
 
 def _joined(parts: list[Ragged]) -> Ragged:

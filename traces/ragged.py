@@ -86,6 +86,12 @@ class Ragged:
             return "has offsets that do not run from 0 up to the number of values"
         return ""
 
+    def take(self, rows: NDArray[Any]) -> Self:
+        """The lists of these records, in this order."""
+        counts = self.counts[rows]
+        shift = self.offsets[:-1][rows] - (np.cumsum(counts) - counts)
+        return type(self).counted(self.values[np.arange(int(counts.sum())) + np.repeat(shift, counts)], counts)
+
     def copy(self) -> Self:
         """The same, in arrays of its own."""
         return type(self)(self.values.copy(), self.offsets.copy())

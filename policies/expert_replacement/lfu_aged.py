@@ -36,19 +36,17 @@ class LfuAged:
 
     @staticmethod
     def state(objects: int) -> State:
-        # uses[x] is the count when x was used last; since then it was halved as often as periods have ended
-        return {"uses": np.zeros(objects, np.int64), "last": np.full(objects, -1, np.int64)}
+        # uses[x] is the count when x was used last, in the period periods[x]
+        names = ("uses", "periods", "last")
+        return {name: np.full(objects, -1 if name == "last" else 0, np.int64) for name in names}
 
     @staticmethod
-    def use(uses: Words, last: Words, objects: int, period: int, x: int, now: int) -> None:
-        uses[x] = aged(uses[x], last[x], now, period * objects) + 1
+    def use(uses: Words, periods: Words, last: Words, objects: int, period: int, x: int, now: int) -> None:
+        here = now // (period * objects)
+        uses[x] = (uses[x] >> min(here - periods[x], 62)) + 1
+        periods[x] = here
         last[x] = now
 
     @staticmethod
-    def worth(uses: Words, last: Words, objects: int, period: int, x: int, now: int) -> int:
-        return (aged(uses[x], last[x], now, period * objects) << USES) + last[x]
-
-
-def aged(count: int, last: int, now: int, period: int) -> int:
-    """A count of the time `last` as it is now."""
-    return count >> min(now // period - last // period, 62)
+    def worth(uses: Words, periods: Words, last: Words, objects: int, period: int, x: int, now: int) -> int:
+        return ((uses[x] >> min(now // (period * objects) - periods[x], 62)) << USES) + last[x]
