@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any
 
 import numpy as np
@@ -54,12 +53,13 @@ class MoeInfinity:
 
     def state(self, objects: int, layers: int) -> State:
         own = {"matrix": np.zeros(objects, np.int64), "sums": np.zeros(layers, np.int64)}
-        of_each = {name: np.zeros(layers * self.stored, np.int64) for name in ("kept_sums", "kept_squares", "products")}
+        of_each = {name: np.zeros(layers * self.stored, np.int64) for name in ("kept_sums", "products")}
         return {
             **own,  # this sequence's counts, and their sums by layers
             "squares": np.zeros(layers, np.int64),  # and of their squares
             "kept": np.zeros(objects * self.stored, np.int64),  # [expert, matrix]
-            **of_each,  # [layer, matrix]: of what is kept, and its products with this sequence's rows
+            **of_each,  # [layer, matrix]: sums of what is kept, and its products with this sequence's rows
+            "kept_length": np.zeros(layers * self.stored),  # [layer, matrix]: square roots of the sums of its squares
             "cosine": np.zeros(layers * self.stored),  # [layer, matrix]
             "likeness": np.zeros(self.stored),  # their sums
             "score": np.zeros(self.longest),  # of wishes
@@ -73,7 +73,7 @@ class MoeInfinity:
         squares: Words,
         kept: Words,
         kept_sums: Words,
-        kept_squares: Words,
+        kept_length: Reals,
         products: Words,
         cosine: Reals,
         likeness: Reals,
@@ -93,7 +93,7 @@ class MoeInfinity:
                 matrix[x] = 0
             for layer in range(layers):
                 kept_sums[layer * stored + to] = sums[layer]
-                kept_squares[layer * stored + to] = squares[layer]
+                kept_length[layer * stored + to] = root(squares[layer])
                 sums[layer] = 0
                 squares[layer] = 0
         for at in range(layers * stored):
@@ -109,7 +109,7 @@ class MoeInfinity:
         sums: Words,
         squares: Words,
         kept: Words,
-        kept_squares: Words,
+        kept_length: Reals,
         products: Words,
         cosine: Reals,
         likeness: Reals,
@@ -129,7 +129,7 @@ class MoeInfinity:
         for m in range(head[MANY]):
             products[layer * stored + m] += n * kept[x * stored + m]
         if x - layer * experts == row_x[row_start[row + 1] - 1]:  # the last of this row
-            seek(squares[layer], kept_squares, products, cosine, likeness, head, layer * stored)
+            seek(root(squares[layer]), kept_length, products, cosine, likeness, head, layer * stored)
         return HIGH
 
     @staticmethod
@@ -191,17 +191,28 @@ class MoeInfinity:
 
 
 def seek(
-    square: int, kept_squares: Words, products: Words, cosine: Reals, likeness: Reals, head: Words, start: int
+    length: float, kept_length: Reals, products: Words, cosine: Reals, likeness: Reals, head: Words, start: int
 ) -> None:
     """Finds the nearest matrix when one layer's row, which begins at `start` in arrays of all matrices, has changed."""
-    length = math.sqrt(square)
     nearest = -1
     for m in range(head[MANY]):
         at = start + m
-        if kept_squares[at] > 0:
-            now = products[at] / (length * math.sqrt(kept_squares[at]))
+        if kept_length[at] > 0.0:
+            now = products[at] / (length * kept_length[at])
             likeness[m] += now - cosine[at]
             cosine[at] = now
         if nearest < 0 or likeness[m] > likeness[nearest]:
             nearest = m
     head[NEAREST] = nearest
+
+
+def root(square: int) -> float:
+    """The square root of a whole number, by Newton's rule, so that it is the same compiled or not."""
+    if square == 0:
+        return 0.0
+    found = float(square)
+    nearer = (found + 1.0) / 2.0
+    while nearer < found:
+        found = nearer
+        nearer = (found + square / found) / 2.0
+    return found

@@ -169,6 +169,7 @@ class Offload:
         self.processor_free = 0
         self.back = {False: 0, True: 0}  # when what the row at hand wants of the processor is back; deferred apart
         self.deferred_back = 0  # and what the row before deferred
+        self.next_use = next_uses(rows)
         self.fate = Fate()
 
     def gpu_of(self, x: int) -> int:
@@ -288,7 +289,7 @@ class Offload:
         ]
         wants = [HIGH if not self.system.has("decide") else self.system.ask("decide", **given, **one) for one in needed]
         for one, want in zip(needed, wants, strict=True):
-            self.replacement.ask("use", **given, **one, want=want, next_use=self.next_use(one["now"]))
+            self.replacement.ask("use", **given, **one, want=want, next_use=self.next_use[one["now"]])
         for gpu in self.gpus:
             gpu.order, gpu.ran, gpu.last = [], 0, now + self.exchange
         for one, want in zip(needed, wants, strict=True):
@@ -309,13 +310,6 @@ class Offload:
         self.back = {False: 0, True: 0}
         if self.overlap:
             self.processes(now)
-
-    def next_use(self, place: int) -> int:
-        """The place of the next need of the same expert."""
-        L, E = self.rows.layers, self.rows.experts
-        row = np.repeat(np.arange(len(self.rows.start) - 1), np.diff(self.rows.start))
-        x = row % L * E + self.rows.expert
-        return next((later for later in range(place + 1, len(x)) if x[later] == x[place]), NEVER)
 
     def wants_here(self, x: int, want: int, held: int, n: int) -> None:
         counts, gpu = self.fate.counts, self.gpus[self.gpu_of(x)]
@@ -451,6 +445,18 @@ class Offload:
         gpu.ran += took
         self.fate.counts["gpu_runs"] += took
         self.fate.runs.append((now, x, gpu.run_ends))
+
+
+def next_uses(rows: Rows) -> list[int]:
+    """Of each place the next one of the same expert, or NEVER."""
+    row = np.repeat(np.arange(len(rows.start) - 1), np.diff(rows.start))
+    x = (row % rows.layers * rows.experts + rows.expert).tolist()
+    later: dict[int, int] = {}
+    found = []
+    for place in reversed(range(len(x))):
+        found.append(later.get(x[place], NEVER))
+        later[x[place]] = place
+    return found[::-1]
 
 
 WANTED = {HIGH: "high", LOW: "low", CPU: "processor", DEFER: "deferred", SKIP: "skipped"}

@@ -452,6 +452,65 @@ def test_static_placement() -> None:
     assert fate.counts["processor"] == 4
 
 
+TURNED = [
+    ("fiddler", {"published": True}),
+    ("fiddler", {"published": True, "token_cost": 40}),
+    ("fiddler", {"published": True, "copy_cost": 7}),
+    ("fiddler", {"spare": 2}),
+    ("fiddler", {"scope": "layer"}),
+    ("fiddler", {"published": True, "copy_cost": 7, "spare": 5, "replacement": "lfu"}),
+    ("hobbit", {"full": "40 %"}),
+    ("hobbit", {"low": "70 %"}),
+    ("hobbit", {"ahead": 2}),
+    ("hobbit", {"recency": 9}),
+    ("hobbit", {"frequency": 9}),
+    ("hobbit", {"precision": 9}),
+    ("hobbit", {"nearness": 9}),
+    ("hobbit", {"scope": "layer"}),
+    ("hobbit", {"replacement": "lru"}),
+    ("ktransformers", {"immediate": 1}),
+    ("ktransformers", {"placed": "popular"}),
+    ("ktransformers", {"placed": "popular", "scope": "model"}),
+    ("moe-infinity", {"stored": 1}),
+    ("moe-infinity", {"longest": 1}),
+    ("moe-infinity", {"scope": "layer"}),
+    ("moe-infinity", {"replacement": "lru"}),
+    ("static-placement", {"absent": "load"}),
+    ("static-placement", {"absent": "quicker"}),
+    ("static-placement", {"by": "popularity", "absent": "load"}),
+    ("static-placement", {"spare": 0}),
+    ("static-placement", {"scope": "model"}),
+    ("static-placement", {"absent": "load", "spare": 4, "replacement": "lfu"}),
+]
+
+
+@pytest.mark.parametrize(("use", "parameters"), TURNED, ids=lambda held: str(held))
+def test_every_parameter_changes_something(use: str, parameters: dict[str, Any]) -> None:
+    """Each with all but one parameter as before; what only several GPUs or a solver's time turn is tested by itself."""
+    rng = np.random.default_rng(5)
+    steps, layers, experts = 60, 3, 6
+    likely = rng.dirichlet(np.full(experts, 0.8), (3, layers))  # sequences are of three kinds
+    kinds = rng.integers(0, 3, steps // 5)
+    chosen = [
+        [rng.choice(experts, 3, replace=False, p=likely[kinds[step // 5], layer]).tolist() for layer in range(layers)]
+        for step in range(steps)
+    ]
+    weights = [[[0.55, 0.35, 0.1]] * layers] * steps
+    predicted = {(step, layer): chosen[step][layer][:2] for step in range(steps) for layer in range(layers)}
+    many = {(step, 0, chosen[step][0][0]): 2 for step in range(0, steps, 2)}
+    rows = rows_of(chosen, experts, weights, predicted, begins=range(0, steps, 5), many=many)
+    costs = costs_of(steps, most=2)
+    training = np.bincount(rows.expert[:90] + np.tile(np.repeat(np.arange(3), 3), 10) * experts, minlength=18)
+
+    def ended(**turned: Any) -> list[int]:
+        scope = build("experts", {"use": use, **turned}).scope
+        return played(use, rows, costs, 4 if scope == "layer" else 8, training, **turned).ended
+
+    *_, last = parameters
+    before = {key: held for key, held in parameters.items() if key != last}
+    assert ended(**parameters) != ended(**before)
+
+
 @st.composite
 def traces(draw: Any) -> tuple[Any, Any, int, str, int]:
     layers, experts, steps = draw(st.integers(1, 3)), draw(st.integers(2, 6)), draw(st.integers(1, 5))
