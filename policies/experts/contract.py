@@ -26,7 +26,7 @@ The verbs, of which only those that are needed are there:
 ``replacement`` and ``scope`` are parameters that each system has. One that replaces in its own way where
 ``replacement`` is None has ``use(...)``, which may ask for ``want`` (what ``decide`` gave) too, and ``worth(...)``:
 they are what those of the family ``expert-replacement`` are, but may ask for all that the other verbs may, and share
-its arrays.
+its arrays. Only ``decide`` and ``use`` may ask for ``n``, ``rank``, ``weight``.
 
 ``place(self, ...)`` is plain Python and not compiled. It gives the experts that stay for good, of each GPU at most so
 many as there are slots, and may ask for

@@ -314,7 +314,6 @@ class Offload:
     def wants_here(self, x: int, want: int, held: int, n: int) -> None:
         counts, gpu = self.fate.counts, self.gpus[self.gpu_of(x)]
         gpu.to_run[x] = n
-        gpu.kept.add(x)
         if held == HERE or (held == HERE_LOW and want == LOW):
             counts["hits"] += 1
             gpu.order.append(x)
@@ -323,6 +322,8 @@ class Offload:
         else:
             counts["misses"] += 1
             gpu.misses.append((x, want))
+            return
+        gpu.kept.add(x)
         if x in self.wished:
             self.wished[x] = True
 
@@ -371,6 +372,7 @@ class Offload:
             if self.residence[x] == ABSENT and not self.makes_room(x, gpu, now, True):
                 return False
             gpu.misses.pop(0)
+            gpu.kept.add(x)
             self.loads(x, want, gpu, now, "miss")
             return True
         while gpu.next_wish < len(gpu.wishes):
