@@ -13,7 +13,7 @@ from tiersim.policies.object.contract import Reals, State, Words
 
 SCALE = 10**12  # of a worth
 LITTLE = 1e-6  # what an expert that is not predicted counts for
-MANY, NEXT, NEAREST = 0, 1, 2  # words of `head`: matrices that are kept, where the next goes, the nearest or -1
+MANY, TO, NEAREST = 0, 1, 2  # words of `head`: matrices that are kept, where the next goes, the nearest or -1
 
 
 @register(
@@ -52,17 +52,26 @@ class MoeInfinity:
     )
 
     def state(self, objects: int, layers: int) -> State:
-        own = {"matrix": np.zeros(objects, np.int64), "sums": np.zeros(layers, np.int64)}
-        of_each = {name: np.zeros(layers * self.stored, np.int64) for name in ("kept_sums", "products")}
+        whole = {
+            "matrix": objects,  # this sequence's counts
+            "sums": layers,  # of them
+            "squares": layers,  # sums of their squares
+            "kept": objects * self.stored,  # [expert, matrix]
+            "kept_sums": layers * self.stored,  # [layer, matrix]
+            "products": layers * self.stored,  # [layer, matrix]: sums of products with this sequence's counts
+            "order": objects * self.stored,  # [matrix, layer, place]: experts that it has, the most often first
+            "listed": layers * self.stored,  # [matrix, layer]: how many these are
+            "place": layers,  # of each layer, which of them comes next in a list of wishes
+        }
+        real = {
+            "kept_length": layers * self.stored,  # [layer, matrix]: square roots of the sums of squares
+            "cosine": layers * self.stored,  # [layer, matrix]
+            "likeness": self.stored,  # their sums
+            "value": layers,  # of those that come next
+        }
         return {
-            **own,  # this sequence's counts, and their sums by layers
-            "squares": np.zeros(layers, np.int64),  # and of their squares
-            "kept": np.zeros(objects * self.stored, np.int64),  # [expert, matrix]
-            **of_each,  # [layer, matrix]: sums of what is kept, and its products with this sequence's rows
-            "kept_length": np.zeros(layers * self.stored),  # [layer, matrix]: square roots of the sums of its squares
-            "cosine": np.zeros(layers * self.stored),  # [layer, matrix]
-            "likeness": np.zeros(self.stored),  # their sums
-            "score": np.zeros(self.longest),  # of wishes
+            **{name: np.zeros(many, np.int64) for name, many in whole.items()},
+            **{name: np.zeros(many) for name, many in real.items()},
             "head": np.array([0, 0, -1], np.int64),
         }
 
@@ -73,6 +82,8 @@ class MoeInfinity:
         squares: Words,
         kept: Words,
         kept_sums: Words,
+        order: Words,
+        listed: Words,
         kept_length: Reals,
         products: Words,
         cosine: Reals,
@@ -85,9 +96,10 @@ class MoeInfinity:
         for layer in range(layers):
             some = some or sums[layer] > 0
         if some:
-            to = head[NEXT]
-            head[NEXT] = (to + 1) % stored
+            to = head[TO]
+            head[TO] = (to + 1) % stored
             head[MANY] = min(head[MANY] + 1, stored)
+            rank(matrix, order, listed, to * layers, layers)
             for x in range(len(matrix)):
                 kept[x * stored + to] = matrix[x]
                 matrix[x] = 0
@@ -129,7 +141,8 @@ class MoeInfinity:
         for m in range(head[MANY]):
             products[layer * stored + m] += n * kept[x * stored + m]
         if x - layer * experts == row_x[row_start[row + 1] - 1]:  # the last of this row
-            seek(root(squares[layer]), kept_length, products, cosine, likeness, head, layer * stored)
+            length = root(squares[layer])
+            head[NEAREST] = seek(length, kept_length, products, cosine, likeness, head[MANY], layer * stored)
         return HIGH
 
     @staticmethod
@@ -137,7 +150,10 @@ class MoeInfinity:
         wishes: Words,
         kept: Words,
         kept_sums: Words,
-        score: Reals,
+        order: Words,
+        listed: Words,
+        place: Words,
+        value: Reals,
         head: Words,
         layer: int,
         layers: int,
@@ -149,21 +165,28 @@ class MoeInfinity:
         if m < 0:
             return 0
         many = 0
-        for later in range(layer + 1, layers):
-            total = kept_sums[later * stored + m]
-            nearness = 1.0 - (later - layer) / (layers + 1)
-            for x in range(later * experts, (later + 1) * experts):
-                if kept[x * stored + m] > 0:
-                    value = kept[x * stored + m] / total * nearness
-                    if many < longest or value > score[many - 1]:
-                        many = min(many + 1, longest)
-                        at = many - 1
-                        while at > 0 and value > score[at - 1]:
-                            score[at] = score[at - 1]
-                            wishes[at] = wishes[at - 1]
-                            at -= 1
-                        score[at] = value
-                        wishes[at] = x
+        chosen = -1
+        while many < longest:
+            best = 0.0
+            first = -1
+            for later in range(layer + 1, layers):
+                if chosen < 0:
+                    place[later] = 0
+                if chosen < 0 or chosen == later:  # another one comes next
+                    value[later] = 0.0
+                    if place[later] < listed[m * layers + later]:
+                        x = order[(m * layers + later) * experts + place[later]]
+                        nearness = 1.0 - (later - layer) / (layers + 1)
+                        value[later] = kept[x * stored + m] / kept_sums[later * stored + m] * nearness
+                if value[later] > best:
+                    best = value[later]
+                    first = later
+            chosen = first
+            if chosen < 0:
+                break
+            wishes[many] = order[(m * layers + chosen) * experts + place[chosen]]
+            place[chosen] += 1
+            many += 1
         return many
 
     @staticmethod
@@ -191,11 +214,11 @@ class MoeInfinity:
 
 
 def seek(
-    length: float, kept_length: Reals, products: Words, cosine: Reals, likeness: Reals, head: Words, start: int
-) -> None:
-    """Finds the nearest matrix when one layer's row, which begins at `start` in arrays of all matrices, has changed."""
+    length: float, kept_length: Reals, products: Words, cosine: Reals, likeness: Reals, many: int, start: int
+) -> int:
+    """The nearest matrix when one layer's row, which begins at `start` in arrays of all matrices, has changed."""
     nearest = -1
-    for m in range(head[MANY]):
+    for m in range(many):
         at = start + m
         if kept_length[at] > 0.0:
             now = products[at] / (length * kept_length[at])
@@ -203,7 +226,24 @@ def seek(
             cosine[at] = now
         if nearest < 0 or likeness[m] > likeness[nearest]:
             nearest = m
-    head[NEAREST] = nearest
+    return nearest
+
+
+def rank(matrix: Words, order: Words, listed: Words, rows: int, layers: int) -> None:
+    """Notes what a matrix has in order, layer by layer; of equals the lower number comes first."""
+    experts = len(matrix) // layers
+    for layer in range(layers):
+        start = (rows + layer) * experts
+        many = 0
+        for x in range(layer * experts, (layer + 1) * experts):
+            if matrix[x] > 0:
+                at = start + many
+                while at > start and matrix[x] > matrix[order[at - 1]]:
+                    order[at] = order[at - 1]
+                    at -= 1
+                order[at] = x
+                many += 1
+        listed[rows + layer] = many
 
 
 def root(square: int) -> float:
