@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tiersim.policies.routing.contract import Asked
 from tiersim.policies.routing.prefix_table import PrefixTable
-from tiersim.policies.routing.ring import Ring, key_of, owner_key
+from tiersim.policies.routing.ring import Ring, key_of_blocks, owner_key
 
 __all__ = ["Candidates"]
 
@@ -31,7 +31,7 @@ class Candidates:
         last = blocks[depth - 1]
         found = self.known.get(last)
         if found is None:
-            found = self.known[last] = self._hashed(key_of(request, depth))
+            found = self.known[last] = self._hashed(key_of_blocks(blocks[:depth]))
         return found
 
     def _hashed(self, key: str) -> list[int]:

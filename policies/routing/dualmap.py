@@ -18,6 +18,7 @@ from tiersim.policies.routing.prefix_table import PrefixTable
 from tiersim.policies.routing.ring import Points
 
 Key = tuple[int, int, int]  # where in a queue a request stands: minus its hit, when it came, its number
+NEVER = 1 << 63  # later than anybody comes
 
 
 @dataclass(eq=False, slots=True)
@@ -29,15 +30,16 @@ class Held:
     place: int = -1
     work: int = 0  # time to compute it there, as estimated when it entered the queue
     key: Key = (0, 0, 0)
+    reach: int = 0  # a bit for each instance that it might move to
 
 
 class Pass:
-    """What was looked up at one time: hits by request, and who is overloaded; and who has moved."""
+    """A look at the queues at one time: who is not overloaded, hits by request, and who has moved."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, room: int) -> None:
         self.view, self.now = view, view.time
+        self.room = room  # a bit for each instance that is not overloaded
         self.known: dict[int, Sequence[int]] = {}
-        self.over: dict[int, bool] = {}
         self.moved: set[int] = set()
 
     def hits(self, request: Asked) -> Sequence[int]:
@@ -119,9 +121,11 @@ class DualMap:
         self.held.clear()
         count = len(self.instances)
         self.queues: list[list[Key]] = [[] for _ in range(count)]
-        # heaps of times, of each queue and of all; who has left stays until somebody looks
+        # heaps of times and requests, for each queue; who has left stays until all that came before have left too
         self.ages: list[list[tuple[int, int]]] = [[] for _ in range(count)]
-        self.age: list[tuple[int, int]] = []
+        self.oldest = [NEVER] * count  # when who has waited longest in a queue came
+        self.bits = [1 << place for place in range(count)]
+        self.reach = [0] * count  # of all in a queue, and perhaps of some that have left it
         self.ready: set[int] = set()  # whose queue or whose count has changed
         self.queued = [0] * count  # work in the queue
         self.given = [0] * count  # work of requests that were given out and have no first token
@@ -157,19 +161,21 @@ class DualMap:
         self.due = False
         self._settle(view)
         if self.rebalance and self.held:
-            self._look(Pass(view))
+            self._look(view)
         places, self.ready = sorted(self.ready), set()
         return [(number, place) for place in places for number in self._next(place)]
 
-    def _look(self, look: Pass) -> None:
+    def _look(self, view: View) -> None:
         """Relieve the queues that somebody has waited in for long; in the artifact those above the budget too."""
-        waited = self._anybody_old(look.now)
-        if waited or not self.whole:
-            for place, queue in enumerate(self.queues):
-                if queue and (
-                    (waited and self._old(place, look.now)) or (not self.whole and self._load(place) > self.limit)
-                ):
-                    self._relieve(place, look)
+        oldest, until = self.oldest, self._until(view.time)
+        if min(oldest) > until and (self.whole or max(self.loads()) <= self.limit):
+            return
+        look, reach, whole, limit = self._pass(view), self.reach, self.whole, self.limit
+        if not look.room:
+            return
+        for place, first in enumerate(oldest):  # as it is when its turn comes
+            if reach[place] & look.room and (first <= until or (not whole and self._load(place) > limit)):
+                self._relieve(place, look)
 
     def _next(self, place: int) -> list[int]:
         """Give out the first ones of a queue; the budget is of several, since one alone may exceed it."""
@@ -178,7 +184,9 @@ class DualMap:
             not self.counts[place] or (self.counts[place] < self.pending and self.given[place] < self.limit)
         ):
             number = queue[0][2]
-            work = self._take(self.held.pop(number)).work
+            held = self.held.pop(number)
+            self._take(held)
+            work = held.work
             self.sent[number] = self.instances[place], work
             self.given[place] += work
             self.counts[place] += 1
@@ -195,9 +203,10 @@ class DualMap:
             self.ready.add(place)
 
     def _settle(self, view: View) -> None:
-        homeless, self.homeless = self.homeless, []
-        for request in homeless:
-            self._enter(request, view)
+        if self.homeless:
+            homeless, self.homeless = self.homeless, []
+            for request in homeless:
+                self._enter(request, view)
 
     def _enter(self, request: Asked, view: View) -> None:
         """Route a request into a queue, and relieve its candidates if all of them are overloaded."""
@@ -205,21 +214,33 @@ class DualMap:
         held = self.held[request.number] = Held(request, candidates)
         chosen = self._chosen(request, candidates, hits, view)
         self._put(held, chosen, hits[chosen])
-        if self.rebalance and all(self._over(place, view.time) for place in candidates):
-            look = Pass(view)
-            look.known[request.number] = hits
-            self._relieve(chosen, look)
-            for place in candidates:
-                if place != chosen:
-                    self._relieve(place, look)
+        if not self.rebalance:
+            return
+        until = self._until(view.time)
+        for place in candidates:
+            if not self._over(place, until):
+                return
+        look = self._pass(view)
+        look.known[request.number] = hits
+        self._relieve(chosen, look)
+        for place in candidates:
+            if place != chosen:
+                self._relieve(place, look)
 
     def _chosen(self, request: Asked, candidates: Sequence[int], hits: Sequence[int], view: View) -> int:
-        loads = {place: self._load(place) for place in candidates}
-        tie = loads if self.whole else view.pages
-        warm = min(candidates, key=lambda place: (-hits[place], tie[place]))
-        if loads[warm] + self._work(request, hits[warm]) <= self.limit:
+        warm = self._least(candidates, [-hits[place] for place in candidates], view)
+        if self._load(warm) + self._work(request, hits[warm]) <= self.limit:
             return warm
-        return min(candidates, key=lambda place: (loads[place] + self._work(request, hits[place]), tie[place]))
+        times = [self._load(place) + self._work(request, hits[place]) for place in candidates]
+        return self._least(candidates, times, view)
+
+    def _least(self, candidates: Sequence[int], costs: list[int], view: View) -> int:
+        """Whose cost is least; of equals who has the least load, or, in the artifact, memory taken."""
+        least = min(costs)
+        if costs.count(least) == 1:  # as a rule, and then nobody's memory is looked up
+            return candidates[costs.index(least)]
+        equal = [place for place, cost in zip(candidates, costs, strict=True) if cost == least]
+        return min(equal, key=self._load if self.whole else view.pages.__getitem__)
 
     # the books
 
@@ -238,91 +259,106 @@ class DualMap:
         held.place, held.work = place, self._work(request, hit)
         held.key = self._key(request, hit)
         insort(self.queues[place], held.key)
-        age = request.time, request.number
-        heappush(self.ages[place], age)
-        heappush(self.age, age)
+        heappush(self.ages[place], (request.time, request.number))
+        if request.time < self.oldest[place]:
+            self.oldest[place] = request.time
+        if self.rebalance:
+            held.reach = self._reach(held)
+            self.reach[place] |= held.reach
         self.queued[place] += held.work
         self.ready.add(place)
 
-    def _take(self, held: Held) -> Held:
-        queue = self.queues[held.place]
+    def _take(self, held: Held) -> None:
+        place, held.place = held.place, -1
+        queue = self.queues[place]
         del queue[bisect_left(queue, held.key)]
-        self.queued[held.place] -= held.work
-        return held
+        self.queued[place] -= held.work
+        if held.request.time == self.oldest[place]:
+            ages = self.ages[place]
+            while ages and not self._waits(place, *ages[0]):
+                heappop(ages)
+            self.oldest[place] = ages[0][0] if ages else NEVER
+
+    def _waits(self, place: int, time: int, number: int) -> bool:
+        held = self.held.get(number)
+        return held is not None and held.place == place and held.request.time == time
+
+    def _reach(self, held: Held) -> int:
+        """The candidates that it is not at; in the artifact the next instance that is no candidate too."""
+        reach = 0
+        for place in held.candidates if self.whole else [*held.candidates, *self._neighbours(held)]:
+            reach |= 1 << place
+        return reach & ~(1 << held.place)
 
     def _key(self, request: Asked, hit: int) -> Key:
         return -hit if self.order == "hit" else 0, request.time, request.number
 
-    def _old(self, place: int, now: int) -> bool:
-        """Whether somebody in a queue has waited for too long."""
-        if self.patience is None:
-            return False
-        ages, held = self.ages[place], self.held
-        while ages:
-            time, number = ages[0]
-            if number in held and held[number].place == place:
-                return now - time >= self.patience
-            heappop(ages)
-        return False
+    def _until(self, now: int) -> int:
+        """Who came until then has waited for too long."""
+        return -1 if self.patience is None else now - self.patience
 
-    def _anybody_old(self, now: int) -> bool:
-        age, held = self.age, self.held
-        while age and age[0][1] not in held:
-            heappop(age)
-        return self.patience is not None and bool(age) and now - age[0][0] >= self.patience
+    def _over(self, place: int, until: int) -> bool:
+        return self.oldest[place] <= until or self._load(place) > self.limit
 
-    def _over(self, place: int, now: int) -> bool:
-        return self._load(place) > self.limit or self._old(place, now)
+    def _pass(self, view: View) -> Pass:
+        until, limit = self._until(view.time), self.limit
+        columns = zip(self.bits, self.oldest, self.queued, self.given, strict=True)
+        return Pass(view, sum([bit for bit, first, own, out in columns if first > until and own + out <= limit]))
 
     def _before(self, place: int, key: Key) -> int:
         """The work before a request that stands, or would stand, here in a queue."""
         queue, held = self.queues[place], self.held
         ahead = queue[: bisect_left(queue, key)]
-        return self.given[place] + sum(held[number].work for _, _, number in ahead)
+        return self.given[place] + sum([held[number].work for _, _, number in ahead])
 
     # moves
 
     def _relieve(self, place: int, look: Pass) -> None:
-        if len(self.queues[place]) < (1 if self.whole else 2):
+        if not self.reach[place] & look.room or len(self.queues[place]) < (1 if self.whole else 2):
             return
         goal, lost = self._load(place) - self.limit, 0
         moves = self._moves(place, look)
         while moves and not 0 < goal <= lost:
             _, number = moves.pop(0)
             held = self.held[number]
-            gain, to = self._gain(held, self._before(place, held.key), look)
+            gain, to = self._gain(held, self._before(place, held.key) + held.work, look)
             if gain <= 0:  # others have moved there meanwhile
                 continue
             lost += held.work
-            self._take(held)
-            self._put(held, to, look.hits(held.request)[to])
-            look.moved.add(number)
-            look.over.clear()
-            self.moves += 1
+            self._move(held, to, look)
             if not self.whole:
-                held.candidates = [to, place, *(one for one in held.candidates if one not in (to, place))]
-                del held.candidates[max(self.candidates, 2) :]
                 moves = self._moves(place, look)
+
+    def _move(self, held: Held, to: int, look: Pass) -> None:
+        place = held.place
+        self._take(held)
+        if not self.whole:
+            held.candidates = [to, place, *(one for one in held.candidates if one not in (to, place))]
+            del held.candidates[max(self.candidates, 2) :]
+        self._put(held, to, look.hits(held.request)[to])
+        look.moved.add(held.request.number)
+        until = self._until(look.now)
+        for one in (place, to):
+            look.room = look.room & ~(1 << one) if self._over(one, until) else look.room | 1 << one
+        self.moves += 1
 
     def _moves(self, place: int, look: Pass) -> list[tuple[int, int]]:
         """Who of a queue would gain from a move, as its gain and its number, the largest gain first."""
-        if min(self.loads()) > self.limit:  # nobody has room
-            return []
-        found, ahead = [], self.given[place]
+        found, ahead, reach = [], self.given[place], 0
         for _, _, number in self.queues[place]:
             held = self.held[number]
-            gain, _ = self._gain(held, ahead, look)
-            if gain > 0:
-                found.append((gain, number))
             ahead += held.work
+            reach |= held.reach
+            if held.reach & look.room and number not in look.moved:
+                gain, _ = self._gain(held, ahead, look)
+                if gain > 0:
+                    found.append((gain, number))
+        self.reach[place] = reach
         found.sort(key=lambda move: -move[0])
         return found
 
-    def _gain(self, held: Held, ahead: int, look: Pass) -> tuple[int, int]:
-        """What a request that moved would gain, and where to; nothing where it may not move."""
-        if held.request.number in look.moved:
-            return 0, -1
-        time = ahead + held.work
+    def _gain(self, held: Held, time: int, look: Pass) -> tuple[int, int]:
+        """What a request would gain that moved, and where to, if it takes so long here; nothing where it may not."""
         found = self._best(held, held.candidates, time, look)
         if found is None and not self.whole:
             found = self._best(held, self._neighbours(held), time, look)
@@ -332,10 +368,7 @@ class DualMap:
         """The least estimate where a request fits within the budget, and the place, if it may be below `most`."""
         request, best = held.request, None
         for to in places:
-            over = look.over.get(to)
-            if over is None:
-                over = look.over[to] = self._over(to, look.now)
-            if over or to == held.place or (self.whole and self.given[to] >= most):
+            if to == held.place or not look.room >> to & 1 or (self.whole and self.given[to] >= most):
                 continue
             hit = look.hits(request)[to]
             work = self._work(request, hit)
@@ -347,6 +380,9 @@ class DualMap:
 
     def _neighbours(self, held: Held) -> list[int]:
         """The next instance that is no candidate."""
-        count = len(self.queues)
-        others = ((held.place + step) % count for step in range(1, count))
-        return [place for place in others if place not in held.candidates][:1]
+        count, candidates = len(self.queues), held.candidates
+        for step in range(1, count):
+            place = (held.place + step) % count
+            if place not in candidates:
+                return [place]
+        return []

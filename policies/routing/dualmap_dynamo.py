@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from tiersim._base.params import Param
 from tiersim._base.registry import register
 from tiersim.policies.routing.contract import Asked, View
 from tiersim.policies.routing.dualmap_rule import Count
-from tiersim.policies.routing.ring import hashed, key_of, owner_key
+from tiersim.policies.routing.ring import hashes, key_of_blocks, owner_key
 
 
 @register(
@@ -38,11 +38,12 @@ class DualMapDynamo:
 
     def start(self, instances: int, seed: int) -> None:
         self.seen: deque[list[int]] = deque()
-        self.counts: Counter[int] = Counter()  # by the last block of a key
+        self.counts: dict[int, int] = {}  # by the last block of a key
         self.changed(range(instances))
 
     def changed(self, instances: Sequence[int]) -> None:
         self.instances = list(instances)
+        self.names = [str(instance).encode() for instance in instances]
         self.known: dict[int, list[int]] = {}
 
     def route(self, request: Asked, view: View) -> int:
@@ -57,24 +58,36 @@ class DualMapDynamo:
         blocks = request.blocks
         if not len(blocks):
             return self._hashed(owner_key(request))
-        depths = sorted({min(self.shallowest << level, len(blocks)) for level in range(self.levels)})
+        depths = self._depths(len(blocks))
         hot = 2 / len(self.instances) * max(len(self.seen), 1)
-        depth = next((depth for depth in depths if self.counts[blocks[depth - 1]] <= hot), depths[-1])
+        depth = next((depth for depth in depths if self.counts.get(blocks[depth - 1], 0) <= hot), depths[-1])
         self._observe([blocks[depth - 1] for depth in depths])
         last = blocks[depth - 1]
         if last not in self.known:
-            self.known[last] = self._hashed(key_of(request, depth))
+            self.known[last] = self._hashed(key_of_blocks(blocks[:depth]))
         return self.known[last]
 
+    def _depths(self, length: int) -> list[int]:
+        """The lengths of keys that a prompt of so many blocks has."""
+        depths: list[int] = []
+        for level in range(self.levels):
+            depth = self.shallowest << level
+            if depth >= length:
+                return [*depths, length]
+            depths.append(depth)
+        return depths
+
     def _observe(self, keys: list[int]) -> None:
-        self.seen.append(keys)
-        self.counts.update(keys)
-        if len(self.seen) > self.window:
-            for key in self.seen.popleft():
-                self.counts[key] -= 1
-                if not self.counts[key]:
-                    del self.counts[key]
+        seen, counts = self.seen, self.counts
+        seen.append(keys)
+        for key in keys:
+            counts[key] = counts.get(key, 0) + 1
+        if len(seen) > self.window:
+            for key in seen.popleft():
+                counts[key] -= 1
+                if not counts[key]:
+                    del counts[key]
 
     def _hashed(self, key: str) -> list[int]:
-        scores = [(hashed(f"{key} at {instance}"), place) for place, instance in enumerate(self.instances)]
-        return [place for _, place in sorted(scores, reverse=True)[: self.candidates]]
+        scores = sorted(zip(hashes(f"{key} at ", self.names), range(len(self.names)), strict=True), reverse=True)
+        return [place for _, place in scores[: self.candidates]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 
 __all__ = ["PrefixTable"]
@@ -29,7 +29,7 @@ class PrefixTable:
         self.hot, self.cold, self.whole = hot, cold, whole
         self.extended: list[OrderedDict[int, None]] = []  # by depth, the one used longest ago first
         self.seen: deque[Sequence[int]] = deque()
-        self.counts: Counter[int] = Counter()
+        self.counts: dict[int, int] = {}
 
     def key(self, blocks: Sequence[int]) -> int:
         """How many of the blocks are the key of a request, at least one; the request counts from now on."""
@@ -62,17 +62,20 @@ class PrefixTable:
                 self.extended[depth - 1].pop(last, None)
 
     def _observe(self, prefixes: Sequence[int]) -> None:
-        self.seen.append(prefixes)
+        seen, counts = self.seen, self.counts
+        seen.append(prefixes)
         for prefix in prefixes:
-            self.counts[prefix] += 1
-        if len(self.seen) > WINDOW:
-            for prefix in self.seen.popleft():
-                self.counts[prefix] -= 1
-                if not self.counts[prefix]:
-                    del self.counts[prefix]
+            counts[prefix] = counts.get(prefix, 0) + 1
+        if len(seen) > WINDOW:
+            for prefix in seen.popleft():
+                left = counts[prefix] - 1
+                if left:
+                    counts[prefix] = left
+                else:
+                    del counts[prefix]
 
     def _share(self, prefix: int) -> float:
-        return self.counts[prefix] / len(self.seen) if len(self.seen) > LEAST else 0.0
+        return self.counts.get(prefix, 0) / len(self.seen) if len(self.seen) > LEAST else 0.0
 
     def _extend(self, prefix: int, depth: int) -> None:
         if depth > len(self.extended):

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.oracles.dualmap import Queues
 from tests.oracles.prefill_servers import Course, Servers
 from tests.oracles.routing import BLOCK, Request, cluster, prompt, router
-from tiersim.policies.routing.dualmap import Held, Pass
+from tiersim.policies.routing.dualmap import Held
 
 SECOND = 10**12
 MILLI = 10**9
@@ -41,10 +42,12 @@ def recount(made: Any) -> None:
         given = [work for instance, work in made.sent.values() if instance == made.instances[place]]
         assert made.given[place] == sum(given)
         assert made.counts[place] == len(given) <= made.pending
-        ages = [one.request.time for one in held]
-        for now in (0, max(ages, default=0) + 3 * SECOND):
-            old = made.patience is not None and bool(ages) and now - min(ages) >= made.patience
-            assert made._old(place, now) == old
+        assert made.oldest[place] == min((one.request.time for one in held), default=made.oldest[place])
+        assert queue or made.oldest[place] > NEVER
+        for one in held if made.rebalance else ():
+            others = one.candidates if made.whole else [*one.candidates, *made._neighbours(one)]
+            assert one.reach == sum(1 << other for other in others if other != place)
+            assert one.reach & ~made.reach[place] == 0
 
 
 # by hand
@@ -149,7 +152,7 @@ def test_relief_of_three_requests_in_the_paper() -> None:
     gains are 498, 897 and 1196: request 2 moves, and has 199 ms here, which is not enough; then 1, and these are 498.
     """
     made = three()
-    made._relieve(1, Pass(cluster()))
+    made._relieve(1, made._pass(cluster()))
     assert places(made) == {0: 1, 1: 2, 2: 3}
     assert made.queued == [0, 399 * MILLI, 300 * MILLI, 200 * MILLI]
     assert made.moves == 2
@@ -165,12 +168,12 @@ def test_relief_of_three_requests_in_the_artifact() -> None:
       200 + 400 ms are too much too. It stays. And it would stay if it were alone in its queue.
     """
     made = three(profile="artifact")
-    made._relieve(1, Pass(cluster()))
+    made._relieve(1, made._pass(cluster()))
     assert places(made) == {0: 1, 1: 2, 2: 3}
     assert made.held[1].candidates == [2, 1]
     assert made.held[2].candidates == [3, 1]
     made.first([9])
-    made._relieve(1, Pass(cluster()))
+    made._relieve(1, made._pass(cluster()))
     assert places(made)[0] == 1
     recount(made)
 
@@ -183,7 +186,7 @@ def test_the_artifact_moves_to_a_neighbour_and_the_paper_does_not() -> None:
         for number in (0, 1):
             made._put(made.held.setdefault(number, held(Request(number, 0, 450))), 1, 0)
         made.given[1] = 700 * MILLI
-        made._relieve(1, Pass(cluster()))
+        made._relieve(1, made._pass(cluster()))
         assert made.held[1].place == place
         assert made.held[0].place == 1
         if profile == "artifact":
@@ -193,7 +196,7 @@ def test_the_artifact_moves_to_a_neighbour_and_the_paper_does_not() -> None:
 def test_nobody_moves_where_somebody_has_waited_or_has_waited_for_long_there() -> None:
     made = three()
     made._put(made.held.setdefault(7, held(Request(7, 0, 1), (2, 3))), 2, 0)
-    made._relieve(1, Pass(cluster(time=3 * SECOND)))  # 7 waits at 2
+    made._relieve(1, made._pass(cluster(time=3 * SECOND)))  # 7 waits at 2
     assert places(made) == {0: 1, 1: 1, 2: 3, 7: 2}
 
 
@@ -280,28 +283,25 @@ class Watched:
     """A router whose moves are looked at: none raises what is estimated, and nobody moves twice at once."""
 
     def __init__(self, made: Any) -> None:
-        self.made, self.put, self.relieve = made, made._put, made._relieve
-        made._put, made._relieve = self._put, self._relieve
-        self.at: Any = None
+        self.made, self.put, self.move = made, made._put, made._move
+        made._put, made._move = self._put, self._move
         self.moved: set[tuple[Any, int]] = set()
         self.moves: list[tuple[int, int, int]] = []
         self.went: dict[int, list[int]] = {}
 
-    def _relieve(self, place: int, look: Any) -> None:
-        self.at = look
-        self.relieve(place, look)
+    def _move(self, one: Any, to: int, look: Any) -> None:
+        made, number, place = self.made, one.request.number, one.place
+        before = made._before(place, one.key) + one.work
+        self.move(one, to, look)
+        assert one.place == to != place
+        assert made._before(to, one.key) + one.work < before
+        assert (look, number) not in self.moved
+        self.moved.add((look, number))
+        self.moves.append((number, place, to))
 
     def _put(self, one: Any, place: int, hit: int) -> None:
-        made, number = self.made, one.request.number
-        if one.place >= 0:  # a move: it has been taken out already
-            before = made._before(one.place, one.key) + one.work
-            after = made._before(place, made._key(one.request, hit)) + made._work(one.request, hit)
-            assert after < before
-            assert (self.at, number) not in self.moved
-            self.moved.add((self.at, number))
-            self.moves.append((number, one.place, place))
         self.put(one, place, hit)
-        self.went.setdefault(number, []).append(place)
+        self.went.setdefault(one.request.number, []).append(place)
 
 
 def run(requests: list[Request], n: int, seed: int = 0, **parameters: Any) -> tuple[list[Course], Any, Watched]:
@@ -345,6 +345,42 @@ def test_invariants(
     assert not made.held
     assert not made.sent
     assert made.queued == made.given == made.counts == [0] * n
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    n=st.integers(1, 9),
+    rate=st.sampled_from([6.0, 15.0, 40.0]),
+    profile=st.sampled_from(["paper", "artifact"]),
+    count=st.sampled_from([1, 2, 2, 3]),
+    pending=st.sampled_from([1, 1, 3]),
+    eager=st.booleans(),
+    order=st.sampled_from(["hit", "arrival"]),
+    patience=st.sampled_from(["3 s", "300 ms", None]),
+    cached=st.sampled_from(["0 s/token", "40 us/token"]),
+)
+def test_it_decides_as_the_plain_queues_do(seed: int, n: int, rate: float, count: int, **more: Any) -> None:
+    assert_plain(some(60, n, seed, rate), n, candidates=count, **more)
+
+
+def assert_plain(requests: list[Request], n: int, **parameters: Any) -> int:
+    """The moves, which are as many as those of the plain queues."""
+    made, plain = router("dualmap", n, **parameters), Queues(router("dualmap", n, **parameters))
+    found, wanted = (
+        Servers(n, one, prefill=160 * 10**6, capacity=400, look=look).serve(requests)
+        for one, look in ((made, recount), (plain, id))
+    )
+    assert found == wanted
+    assert made.moves == plain.moves
+    return int(made.moves)
+
+
+def test_it_moves_as_the_plain_queues_do() -> None:
+    """Where many move, and where there are many instances."""
+    for n, rate in ((4, 8.0), (12, 30.0)):
+        for profile in ("paper", "artifact"):
+            assert assert_plain(some(120, n, 1, rate), n, profile=profile, patience="500 ms") > 20
 
 
 def test_requests_do_move() -> None:
