@@ -3,6 +3,12 @@
 CPU time of one thread, the median of the rounds, with what becomes of every request and the log of all iterations; the
 traces are those of Azure and Mooncake, from the folder that TIERSIM_TRACE_MIRROR names. The ratio is to the plain model
 of the tests, which takes one iteration at a time, on the first requests of the same trace, with the same times.
+
+A decision of a router is one chain of calls that places requests, or leaves them where they are: `route`; of a router
+that holds requests `arrive` and `dispatch` at an arrival, `first` and `dispatch` at first tokens, `ended` and
+`dispatch` at ends, each for itself. What counts is all the time within these methods, and in `ended` of other routers:
+the router's own Python, and what it looks up in the view, which the engine finds and which is told apart too. What
+the clock takes is measured, and taken off. The servers are those of `dualmap-servers.yaml` in the library.
 """
 
 from __future__ import annotations
@@ -15,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,8 +37,13 @@ TRACES = {
     "azure": ("azure_llm_2023_conv.csv.gz", "azure-llm"),
     "mooncake": ("mooncake_conversation.jsonl.gz", "mooncake-requests"),
 }
+ROUTED = 32  # instances
+LOADS = (20, 30)  # requests a second that come to them
+WANTED = 20  # microseconds of a decision, less than that
+MORE_ROUTERS: list[dict[str, Any]] = [{"use": "dualmap", "profile": "artifact"}]
 GROWTH = (62_500, 250_000, 1_000_000)
 INSTANCES = 256
+VERBS = ("route", "arrive", "dispatch", "first", "ended")
 
 
 def benches() -> Iterator[dict[str, Any]]:
@@ -43,6 +55,8 @@ def benches() -> Iterator[dict[str, Any]]:
             yield from bench(_prompts(file, form))
             if name == "azure":
                 yield studied(file, form)
+            else:
+                yield from decisions(file, form)
         else:
             yield {"what": file, "result": "skipped: name a folder that has it with TIERSIM_TRACE_MIRROR"}
     yield from growth()
@@ -150,6 +164,105 @@ def behind(prompts: Any, server: Any) -> dict[str, Any]:
         ),
         "rate": len(prompts) / spent,
     }
+
+
+def decisions(file: str, form: str) -> Iterator[dict[str, Any]]:
+    """What each router takes to decide, at a moderate and at a high load."""
+    from tiersim._base.registry import index
+    from tiersim.models.prompts import prompts_of, tied
+    from tiersim.traces import stream_trace
+
+    requests = prompts_of(stream_trace(file, format=form).chunks(limit=4 * FEW), truncate=20_480)
+    prompts = tied(requests, 0, spread=True)
+    routers: list[Any] = sorted(name for name, entry in index("routing").items() if name == entry.name)
+    decided(prompts, "round-robin", LOADS[0], looks=False)  # compiled before it is timed
+    for router in [*routers, *MORE_ROUTERS]:
+        told, means = [], []
+        for rate in LOADS:
+            rounds = [decided(prompts, router, rate, looks=False) for _ in range(3)]
+            spent, count, busy = statistics.median(one[0] for one in rounds), rounds[0][1], rounds[0][2]
+            looks = decided(prompts, router, rate, looks=True)[0]
+            means.append(1e6 * spent / count)
+            told.append(
+                f"{means[-1]:.1f} us ({1e6 * looks / count:.1f} us of it look-ups; {1e6 * spent / len(prompts):.1f} us "
+                f"a request) at {100 * busy:.0f} % of the time busy"
+            )
+        name = router if isinstance(router, str) else ", ".join(router.values())
+        yield {
+            "what": f"decisions of {name}, {ROUTED} servers, Mooncake's first {len(prompts):,} at {LOADS} /s",
+            "result": f"{'; '.join(told)} (wanted < {WANTED} us)",
+            "decision_us": means,
+        }
+
+
+def decided(prompts: Any, router: Any, rate: int, *, looks: bool) -> tuple[float, int, float]:
+    """CPU seconds in a router's methods, or in what it looks up; its decisions; the share of time that servers work."""
+    from dataclasses import replace
+
+    from tiersim._base.registry import build
+    from tiersim.models.cluster import Cluster, drives
+    from tiersim.models.llm.parallel import Parallel
+    from tiersim.models.prompts import rated
+    from tiersim.models.routed import Driver
+    from tiersim.sim.serving import Engines, Server
+
+    prompts = replace(prompts, arrival=rated(prompts, rate * 10**9))
+    server = Server(1 << 22, page=16, budget=20_480, max_requests=1, prefix="apart", blocks=2048)
+    clock = build("time-model", {"use": "linear", "prefill": "160 us/token"})
+    arrays = clock.compiled(None, None, Parallel())
+    engines = Engines(prompts, server, ROUTED, clock, arrays, policy=build("object-replacement", "lru"))
+    policy, watch = build("routing", router), Watch()
+    kind = type(policy)
+    methods = {name: getattr(kind, name) for name in VERBS if hasattr(kind, name)}
+    timed = {name: watch.inside(call) if looks else watch.timed(call, name) for name, call in methods.items()}
+    policy.__class__ = type(kind.__name__, (kind,), timed)
+    if looks:
+        for name in ("view", "hits"):
+            setattr(engines, name, watch.timed(getattr(engines, name), name, only_inside=True))
+    (Cluster if drives(policy) else Driver)(engines, policy, 0, lambda done: None).as_recorded()
+    served = engines.served
+    busy = (prompts.input - served.hit).sum() * 160e6 / ROUTED / served.end.max()
+    counted = [name for name in methods if name != ("dispatch" if "dispatch" in methods else "ended")]
+    return watch.seconds(), sum(watch.calls[name] for name in counted), float(busy)
+
+
+class Watch:
+    """The CPU time within calls, but for what the clock takes, and how many there were."""
+
+    def __init__(self) -> None:
+        self.spent, self.calls, self.readings, self.within = 0, Counter[str](), 0, False
+        self.reading = min(self._pair() for _ in range(1000))
+
+    def _pair(self) -> int:
+        begun = time.thread_time_ns()
+        return time.thread_time_ns() - begun
+
+    def timed(self, call: Callable[..., Any], name: str, *, only_inside: bool = False) -> Callable[..., Any]:
+        def clocked(*given: Any) -> Any:
+            if only_inside and not self.within:
+                return call(*given)
+            begun = time.thread_time_ns()
+            made = call(*given)
+            self.spent += time.thread_time_ns() - begun
+            self.readings += 1
+            self.calls[name] += 1
+            return made
+
+        return clocked
+
+    def inside(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """Only what is looked up within these calls counts."""
+
+        def watched(*given: Any) -> Any:
+            self.within = True
+            made = call(*given)
+            self.within = False
+            return made
+
+        return watched
+
+    def seconds(self) -> float:
+        return (self.spent - self.readings * self.reading) / 1e9
 
 
 def growth() -> Iterator[dict[str, Any]]:
