@@ -102,7 +102,6 @@ class Preble:
         self.costs: dict[int, int] = {}  # of each instance
         self.firm: dict[int, int] = {}  # of nodes that more than one recent request counts for
         self.owned: dict[int, dict[Recent, None]] = {}
-        self.movable: dict[int, tuple[list[Recent], int]] = {}  # of instances of which nothing has changed since
         self.routed = 0
         self.changed(range(instances))
 
@@ -118,7 +117,6 @@ class Preble:
         self.costs = {instance: self.costs.get(instance, 0) for instance in instances}
         self.firm = {instance: self.firm.get(instance, 0) for instance in instances}
         self.owned = {instance: self.owned.get(instance, {}) for instance in instances}
-        self.movable.clear()
 
     def route(self, request: Asked, view: View) -> int:
         if request.number in self.leaves:  # it comes again
@@ -246,7 +244,6 @@ class Preble:
             self.costs[instance] += cost
             if recent.often:
                 self.firm[instance] += cost
-                self.movable.pop(instance, None)
 
     def _renew(self, node: Node, recent: Recent) -> None:
         """Charge instances anew for what has changed of a node."""
@@ -256,26 +253,20 @@ class Preble:
         computed = (recent.prompts - recent.hits) * recent.count * node.tokens * self.prefill
         share = computed // (recent.prompts * len(node.instances))
         decode = self.answer * self.tpot
-        costs, active = self.costs, node.active
-        recent.charged = charged = {instance: share + active.get(instance, 0) * decode for instance in node.instances}
-        for instance, cost in charged.items():
-            costs[instance] += cost
+        recent.charged = {instance: share + node.active.get(instance, 0) * decode for instance in node.instances}
         recent.often = recent.count > 1
-        if recent.often:
-            for instance, cost in charged.items():
+        for instance, cost in recent.charged.items():
+            self.costs[instance] += cost
+            if recent.often:
                 self.firm[instance] += cost
                 self.owned[instance][recent] = None
-                self.movable.pop(instance, None)
 
     def _discharge(self, recent: Recent) -> None:
-        costs = self.costs
         for instance, cost in recent.charged.items():
-            costs[instance] -= cost
-        if recent.often:
-            for instance, cost in recent.charged.items():
+            self.costs[instance] -= cost
+            if recent.often:
                 self.firm[instance] -= cost
                 del self.owned[instance][recent]
-                self.movable.pop(instance, None)
         recent.charged = {}
 
     # rebalancing
@@ -290,21 +281,16 @@ class Preble:
         for dear in order:
             if not costs[dear] or costs[dear] * WHOLE < self.uneven * costs[cheap]:
                 return
-            movable, least = self.movable.get(dear) or self._movable(dear)
+            movable = [recent for recent in self.owned[dear] if recent.node.is_large]
             if len(movable) == 1:
                 self._share(movable[0], dear, cheap, now, costs)
-            elif movable and costs[dear] - costs[cheap] >= 2 * least:
+            elif movable:
                 self._move(movable, dear, cheap, costs)
-
-    def _movable(self, instance: int) -> tuple[list[Recent], int]:
-        """What could go elsewhere, and the least that any of it costs."""
-        movable = [recent for recent in self.owned[instance] if recent.node.is_large]
-        found = movable, min([recent.charged[instance] for recent in movable], default=0)
-        self.movable[instance] = found
-        return found
 
     def _move(self, movable: list[Recent], dear: int, cheap: int, costs: dict[int, int]) -> None:
         dues = [recent.charged[dear] for recent in movable]  # as they are now: some go along with others
+        if costs[dear] - costs[cheap] < 2 * min(dues):
+            return
         for cost, recent in sorted(zip(dues, movable, strict=True), key=itemgetter(0)):
             if costs[dear] - cost < costs[cheap] + cost:
                 return
