@@ -1,7 +1,8 @@
 """What a system that offloads experts may say, and the names that it may ask for.
 
-A system is a class with parameters and static verbs in plain Python over flat arrays, joined with the engine's loop and
-compiled. A verb names what it asks for as its arguments: its own arrays, which ``state`` makes, its parameters, and
+A system is a class with parameters and static verbs in plain Python over flat arrays (without ``len``), joined with the
+engine's loop and compiled. A verb names what it asks for as its arguments: its own arrays, which ``state`` makes, its
+parameters, and
 
 - ``x``, ``layer``: the expert and the layer that is asked; ``row``, ``step``: the one at hand,
 - ``n``, ``rank``, ``weight``: tokens, best rank and largest weight (in parts of 10**6) of ``x`` in this row,

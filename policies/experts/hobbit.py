@@ -77,9 +77,9 @@ class Hobbit:
         return {name: np.zeros(objects, np.int64) for name in names} | {"since": np.zeros(1, np.int64)}
 
     @staticmethod
-    def begin(last: Words, uses: Words, high_uses: Words, since: Words, step: int) -> None:
+    def begin(last: Words, uses: Words, high_uses: Words, since: Words, step: int, layers: int, experts: int) -> None:
         since[0] = step
-        for x in range(len(last)):
+        for x in range(layers * experts):
             last[x] = uses[x] = high_uses[x] = 0
 
     @staticmethod

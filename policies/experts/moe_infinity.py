@@ -90,6 +90,7 @@ class MoeInfinity:
         likeness: Reals,
         head: Words,
         layers: int,
+        experts: int,
         stored: int,
     ) -> None:
         some = False
@@ -99,8 +100,8 @@ class MoeInfinity:
             to = head[TO]
             head[TO] = (to + 1) % stored
             head[MANY] = min(head[MANY] + 1, stored)
-            rank(matrix, order, listed, to * layers, layers)
-            for x in range(len(matrix)):
+            rank(matrix, order, listed, to * layers, layers, experts)
+            for x in range(layers * experts):
                 kept[x * stored + to] = matrix[x]
                 matrix[x] = 0
             for layer in range(layers):
@@ -229,9 +230,8 @@ def seek(
     return nearest
 
 
-def rank(matrix: Words, order: Words, listed: Words, rows: int, layers: int) -> None:
+def rank(matrix: Words, order: Words, listed: Words, rows: int, layers: int, experts: int) -> None:
     """Notes what a matrix has in order, layer by layer; of equals the lower number comes first."""
-    experts = len(matrix) // layers
     for layer in range(layers):
         start = (rows + layer) * experts
         many = 0

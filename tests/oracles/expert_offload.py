@@ -4,8 +4,8 @@ Links carry nothing but loads (timing alone). Systems and replacements are asked
 that registered ones and small classes of a test are run alike.
 
 Where the page leaves a choice, this is what is done here: what the processor runs is asked for in the order in which
-it runs, reading from the drive is none of its work, each loader reads by itself, and after the last step nothing
-begins.
+it runs; it waits itself for what is read from the drive, which counts as its work; each loader reads by itself; and
+after the last step nothing begins.
 """
 
 from __future__ import annotations
@@ -340,7 +340,7 @@ class Offload:
             self.processor_free += read + int(costs.cpu[n])
             back = self.processor_free + int(costs.ship[n])
             self.back[is_deferred] = max(self.back[is_deferred], back)
-            counts["processor_busy"] += int(costs.cpu[n])
+            counts["processor_busy"] += read + int(costs.cpu[n])
             counts["returned"] += n
             self.fate.processor.append((begun, x, back))
 

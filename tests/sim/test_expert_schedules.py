@@ -7,6 +7,9 @@ choice of a row is known.
 
 from __future__ import annotations
 
+from dataclasses import field
+from functools import cache
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -14,17 +17,87 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.oracles.expert_offload import Fate, Lru, Verbs, bound, costs_of, offload, rows_of
+from tests.oracles import expert_offload as oracle
+from tests.oracles.expert_offload import Fate, Lru, Verbs, costs_of, rows_of
+from tiersim._base.errors import StudyError
+from tiersim._base.params import config
 from tiersim._base.registry import build
+from tiersim.policies.expert_replacement.lru import Lru as RegisteredLru
 from tiersim.policies.experts.contract import CPU, DEFER, HIGH, LOW, SKIP
+from tiersim.sim.expert_offload import offload
+from tiersim.sim.expert_rows import Costs, Rows
+
+COUNTS = {  # as the engine calls them, and as the oracle does
+    "hits": "hits",
+    "late": "late",
+    "misses": "misses",
+    "deferrals": "deferred",
+    "skipped": "skipped",
+    "loads": "loads",
+    "wished": "wishes",
+    "used": "wishes_used",
+    "reads": "reads",
+    "bytes": "bytes",
+    "link_time": "link_busy",
+    "gpu_time": "gpu_runs",
+    "processor_time": "processor_busy",
+    "sent": "sent",
+    "returned": "returned",
+}
 
 
-class OnDemand:
-    """Loads what is needed and not there."""
+def run(rows: Rows, costs: Costs, system: Any, slots: int, compiled: bool = False, **options: Any) -> Fate:
+    """What the oracle says becomes of rows, and the engine says as well."""
+    replacement = system if system.replacement is None else system.replacement
+    if isinstance(replacement, RegisteredLru):
+        replacement = Lru()
+    fate = oracle.offload(rows, costs, system, replacement, slots, system.scope, **options)
+    made = offload(rows, costs, system, slots=slots, compiled=compiled, log=True, **options)
+    assert made.row_end.tolist() == fate.ended
+    assert made.step_end.tolist() == fate.steps
+    assert made.loads is not None
+    assert [(begun, x, there) for begun, there, x, *_ in made.loads.tolist()] == loads(fate)
+    assert {name: made.counts[name] for name in COUNTS} == {name: fate.counts[other] for name, other in COUNTS.items()}
+    assert (made.stall.sum(), made.wait.sum()) == (fate.counts["stall"], fate.counts["wait"])
+    return fate
+
+
+def bound(rows: Rows, costs: Costs, slots: int, **options: Any) -> Fate:
+    """The bound, as both have it."""
+    fate = oracle.bound(rows, costs, slots, **options)
+    system = build("experts", {"use": "perfect-prefetch", "scope": options.pop("scope", "layer")})
+    made = offload(rows, costs, system, slots=slots, **options)
+    assert (made.row_end.tolist(), made.step_end.tolist()) == (fate.ended, fate.steps)
+    assert made.counts["loads"] == fate.counts["loads"]
+    return fate
+
+
+def played(use: str, rows: Rows, costs: Costs, slots: int, training: Any = (), **parameters: Any) -> Fate:
+    """A system as it is registered; ``training`` is what it places by: how many tokens passed each expert, singly."""
+    compiled = parameters.pop("compiled", False)
+    made = build("experts", {"use": use, **parameters})
+    x = np.repeat(np.arange(len(training)), np.asarray(training, np.int64))
+    known = {
+        "layers": rows.layers,
+        "experts": rows.experts,
+        "gpus": 1,
+        "slots": slots,
+        "popular": list(training),
+        "needed_row": np.arange(len(x)) * rows.layers + x // rows.experts,
+        "needed_x": x,
+        "needed_n": np.ones_like(x),
+        **{name: getattr(costs, name) for name in ("load", "load_low", "cpu", "run", "ship")},
+    }
+    placed = Verbs(made, {"objects": rows.layers * rows.experts, **known}).ask("place", **known) or []
+    return run(rows, costs, made, slots, compiled, placed=placed)
 
 
 def loads(fate: Fate) -> list[tuple[int, int, int]]:
     return [(begun, x, there) for begun, x, there, _ in fate.loads]
+
+
+def on_demand(scope: str = "layer") -> Any:
+    return build("experts", {"use": "on-demand", "scope": scope})
 
 
 # One layer, two slots, least recently used; what is loaded is there 1 later.
@@ -39,7 +112,7 @@ PAIRS = [[[0, 1]], [[0, 2]], [[1, 2]], [[1, 3]], [[0, 3]]]
 
 
 def test_on_demand() -> None:
-    fate = offload(rows_of(PAIRS, 4), costs_of(5, latency=1), OnDemand(), Lru(), slots=2)
+    fate = run(rows_of(PAIRS, 4), costs_of(5, latency=1), on_demand(), slots=2)
     assert fate.planned == [3, 29, 45, 61, 77]
     assert fate.ended == fate.steps == [26, 42, 58, 74, 90]
     assert loads(fate) == [(3, 0, 14), (13, 1, 24), (29, 2, 40), (45, 1, 56), (61, 3, 72), (77, 0, 88)]
@@ -53,7 +126,7 @@ def test_on_demand() -> None:
 
 def test_before_and_after_belong_to_steps() -> None:
     # each step is 5 later to begin and 7 later to end: r is 8, and 12 more later with each further step
-    fate = offload(rows_of(PAIRS, 4), costs_of(5, latency=1, before=5, after=7), OnDemand(), Lru(), slots=2)
+    fate = run(rows_of(PAIRS, 4), costs_of(5, latency=1, before=5, after=7), on_demand(), slots=2)
     assert fate.planned == [8, 46, 74, 102, 130]
     assert fate.ended == [31, 59, 87, 115, 143]
     assert fate.steps == [38, 66, 94, 122, 150]
@@ -83,26 +156,29 @@ def test_bound_of_what_is_placed() -> None:
 
 # Nothing runs while something is loaded: a token takes 3 + 11 + 4, the first one 3 + 21 + 4.
 def test_nothing_overlaps() -> None:
-    fate = offload(rows_of(PAIRS, 4), costs_of(5, latency=1), OnDemand(), Lru(), slots=2, overlap=False)
+    fate = run(rows_of(PAIRS, 4), costs_of(5, latency=1), on_demand(), slots=2, overlap=False)
     assert fate.ended == [28, 46, 64, 82, 100]
     assert fate.runs[:4] == [(24, 0, 26), (26, 1, 28), (42, 0, 44), (44, 2, 46)]
 
 
 def test_nothing_overlaps_where_slots_are_few() -> None:
     # 0: 3-13, 1: 13-23, there at 24; 2 finds no slot: both run until 28, then 2: 28-38 for 0, and 39-41
-    fate = offload(rows_of([[[0, 1, 2]]], 4), costs_of(1, latency=1), OnDemand(), Lru(), slots=2, overlap=False)
+    fate = run(rows_of([[[0, 1, 2]]], 4), costs_of(1, latency=1), on_demand(), slots=2, overlap=False)
     assert fate.runs == [(24, 0, 26), (26, 1, 28), (39, 2, 41)]
     assert fate.ended == [41]
     # two GPUs: 1 runs when 0 was loaded, both from 3 + 1 on, and the loaders do not wait for each other
-    fate = offload(
-        rows_of([[[0, 1, 2]]], 4), costs_of(1, exchange=1), OnDemand(), Lru(), slots=1, gpus=2, overlap=False
-    )
+    fate = run(rows_of([[[0, 1, 2]]], 4), costs_of(1, exchange=1), on_demand(), slots=1, gpus=2, overlap=False)
     assert fate.runs == [(14, 0, 16), (14, 2, 16), (26, 1, 28)]
     assert fate.ended == [29]
 
 
+@config
 class SecondOnProcessor:
-    def decide(self, rank: int) -> int:
+    replacement: Any = field(default_factory=RegisteredLru)
+    scope: str = "layer"
+
+    @staticmethod
+    def decide(rank: int) -> int:
         return CPU if rank else HIGH
 
 
@@ -115,19 +191,24 @@ class SecondOnProcessor:
 # 3      1 3    45            45-47  46-53      54
 # 4      0 3    57  0: 57-67  67-69  58-65      69
 def test_processor() -> None:
-    fate = offload(rows_of(PAIRS, 4), costs_of(5), SecondOnProcessor(), Lru(), slots=1)
+    fate = run(rows_of(PAIRS, 4), costs_of(5), SecondOnProcessor(), slots=1)
     assert fate.ended == [15, 27, 42, 54, 69]
     assert fate.processor == [(4, 1, 12), (19, 2, 27), (31, 2, 39), (46, 3, 54), (58, 3, 66)]
     assert fate.counts["stall"] == 3 * 10
     assert fate.counts["wait"] == 2 * 7
     assert (fate.counts["high"], fate.counts["processor"], fate.counts["processor_busy"]) == (5, 5, 35)
     # one after the other: 3 + 10 + 2 + 9 where it is loaded, and 3 + 2 + 9 where it is there
-    fate = offload(rows_of(PAIRS, 4), costs_of(5), SecondOnProcessor(), Lru(), slots=1, overlap=False)
+    fate = run(rows_of(PAIRS, 4), costs_of(5), SecondOnProcessor(), slots=1, overlap=False)
     assert fate.ended == [24, 38, 62, 76, 100]
 
 
+@config
 class Deferring:
-    def decide(self, rank: int) -> int:
+    replacement: Any = field(default_factory=RegisteredLru)
+    scope: str = "layer"
+
+    @staticmethod
+    def decide(rank: int) -> int:
         return DEFER if rank else CPU
 
 
@@ -139,7 +220,7 @@ class Deferring:
 # 2    50  51    51-58, ...                            and so on: each token takes 47
 def test_deferral() -> None:
     rows = rows_of([[[2, 0, 1], [3, 1, 2]]] * 5, 4)
-    fate = offload(rows, costs_of(5), Deferring(), Lru(), slots=1)
+    fate = run(rows, costs_of(5), Deferring(), slots=1)
     assert fate.ended[:3] == [12, 47, 59]
     assert fate.steps == [47, 94, 141, 188, 235]
     assert fate.processor[:4] == [(4, 2, 12), (11, 0, 19), (18, 1, 26), (25, 7, 33)]
@@ -150,12 +231,17 @@ def test_deferral() -> None:
 def test_what_was_deferred_holds_up_the_next_layer() -> None:
     # four experts: row 0 is done at 12, and its last deferred result is back at 33; row 1 wants nothing of its own
     rows = rows_of([[[0, 1, 2, 3], []]], 4)
-    fate = offload(rows, costs_of(1), Deferring(), Lru(), slots=1)
+    fate = run(rows, costs_of(1), Deferring(), slots=1)
     assert fate.ended == [12, 33]
 
 
+@config
 class Mixed:
-    def decide(self, rank: int, weight: int) -> int:
+    replacement: Any = field(default_factory=RegisteredLru)
+    scope: str = "layer"
+
+    @staticmethod
+    def decide(rank: int, weight: int) -> int:
         return HIGH if rank == 0 else SKIP if weight < 100_000 else LOW
 
 
@@ -170,21 +256,12 @@ class Mixed:
 def test_precision() -> None:
     tokens = [[[0, 1]], [[1, 0]], [[0, 1]], [[2, 0]], [[3, 2]]]
     weights = [[[0.6, 0.4]]] * 4 + [[[0.95, 0.05]]]
-    fate = offload(rows_of(tokens, 4, weights), costs_of(5), Mixed(), Lru(), slots=2)
+    fate = run(rows_of(tokens, 4, weights), costs_of(5), Mixed(), slots=2)
     assert fate.ended == [20, 35, 42, 57, 72]
     assert loads(fate) == [(3, 0, 13), (13, 1, 18), (23, 1, 33), (45, 2, 55), (60, 3, 70)]
     assert fate.left == [(45, 1), (60, 0)]
     assert (fate.counts["hits"], fate.counts["misses"], fate.counts["skipped"]) == (4, 5, 1)
     assert (fate.counts["bytes"], fate.counts["link_busy"]) == (450, 45)
-
-
-class NextLayer:
-    """Wishes for what is predicted of the next row."""
-
-    def wish(self, wishes: Any, row: int, layers: int, experts: int, predicted_start: Any, predicted_e: Any) -> int:
-        named = predicted_e[predicted_start[row + 1] : predicted_start[row + 2]] if (row + 1) % layers else []
-        wishes[: len(named)] = [(row + 1) % layers * experts + e for e in named]
-        return len(named)
 
 
 # Two layers of two slots, an expert of each; of layer 1 it is predicted in layer 0, wrongly for token 1.
@@ -205,7 +282,7 @@ PREDICTED = {(0, 1): [1], (1, 1): [0], (2, 1): [1], (3, 1): [3]}
 
 
 def test_prefetch() -> None:
-    fate = offload(rows_of(AHEAD, 4, predicted=PREDICTED), costs_of(5), NextLayer(), Lru(), slots=2)
+    fate = played("mixtral-offloading", rows_of(AHEAD, 4, predicted=PREDICTED), costs_of(5), slots=2)
     assert fate.ended == [15, 25, 40, 60, 65, 70, 85, 95, 100, 115]
     assert fate.loads == [
         (3, 0, 13, "miss"),
@@ -223,16 +300,25 @@ def test_prefetch() -> None:
     assert fate.counts["stall"] == 10 + 5 + 10 + 15 + 10 + 5 + 10
 
 
+@config
 class Listed:
-    """Wishes for what a test says."""
+    """Wishes for what a test says, by rows."""
 
-    def __init__(self, lists: dict[int, list[int]]) -> None:
-        self.lists = lists
+    replacement: Any = field(default_factory=RegisteredLru)
+    scope: str = "layer"
 
-    def wish(self, wishes: Any, row: int) -> int:
-        named = self.lists.get(row, [])
-        wishes[: len(named)] = named
-        return len(named)
+    lists: dict[int, list[int]] = field(default_factory=dict)
+
+    def state(self, rows: int) -> dict[str, Any]:
+        lists = [self.lists.get(row, []) for row in range(rows)]
+        listed = [x for named in lists for x in named]
+        return {"first": np.cumsum([0, *map(len, lists)]), "listed": np.array(listed, np.int64)}
+
+    @staticmethod
+    def wish(wishes: Any, first: Any, listed: Any, row: int) -> int:
+        for place in range(first[row], first[row + 1]):
+            wishes[place - first[row]] = listed[place]
+        return int(first[row + 1] - first[row])
 
 
 # Two slots for two layers. In row 1 both experts that are here are wished for, so the miss takes the one that was never
@@ -244,7 +330,7 @@ class Listed:
 # 2    1              38  1: 38-48 for 0          48-50  50
 def test_a_miss_takes_what_is_wished_for_where_nobody_else_can_go() -> None:
     rows = rows_of([[[0], [3]], [[1], []]], 4)
-    fate = offload(rows, costs_of(2), Listed({0: [5, 6], 1: [0, 5]}), Lru(), slots=2, scope="model")
+    fate = run(rows, costs_of(2), Listed(lists={0: [5, 6], 1: [0, 5]}, scope="model"), slots=2)
     assert loads(fate) == [(3, 0, 13), (13, 5, 23), (23, 7, 33), (38, 1, 48)]
     assert fate.left == [(23, 5), (38, 0)]
     assert fate.ended == [15, 35, 50, 53]
@@ -253,7 +339,7 @@ def test_a_miss_takes_what_is_wished_for_where_nobody_else_can_go() -> None:
 def test_what_came_by_a_wish_is_spared_by_other_wishes() -> None:
     # 5 comes at 13; for 6 then 0 would have to go, which runs until 15: 6 is dropped, though 5 was never used
     rows = rows_of([[[0], []]], 4)
-    fate = offload(rows, costs_of(1, run=[0, 60]), Listed({0: [5, 6]}), Lru(), slots=2, scope="model")
+    fate = run(rows, costs_of(1, run=[0, 60]), Listed(lists={0: [5, 6]}, scope="model"), slots=2)
     assert loads(fate) == [(3, 0, 13), (13, 5, 23)]
     assert fate.left == []
 
@@ -268,17 +354,17 @@ def test_what_came_by_a_wish_is_spared_by_other_wishes() -> None:
 # 4      2      77  77-84  84-94  94-96  96    1 2
 def test_drive() -> None:
     rows = rows_of([[[0]], [[2]], [[0]], [[1]], [[2]]], 4)
-    fate = offload(rows, costs_of(5, host_experts=2, read=7), OnDemand(), Lru(), slots=1)
+    fate = run(rows, costs_of(5, host_experts=2, read=7), on_demand(), slots=1)
     assert fate.ended == [15, 37, 52, 74, 96]
     assert fate.counts["reads"] == 3
 
 
 def test_the_processor_reads_from_the_drive() -> None:
     # 2 is asked for when the row is planned, and 0 makes room, which then must be read for its load: 3-10, 10-20
-    fate = offload(rows_of([[[0, 2]]], 4), costs_of(1, host_experts=2, read=7), SecondOnProcessor(), Lru(), slots=1)
+    fate = run(rows_of([[[0, 2]]], 4), costs_of(1, host_experts=2, read=7), SecondOnProcessor(), slots=1)
     assert fate.processor == [(4, 2, 19)]  # 4-11, 11-18, and back
     assert fate.runs == [(20, 0, 22)]
-    assert (fate.counts["reads"], fate.counts["processor_busy"], fate.counts["link_busy"]) == (2, 7, 10)
+    assert (fate.counts["reads"], fate.counts["processor_busy"], fate.counts["link_busy"]) == (2, 7 + 7, 10)
 
 
 # Two GPUs, of a slot each; 0 and 1 are with the first, 2 and 3 with the second; an exchange takes 1, before and after.
@@ -291,7 +377,7 @@ def test_the_processor_reads_from_the_drive() -> None:
 # 4      1 3    73  1: 73-83 for 0, 83-85         3 74-76                       86
 def test_two_gpus() -> None:
     tokens = [[[0, 2]], [[0, 1]], [[2, 3]], [[0, 3]], [[1, 3]]]
-    fate = offload(rows_of(tokens, 4), costs_of(5, exchange=1), OnDemand(), Lru(), slots=1, gpus=2)
+    fate = run(rows_of(tokens, 4), costs_of(5, exchange=1), on_demand(), slots=1, gpus=2)
     assert fate.ended == [16, 35, 54, 70, 86]
     assert fate.left == [(22, 0), (41, 2), (57, 1), (73, 0)]
     assert fate.counts["stall"] == 9 + 10 + 10 + 9 + 9
@@ -300,34 +386,38 @@ def test_two_gpus() -> None:
 def test_what_is_placed_stays() -> None:
     # 0 is there from the beginning; 1, 2 and 3 take turns in the other slot: 10 and 2 for each, 0 meanwhile
     tokens = [[[0, 1]], [[0, 2]], [[0, 3]], [[0]], [[0, 1]]]
-    fate = offload(rows_of(tokens, 4), costs_of(5), OnDemand(), Lru(), slots=2, placed=[0])
+    fate = run(rows_of(tokens, 4), costs_of(5), on_demand(), slots=2, placed=[0])
     assert fate.ended == [15, 30, 45, 50, 65]
     assert [x for _, x in fate.left] == [1, 2, 3]
 
 
 def test_one_slot_and_nobody_leaves() -> None:
+    rows, costs = rows_of([[[1]]], 4), costs_of(1)
     with pytest.raises(AssertionError, match="nobody gives"):
-        offload(rows_of([[[1]]], 4), costs_of(1), OnDemand(), Lru(), slots=1, placed=[0])
+        oracle.offload(rows, costs, on_demand(), Lru(), slots=1, placed=[0])
+    with pytest.raises(StudyError, match="no slot for it will ever be free"):
+        offload(rows, costs, on_demand(), slots=1, placed=[0], compiled=False)
 
 
-def played(use: str, rows: Any, costs: Any, slots: int, training: Any = (), **parameters: Any) -> Fate:
-    """A system as it is registered; ``training`` is what it places by: how many tokens passed each expert, singly."""
-    made = build("experts", {"use": use, **parameters})
-    x = np.repeat(np.arange(len(training)), np.asarray(training, np.int64))
-    known = {
-        "layers": rows.layers,
-        "experts": rows.experts,
-        "gpus": 1,
-        "slots": slots,
-        "popular": list(training),
-        "needed_row": np.arange(len(x)) * rows.layers + x // rows.experts,
-        "needed_x": x,
-        "needed_n": np.ones_like(x),
-        **{name: getattr(costs, name) for name in ("load", "load_low", "cpu", "run", "ship")},
-    }
-    placed = Verbs(made, {"objects": rows.layers * rows.experts, **known}).ask("place", **known) or []
-    replacement = made if made.replacement is None else made.replacement
-    return offload(rows, costs, made, replacement, slots, made.scope, placed=placed)
+# The experts of the next layer are known: those of AHEAD come while the layer before them computes.
+#
+# row  needs  wish  r    loader                          GPU      ends
+# 0    0      5     3    0: 3-13, 5: 13-23               13-15    15
+# 1    5            18                                   23-25    25   late
+# 2    1      6     28   1: 28-38, 6: 38-48              38-40    40
+# 3    6            43                                   48-50    50   late
+# 4    0      5     53                                   53-55    55   5 is here
+# 5    5            58                                   58-60    60
+# 6    2      7     63   2: 63-73 for 1, 7: 73-83 for 6  73-75    75
+# 7    7            78                                   83-85    85   late
+# 8    0      4     88   4: 88-98 for 5                  88-90    90
+# 9    4            93                                   98-100   100  late
+def test_pre_gated() -> None:
+    fate = played("pre-gated", rows_of(AHEAD, 4), costs_of(5), slots=2)
+    assert fate.ended == [15, 25, 40, 50, 55, 60, 75, 85, 90, 100]
+    assert [(begun, x) for begun, x, _, why in fate.loads if why == "wish"] == [(13, 5), (38, 6), (73, 7), (88, 4)]
+    assert fate.left == [(63, 1), (73, 6), (88, 5)]
+    assert (fate.counts["hits"], fate.counts["late"], fate.counts["misses"]) == (3, 4, 3)
 
 
 # Of two slots one is 0's for good, the other is for copies. A token on the processor takes 7, two take 14, more than
@@ -487,9 +577,23 @@ TURNED = [
 @pytest.mark.parametrize(("use", "parameters"), TURNED, ids=lambda held: str(held))
 def test_every_parameter_changes_something(use: str, parameters: dict[str, Any]) -> None:
     """Each with all but one parameter as before; what only several GPUs or a solver's time turn is tested by itself."""
+    rows, costs, training = a_trace(60)
+
+    def ended(**turned: Any) -> list[int]:
+        scope = build("experts", {"use": use, **turned}).scope
+        return played(use, rows, costs, 4 if scope == "layer" else 8, training, **turned).ended
+
+    *_, last = parameters
+    before = {key: held for key, held in parameters.items() if key != last}
+    assert ended(**parameters) != ended(**before)
+
+
+@cache
+def a_trace(steps: int) -> tuple[Rows, Costs, list[int]]:
+    """Sequences of five tokens of three kinds, with weights and predictions, and how popular experts are at first."""
     rng = np.random.default_rng(5)
-    steps, layers, experts = 60, 3, 6
-    likely = rng.dirichlet(np.full(experts, 0.8), (3, layers))  # sequences are of three kinds
+    layers, experts = 3, 6
+    likely = rng.dirichlet(np.full(experts, 0.8), (3, layers))
     kinds = rng.integers(0, 3, steps // 5)
     chosen = [
         [rng.choice(experts, 3, replace=False, p=likely[kinds[step // 5], layer]).tolist() for layer in range(layers)]
@@ -499,16 +603,18 @@ def test_every_parameter_changes_something(use: str, parameters: dict[str, Any])
     predicted = {(step, layer): chosen[step][layer][:2] for step in range(steps) for layer in range(layers)}
     many = {(step, 0, chosen[step][0][0]): 2 for step in range(0, steps, 2)}
     rows = rows_of(chosen, experts, weights, predicted, begins=range(0, steps, 5), many=many)
-    costs = costs_of(steps, most=2)
-    training = np.bincount(rows.expert[:90] + np.tile(np.repeat(np.arange(3), 3), 10) * experts, minlength=18)
+    x = rows.expert[:90] + np.tile(np.repeat(np.arange(layers), 3), 10) * experts
+    return rows, costs_of(steps, most=2), np.bincount(x, minlength=layers * experts).tolist()
 
-    def ended(**turned: Any) -> list[int]:
-        scope = build("experts", {"use": use, **turned}).scope
-        return played(use, rows, costs, 4 if scope == "layer" else 8, training, **turned).ended
 
-    *_, last = parameters
-    before = {key: held for key, held in parameters.items() if key != last}
-    assert ended(**parameters) != ended(**before)
+SYSTEMS = sorted({*map(itemgetter(0), TURNED)})
+
+
+@pytest.mark.parametrize("use", SYSTEMS)
+def test_compiled_it_is_the_same(use: str) -> None:
+    rows, costs, training = a_trace(30)
+    scope = build("experts", use).scope
+    played(use, rows, costs, 4 if scope == "layer" else 8, training, compiled=True)
 
 
 @st.composite
@@ -524,12 +630,13 @@ def traces(draw: Any) -> tuple[Any, Any, int, str, int]:
     return rows_of(tokens, experts, predicted=predicted), costs, draw(st.integers(1, 8)), scope, gpus
 
 
-@settings(deadline=None)
-@given(traces(), st.sampled_from([OnDemand, NextLayer]), st.booleans())
-def test_books_balance_and_no_system_beats_the_bound(made: Any, system: Any, overlap: bool) -> None:
+@settings(deadline=None, max_examples=60)
+@given(traces(), st.sampled_from(["on-demand", "mixtral-offloading", "pre-gated", "moe-infinity"]), st.booleans())
+def test_books_balance_and_no_system_beats_the_bound(made: Any, use: str, overlap: bool) -> None:
     rows, costs, slots, scope, gpus = made
-    fate = offload(rows, costs, system(), Lru(), slots, scope, gpus, overlap)
-    best = bound(rows, costs, slots, scope, gpus)
+    system = build("experts", {"use": use, "scope": scope})
+    fate = run(rows, costs, system, slots, gpus=gpus, overlap=overlap)
+    best = bound(rows, costs, slots, scope=scope, gpus=gpus)
     counts = fate.counts
     assert counts["loads"] == counts["misses"] + counts["wishes"] == len(fate.loads)
     assert counts["hits"] + counts["late"] + counts["misses"] == counts["high"] == counts["needed"]
@@ -537,3 +644,12 @@ def test_books_balance_and_no_system_beats_the_bound(made: Any, system: Any, ove
     assert best.counts["loads"] <= counts["loads"]
     assert all(least <= ended for least, ended in zip(best.ended, fate.ended, strict=True))
     assert best.steps[-1] <= fate.steps[-1]
+
+
+@settings(deadline=None, max_examples=60)
+@given(traces(), st.sampled_from(["fiddler", "hobbit", "ktransformers", "static-placement"]), st.booleans(), st.data())
+def test_others_on_any_trace(made: Any, use: str, overlap: bool, data: Any) -> None:
+    rows, costs, slots, scope, gpus = made
+    placed = data.draw(st.lists(st.integers(0, rows.layers * rows.experts - 1), max_size=3, unique=True))
+    system = build("experts", {"use": use, "scope": scope})
+    run(rows, costs, system, slots + len(placed), gpus=gpus, overlap=overlap, placed=placed)

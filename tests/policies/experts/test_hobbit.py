@@ -83,7 +83,7 @@ def test_who_is_worth_least() -> None:
     def worth(x: int, row: int, **weights: int) -> Any:
         made = hobbit(**weights)
         made.ask("use", x=0, step=2, want=HIGH)  # of the sequence before
-        made.ask("begin", step=3)
+        made.ask("begin", step=3, layers=2, experts=4)
         made.ask("use", x=1, step=3, want=HIGH)
         made.ask("use", x=1, step=4, want=LOW)
         made.ask("use", x=2, step=4, want=HIGH)
@@ -104,7 +104,7 @@ def test_who_is_worth_least() -> None:
 @pytest.mark.parametrize("want", [HIGH, LOW, SKIP, CPU])
 def test_only_what_ran_on_the_gpu_is_remembered(want: int) -> None:
     made = hobbit()
-    made.ask("begin", step=0)
+    made.ask("begin", step=0, layers=2, experts=4)
     made.ask("use", x=1, step=0, want=want)
     assert made.own["uses"][1] == (want in (HIGH, LOW))
     assert made.own["high_uses"][1] == (want == HIGH)
