@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from tiersim.traces.catalogue import trace_names
     from tiersim.traces.direct import DirectTrace, stream_trace
     from tiersim.traces.load import load_trace
+    from tiersim.traces.moe_capture import capture_moe
     from tiersim.traces.serving_capture import capture_serving
     from tiersim.traces.store import Writer
     from tiersim.traces.trace import Trace
@@ -18,6 +19,7 @@ __all__ = [
     "Trace",
     "Writer",
     "capture_memory",
+    "capture_moe",
     "capture_serving",
     "load_trace",
     "stream_trace",
@@ -29,6 +31,7 @@ HOMES = {
     "Trace": "trace",
     "Writer": "store",
     "capture_memory": "capture",
+    "capture_moe": "moe_capture",
     "capture_serving": "serving_capture",
     "load_trace": "load",
     "stream_trace": "direct",

@@ -20,7 +20,7 @@ COMMANDS = {
     "mrc": ("tiersim.cli.replay", "Miss ratio by cache size, of LRU for all sizes in one pass."),
     "traces": ("tiersim.cli.traces", "Look up, fetch, check, describe and convert traces."),
     "timeline": ("tiersim.cli.timeline", "Write what happens in queued time as a file for Perfetto."),
-    "capture": ("tiersim.cli.capture", "Make a trace of a program or a server of your own."),
+    "capture": ("tiersim.cli.capture", "Make a trace of a program, a server or a model of your own."),
     "list": ("tiersim.cli.show", "List what exists: policies, presets, traces, metrics, claims ..."),
     "explain": ("tiersim.cli.show", "Explain a key, policy, preset, metric or claim: unit, default, source."),
     "schema": ("tiersim.cli.show", "Print the JSON Schema of a study, for editors."),

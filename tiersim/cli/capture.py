@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tiersim._base.errors import StudyError
 from tiersim.cli.traces import show_info
 
+if TYPE_CHECKING:
+    from tiersim.traces.prompts import Prompt
+    from tiersim.traces.trace import Trace
+
 __all__ = ["capture_command"]
 
 
-@click.group("capture", short_help="Make a trace of a program or a server of your own.")
+@click.group("capture", short_help="Make a trace of a program, a server or a model of your own.")
 def capture_command() -> None:
-    """Make a trace of a program or a server of your own."""
+    """Make a trace of a program, a server or a model of your own."""
 
 
 @capture_command.command("memory", context_settings={"ignore_unknown_options": True})
@@ -123,7 +129,6 @@ def serving_command(
     """
     from tiersim._base import units
     from tiersim.experiments.progress import Bar
-    from tiersim.experiments.trace_doctor import check_trace, trace_info
     from tiersim.traces import capture_serving
     from tiersim.traces.serving_capture import journal_of
 
@@ -143,23 +148,130 @@ def serving_command(
             ready=lambda address: click.echo(f"clients may send to {address}; Ctrl-C ends the capture", err=True),
             progress=lambda done, *_: bar.update(done),
         )
+    told = {name: trace.provenance[name] for name in ("stopped_by", "without_usage")}
+    odd = []
+    if trace.provenance["without_usage"]:
+        odd.append(
+            f"of {trace.provenance['without_usage']:,} requests the server did not tell the tokens: their "
+            "prompts have 0, and their answers one for each piece"
+        )
+    _tell(out, trace, f"{trace.records:,} requests, {trace.kinds['failed']:,} failed", odd, told, as_json)
+
+
+@capture_command.command("moe", short_help="Experts that the routers of a language model choose.")
+@click.argument("model", required=False)
+@click.option("--random", "random_", metavar="NAME", help="Instead of MODEL a small one with random weights.")
+@click.option(
+    "--prompts", required=True, metavar="FILE", help="Prompts, one a line, or JSON lines; - is standard input."
+)
+@click.option("--tokens", default=0, show_default=True, type=click.IntRange(0), help="Tokens to generate after each.")
+@click.option(
+    "--temperature",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Draw them; at 0 the likeliest.",
+)
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Of random weights and drawn tokens."
+)
+@click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda, ...; auto: all there are.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("experts.parquet"),
+    show_default=True,
+    help="The trace file.",
+)
+@click.option("--force", is_flag=True, help="Overwrite the file if it is there.")
+@click.option("--quiet", is_flag=True, help="No progress on standard error.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was captured as JSON.")
+def moe_command(
+    model: str | None,
+    random_: str | None,
+    prompts: str,
+    tokens: int,
+    temperature: float,
+    seed: int,
+    device: str,
+    out: Path,
+    force: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Run MODEL on prompts with transformers, and store which experts its routers choose for each token at each layer.
+
+    MODEL is a name or a folder, as from_pretrained takes it. A line of JSON has "prompt", a text or token numbers, or
+    "messages", a chat. Ctrl-C ends it, and what is captured by then is kept.
+    """
+    from tiersim.experiments.progress import Bar
+    from tiersim.traces import capture_moe
+    from tiersim.traces.moe_models import random_model
+
+    if (model is None) == (random_ is None):
+        raise StudyError(
+            "name one model to capture", None, "tiersim capture moe MODEL --prompts FILE, or --random mixtral to try it"
+        )
+    _free(out, force)
+    asked = _prompts(prompts)
+    given: Any = model if random_ is None else random_model(random_, seed, device)
+    with ExitStack() as stack:
+        bars: list[Bar] = []
+
+        def progress(done: int, total: int | None, unit: str) -> None:
+            if not bars:  # only now is known how much there is
+                bars.append(stack.enter_context(Bar("capturing", total or 0, unit)))
+            bars[0].update(done)
+
+        trace = capture_moe(
+            given,
+            asked,
+            out,
+            tokenizer=None if random_ is None else _bytes,
+            tokens=tokens,
+            temperature=temperature,
+            seed=seed,
+            device=device,
+            progress=None if quiet else progress,
+        )
+    odd = [] if random_ is None else ["the weights are random: this is no evidence of how any trained model routes"]
+    kept = ("model", "layers", "experts", "prompts", "prompt_tokens", "generated_tokens", "stopped_by")
+    told = {name: trace.provenance[name] for name in kept}
+    what = f"{told['prompt_tokens']:,} tokens of {told['prompts']:,} prompts, {told['generated_tokens']:,} generated"
+    _tell(out, trace, f"{trace.records:,} routed tokens ({what})", odd, told, as_json)
+
+
+def _tell(out: Path, trace: Trace, what: str, odd: list[str], told: dict[str, Any], as_json: bool) -> None:
+    """Say what a captured trace is like, what is odd about it, and what it is."""
+    from tiersim.experiments.trace_doctor import check_trace, trace_info
+
     check, info = check_trace(out), trace_info(out)
     size = out.stat().st_size
+    warnings = [*check.warnings, *odd]
     if as_json:
         found = {"file": str(out), "records": trace.records, "kinds": trace.kinds, "bytes": size}
-        told = {name: trace.provenance[name] for name in ("stopped_by", "without_usage")}
-        print(json.dumps({**found, **told, "warnings": check.warnings, "info": info.to_dict()}, indent=2))
+        print(json.dumps({**found, **told, "warnings": warnings, "info": info.to_dict()}, indent=2))
         return
     show_info(info)
-    for text in check.warnings:
+    for text in warnings:
         click.secho(f"warning: {text}", fg="yellow")
-    if trace.provenance["without_usage"]:
-        click.secho(
-            f"warning: of {trace.provenance['without_usage']:,} requests the server did not tell the tokens: their "
-            "prompts have 0, and their answers one for each piece",
-            fg="yellow",
-        )
-    print(f"{out}: {trace.records:,} requests, {trace.kinds['failed']:,} failed, {size:,} B")
+    print(f"{out}: {what}, {size:,} B")
+
+
+def _prompts(name: str) -> list[Prompt]:
+    from tiersim.traces.prompts import read_prompts
+
+    source = "standard input" if name == "-" else name
+    try:
+        with click.open_file(name, encoding="utf-8-sig") as file:
+            return read_prompts(file, source)
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise StudyError(f"the prompts of {source} cannot be read: {why}") from None
+
+
+def _bytes(text: str) -> list[int]:
+    return list(text.encode())
 
 
 def _salt(path: Path) -> bytes:
