@@ -4,7 +4,7 @@ BIN = $(VENV)/bin
 BENCHMARKS = $(wildcard $(patsubst %,benchmarks/%.py,run studies objects traces generators dram links_measured engine serving translation))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench verify-full captures clean
+.PHONY: help torch demo test lint docs bench verify-full captures clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -16,6 +16,14 @@ $(VENV)/installed: pyproject.toml
 	@# a peer that tests and benchmarks compare with: needs a C compiler, and they say so when it is absent
 	-$(BIN)/python -m pip install --quiet pycachesim==0.3.1
 	@touch $@
+
+$(VENV)/torch: $(VENV)/installed
+	@# this release has a build for CPUs alone: where pip finds no such build, it brings gigabytes for GPUs as well
+	$(BIN)/python -m pip install --quiet torch==2.13.0
+	$(BIN)/python -m pip install --quiet -e ".[capture]"
+	@touch $@
+
+torch: $(VENV)/torch ## torch and transformers (1 GB): what `tiersim capture moe` and its tests need
 
 demo: $(VENV)/installed ## run the main study on a bundled trace and write a report
 	$(BIN)/tiersim run experiments/library/bigger-l2.yaml

@@ -169,6 +169,14 @@ ALL = [
         ),
         "measured",
     ),
+    Output(
+        "capture-experts",
+        (
+            r"printf 'Where do foxes sleep?\nName three rivers.\n' > prompts.txt",
+            "tiersim capture moe --random mixtral --prompts prompts.txt --tokens 16 --quiet",
+        ),
+        "measured",  # of what random weights a version of torch draws
+    ),
 ]
 
 

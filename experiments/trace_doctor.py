@@ -190,6 +190,8 @@ def _check_records(opened: Opened, result: Check) -> None:
         told = [opened.found.kinds[name] for name in opened.schema.kinds]
         if not fault and told != tally.kinds.tolist():
             result.errors.append(f"{opened.name} says that it holds other kinds of records than it does. Make it again")
+        if isinstance(caution := opened.found.provenance.get("caution"), str):
+            result.warnings.append(caution)
     result.warnings += tally.warnings() + found
     if fault:
         raise fault[0]

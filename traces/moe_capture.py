@@ -17,14 +17,15 @@ from tiersim._base.errors import CaptureError
 from tiersim.traces.moe_models import Experts, experts_of, libraries, load_model, said, silent
 from tiersim.traces.progress import Progress
 from tiersim.traces.prompts import Prompt
-from tiersim.traces.ragged import Ragged
-from tiersim.traces.schema import ROUTING
+from tiersim.traces.ragged import Ragged, joined
+from tiersim.traces.schema import ROUTING, Chunk
 from tiersim.traces.store import LEVEL, StoredTrace, Writer
 from tiersim.traces.trace import Trace
 
 __all__ = ["capture_moe"]
 
 MOST: Final = 1 << 16  # experts of a layer, and layers
+ROWS: Final = 1 << 13  # that are stored at once: a pass of one token has few
 
 
 def capture_moe(
@@ -37,6 +38,7 @@ def capture_moe(
     temperature: float = 0.0,
     seed: int = 0,
     device: str = "cpu",
+    caution: str = "",
     level: int = LEVEL,
     progress: Progress | None = None,
 ) -> Trace:
@@ -46,7 +48,8 @@ def capture_moe(
     one that is loaded. A prompt is a text, a list of token numbers, or the messages of a chat; each is run alone, and
     its number, from 0 on, is the ``sequence``. ``tokens`` more are generated and run after each, fewer where the model
     ends: the likeliest ones, or with a ``temperature`` above 0 drawn, from a generator with this ``seed``. The
-    ``tokenizer`` is that of the model, or any function from a text to numbers.
+    ``tokenizer`` is that of the model, or any function from a text to numbers. A ``caution`` stays in the trace, and
+    its checks warn of it.
 
     A record is a token at a layer that has experts, in the order in which they run: ``step`` is the forward pass, of
     which the first of a sequence takes the whole prompt and each further one a token. ``layer`` is the model's number;
@@ -54,7 +57,7 @@ def capture_moe(
     tokens are none.
 
     SIGINT or SIGTERM ends it behind the pass that is under way, and the trace is what was recorded until then. In
-    memory are the prompts and what one pass routes. Raises DependencyError without torch and transformers, CaptureError
+    memory are the prompts and what a pass routes. Raises DependencyError without torch and transformers, CaptureError
     when the model cannot be had or has no experts, a prompt does not fit it, or it fails.
     """
     torch, transformers = libraries()
@@ -79,13 +82,15 @@ def capture_moe(
             "temperature": temperature,
             "seed": seed,
             "prompt": "the tokens of the first step of each sequence",
+            **({"caution": caution} if caution else {}),
         }
         with Writer(out, schema=ROUTING, provenance=about, level=level) as store, _asked_to_end() as ending:
             recorder = _Recorder(store, layers, ending, progress, sum(len(ids) + tokens for ids in asked))
             with _generating(model, tokens, temperature, seed) as generate, recorder.attached(model):
                 stop = _run(asked, generate, recorder)
+            recorder.store()
             store.provenance |= {
-                "prompts": recorder.sequence + 1,
+                "prompts": recorder.prompts,
                 "prompt_tokens": recorder.prompt_tokens,
                 "generated_tokens": recorder.tokens - recorder.prompt_tokens,
                 "stopped_by": stop,
@@ -110,7 +115,7 @@ def _run(asked: Sequence[NDArray[np.int64]], generate: Callable[[Any], Any], rec
                     None,
                     "if it is short of memory, shorten the prompt, or take a device with more",
                 ) from None
-            recorder.flush()
+            recorder.ended()
     except _Ended:
         if not recorder.tokens:
             raise CaptureError("it was told to end before the first forward pass", None, "let it run longer") from None
@@ -119,37 +124,36 @@ def _run(asked: Sequence[NDArray[np.int64]], generate: Callable[[Any], Any], rec
 
 
 class _Recorder:
-    """Hears what the experts of each layer are told, and stores it pass by pass."""
+    """Hears what the experts of each layer are told, and stores it by whole passes."""
 
     def __init__(
         self, store: Writer, layers: Sequence[Experts], ending: threading.Event, progress: Progress | None, total: int
     ) -> None:
-        self.sequence = -1
-        self.tokens = self.prompt_tokens = 0
+        self.prompts = self.tokens = self.prompt_tokens = 0
         self._store, self._layers, self._ending = store, layers, ending
         self._progress, self._total = progress, total
-        self._step = 0
+        self._sequence = self._step = 0
         self._place = self._width = 0  # of the first token of the pass in its sequence, and its tokens
         self._held: dict[int, tuple[NDArray[Any], NDArray[Any]]] = {}
+        self._passes: list[Chunk] = []
+        self._rows = 0
 
     @contextmanager
     def attached(self, model: Any) -> Iterator[None]:
         """Hear what this model does."""
         with ExitStack() as stack:
-            hooks = [model.register_forward_pre_hook(self._begins, with_kwargs=True)]
-            stack.callback(hooks[0].remove)
-            for held in self._layers:
-                hook = held.module.register_forward_pre_hook(self._hears(held), with_kwargs=True)
-                stack.callback(hook.remove)
+            heard = [(model, self._begins), *((held.module, self._hears(held)) for held in self._layers)]
+            for module, hear in heard:
+                stack.callback(module.register_forward_pre_hook(hear, with_kwargs=True).remove)
             yield
 
     def begin(self, sequence: int) -> None:
         """What comes now is of this sequence, from its first token on."""
-        self.sequence = sequence
+        self._sequence = sequence
         self._place = self._width = 0
 
     def _begins(self, _: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        self.flush()
+        self.ended()
         if self._ending.is_set():
             raise _Ended
         self._place += self._width
@@ -169,8 +173,8 @@ class _Recorder:
 
         return hear
 
-    def flush(self) -> None:
-        """Store what the pass that has ended routed."""
+    def ended(self) -> None:
+        """Take what the pass that has ended routed."""
         if not self._held:
             return
         if len(self._held) != len(self._layers):
@@ -184,22 +188,33 @@ class _Recorder:
         chosen, weights = zip(*self._held.values(), strict=True)
         counts = np.repeat([held.shape[1] for held in chosen], self._width)
         rows = len(counts)
-        self._store.append(
+        self._passes.append(
             {
                 "layer": np.repeat(layers, self._width),
                 "token": np.tile(np.arange(self._place, self._place + self._width, dtype=np.uint32), len(layers)),
                 "experts": Ragged.counted(np.concatenate([held.ravel() for held in chosen]), counts),
-                "sequence": np.full(rows, self.sequence, np.uint64),
+                "sequence": np.full(rows, self._sequence, np.uint64),
                 "step": np.full(rows, self._step, np.uint32),
                 "weights": Ragged.counted(np.concatenate([held.ravel() for held in weights]), counts),
             }
         )
+        self._rows += rows
+        if self._rows >= ROWS:
+            self.store()
         self._held = {}
         self._step += 1
         self.tokens += self._width
-        self.prompt_tokens += self._width if not self._place else 0
+        if not self._place:
+            self.prompts += 1
+            self.prompt_tokens += self._width
         if self._progress is not None:
             self._progress(self.tokens, self._total, "tokens")
+
+    def store(self) -> None:
+        """Store the passes that are whole."""
+        if self._passes:
+            self._store.append({name: joined([each[name] for each in self._passes]) for name in self._passes[0]})
+        self._passes, self._rows = [], 0
 
 
 def _best_first(chosen: NDArray[Any], weights: NDArray[np.float32]) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:

@@ -70,6 +70,7 @@ class Experts:
 
     layer: int
     module: Any
+    form: inspect.Signature
     chosen: str
     weights: str
 
@@ -81,7 +82,7 @@ class Experts:
 
     def told(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, Any]:
         """Of a call, the numbers of the experts of each token and their weights: arrays [token, place]."""
-        given = inspect.signature(self.module.forward).bind(*args, **kwargs).arguments
+        given = self.form.bind(self.module, *args, **kwargs).arguments
         return tuple(given[name].reshape(-1, given[name].shape[-1]) for name in (self.chosen, self.weights))
 
 
@@ -153,8 +154,8 @@ def experts_of(model: Any) -> list[Experts]:
     """The experts of each layer that has some, by what their modules are told. Raises CaptureError where none are."""
     made: dict[int, Experts] = {}
     for name, module in model.named_modules():
-        taken = inspect.signature(type(module).forward).parameters
-        names = next((pair for pair in NAMES if set(pair) <= set(taken)), None)
+        form = inspect.signature(type(module).forward)
+        names = next((pair for pair in NAMES if set(pair) <= set(form.parameters)), None)
         numbers = re.findall(r"\.(\d+)(?=\.)", name)
         if names is None or not numbers:
             continue
@@ -165,7 +166,7 @@ def experts_of(model: Any) -> list[Experts]:
                 None,
                 f"capture a model that has one, such as {KNOWN}",
             )
-        made[layer] = Experts(layer, module, *names)
+        made[layer] = Experts(layer, module, form, *names)
     if not made:
         raise CaptureError(
             f"no router was found in {type(model).__name__}: it is not a mixture of experts, or one of another form",

@@ -309,24 +309,27 @@ def test_the_doctor_on_a_captured_trace(tmp_path: Path) -> None:
     capture(random_model("olmoe"), tmp_path / "u.parquet")
     (warning,) = check_trace(tmp_path / "u.parquet").warnings
     assert "not to 1" in warning  # OLMoE weighs by probabilities among all experts
+    capture(random_model("mixtral"), tmp_path / "v.parquet", caution="mind this")
+    assert check_trace(tmp_path / "v.parquet").warnings == ["mind this"]
 
 
 # how it ends
 
 
 @needs_torch
-def test_ctrl_c_keeps_what_is_whole(tmp_path: Path) -> None:
+@pytest.mark.parametrize("generated", [0, 2, 4])
+def test_ctrl_c_keeps_what_is_whole(tmp_path: Path, generated: int) -> None:
     before = signal.getsignal(signal.SIGINT)
 
     def stop(done: int, *_: Any) -> None:
-        if done == len(PROMPTS[0]) + 2:
+        if done == len(PROMPTS[0]) + generated:
             os.kill(os.getpid(), signal.SIGINT)
 
     trace = capture(random_model("mixtral"), tmp_path / "t.parquet", tokens=4, progress=stop)
     said = trace.provenance
-    assert (said["stopped_by"], said["prompts"], said["generated_tokens"]) == ("signal", 1, 2)
+    assert (said["stopped_by"], said["prompts"], said["generated_tokens"]) == ("signal", 1, generated)
     whole = rows(capture(random_model("mixtral"), tmp_path / "u.parquet", tokens=4))
-    assert rows(trace) == whole[: 4 * (len(PROMPTS[0]) + 2)]
+    assert rows(trace) == whole[: 4 * (len(PROMPTS[0]) + generated)]
     assert signal.getsignal(signal.SIGINT) is before
 
 
@@ -366,8 +369,19 @@ def test_progress_counts_tokens(tmp_path: Path) -> None:
 
 
 @needs_torch
+def test_how_much_is_stored_at_once_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = capture(random_model("mixtral"), tmp_path / "one.parquet", tokens=TOKENS)
+    monkeypatch.setattr("tiersim.traces.moe_capture.ROWS", 1)
+    two = capture(random_model("mixtral"), tmp_path / "two.parquet", tokens=TOKENS)
+    assert one.path is not None
+    assert two.path is not None
+    assert one.path.read_bytes() == two.path.read_bytes()
+
+
+@needs_torch
 def test_memory_does_not_grow_with_the_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tiersim.traces.store.ROW_GROUP", 1 << 15)  # a group of 512 records
+    monkeypatch.setattr("tiersim.traces.moe_capture.ROWS", 300)
     model = random_model("mixtral")
 
     def peak(count: int) -> int:
@@ -589,6 +603,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeyp
     assert told["bytes"] == Path("experts.parquet").stat().st_size
     (warning,) = told["warnings"]
     assert "no evidence" in warning
+    assert check_trace("experts.parquet").warnings == [warning]  # it stays with the trace
     by_hand = capture(random_model("mixtral", seed=3), tmp_path / "t.parquet", tokens=2, seed=3)
     assert rows(load_trace("experts.parquet")) == rows(by_hand)
     with pytest.raises(SystemExit) as ended:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["capture_command"]
 
+NO_EVIDENCE = "the weights are random: this is no evidence of how any trained model routes"
+
 
 @click.group("capture", short_help="Make a trace of a program, a server or a model of your own.")
 def capture_command() -> None:
@@ -232,13 +234,13 @@ def moe_command(
             temperature=temperature,
             seed=seed,
             device=device,
+            caution="" if random_ is None else NO_EVIDENCE,
             progress=None if quiet else progress,
         )
-    odd = [] if random_ is None else ["the weights are random: this is no evidence of how any trained model routes"]
     kept = ("model", "layers", "experts", "prompts", "prompt_tokens", "generated_tokens", "stopped_by")
     told = {name: trace.provenance[name] for name in kept}
     what = f"{told['prompt_tokens']:,} tokens of {told['prompts']:,} prompts, {told['generated_tokens']:,} generated"
-    _tell(out, trace, f"{trace.records:,} routed tokens ({what})", odd, told, as_json)
+    _tell(out, trace, f"{trace.records:,} routed tokens ({what})", [], told, as_json)
 
 
 def _tell(out: Path, trace: Trace, what: str, odd: list[str], told: dict[str, Any], as_json: bool) -> None:
