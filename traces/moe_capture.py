@@ -58,9 +58,11 @@ def capture_moe(
 
     SIGINT or SIGTERM ends it behind the pass that is under way, and the trace is what was recorded until then. In
     memory are the prompts and what a pass routes. Raises DependencyError without torch and transformers, CaptureError
-    when the model cannot be had or has no experts, a prompt does not fit it, or it fails.
+    when the model cannot be had or has no experts, a prompt does not fit it, it fails, or the file has no folder.
     """
     torch, transformers = libraries()
+    if not Path(out).parent.is_dir():
+        raise CaptureError(f"{out} cannot be written: its folder is not there", None, "make it, or name another")
     with silent(bars=progress is not None):
         if isinstance(model, str | PathLike):
             model = load_model(fspath(model), device)

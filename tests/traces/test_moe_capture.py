@@ -493,6 +493,12 @@ def test_models_that_route_otherwise(tmp_path: Path, wrong: Callable[..., Any], 
 
 
 @needs_torch
+def test_a_folder_that_is_not_there_is_told_before_the_model_is_loaded(tmp_path: Path) -> None:
+    with pytest.raises(CaptureError, match="cannot be written: its folder is not there"):
+        capture_moe(tmp_path / "no-model", PROMPTS, tmp_path / "no" / "t.parquet")
+
+
+@needs_torch
 def test_two_sets_of_experts_in_a_layer(tmp_path: Path) -> None:
     model = random_model("mixtral")
     model.model.layers[2].mlp.others = random_model("mixtral").model.layers[0].mlp.experts
