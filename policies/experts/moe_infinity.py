@@ -12,7 +12,7 @@ from tiersim.policies.experts.contract import HIGH, Scope
 from tiersim.policies.object.contract import Reals, State, Words
 
 SCALE = 10**12  # of a worth
-LITTLE = 1e-6  # what an expert that is not predicted counts for
+LITTLE = 1e-6  # the ratio of what was not used
 MANY, TO, NEAREST = 0, 1, 2  # words of `head`: matrices that are kept, where the next goes, the nearest or -1
 
 
@@ -30,8 +30,8 @@ class MoeInfinity:
     first: the expert's part of the matrix's counts in its layer, times 1 - d / (L + 1) where that is d layers away, as
     in the authors' code.
 
-    Its own replacement lets go the least ``ratio x (1 - l / L)``: of what is expected little, and of late layers, which
-    there is time to load. Until a first matrix is kept the ratios are those of the sequence itself.
+    Its own replacement lets go the least ``ratio x (1 - l / L)``: of what the sequence has used little itself, with the
+    ratios of its own matrix, and of late layers, which there is time to load.
 
     What is otherwise than in the paper and its code: up to ``stored`` matrices are kept as they come, and the oldest
     makes room; the paper makes its collection beforehand by clustering, and the code replaces the one that was nearest
@@ -195,22 +195,9 @@ class MoeInfinity:
         return
 
     @staticmethod
-    def worth(
-        matrix: Words,
-        sums: Words,
-        kept: Words,
-        kept_sums: Words,
-        head: Words,
-        x: int,
-        layers: int,
-        experts: int,
-        stored: int,
-    ) -> int:
+    def worth(matrix: Words, sums: Words, x: int, layers: int, experts: int) -> int:
         layer = x // experts
-        m = head[NEAREST]
-        count = kept[x * stored + m] if m >= 0 else matrix[x]
-        total = kept_sums[layer * stored + m] if m >= 0 else sums[layer]
-        ratio = count / total if total > 0 else 0.0
+        ratio = matrix[x] / sums[layer] if sums[layer] > 0 else 0.0
         return int(SCALE * (ratio + LITTLE) * (layers - layer) / layers)
 
 

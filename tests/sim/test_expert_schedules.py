@@ -513,19 +513,19 @@ def test_hobbit() -> None:
 # 2    0              33                           33-35    35
 # 3    6              38   6: 38-48                48-50    50
 # 4    3      5 6     53   3: 53-63 for 0          63-65    65   the first is all there is to follow: it spares 5 and 6
-# 5    7              68   7: 68-78 for 3          78-80    80   3 is not expected, 5 and 6 are
-# 6    3      5 6     83   3: 83-93 for 7          93-95    95
-# 7    6              98                           98-100   100
-# 8    3      6 7     103  7: 103-113 for 5        103-105  105  the second is like the third
-# 9    7              108                          113-115  115  late
+# 5    7              68   7: 68-78 for 5          78-80    80   this sequence has used neither 5 nor 6, but 3
+# 6    3      5 6     83   5: 83-93 for 7          83-85    85   3 runs and 6 is wished for: 7 is left to go
+# 7    6              88                           88-90    90
+# 8    3      6 7     93   7: 93-103 for 5         93-95    95   the second is like the third: 5 was never used
+# 9    7              98                           103-105  105  late
 def test_moe_infinity() -> None:
     tokens = [[[0], [1]], [[0], [2]], [[3], [3]], [[3], [2]], [[3], [3]]]
     fate = played("moe-infinity", rows_of(tokens, 4, begins=[0, 2, 4]), costs_of(5), slots=3)
-    assert fate.ended == [15, 30, 35, 50, 65, 80, 95, 100, 105, 115]
-    assert fate.loads[-2:] == [(83, 3, 93, "miss"), (103, 7, 113, "wish")]
-    assert fate.left == [(53, 0), (68, 3), (83, 7), (103, 5)]
-    assert (fate.counts["hits"], fate.counts["late"], fate.counts["misses"]) == (3, 1, 6)
-    assert fate.counts["wishes_used"] == 1
+    assert fate.ended == [15, 30, 35, 50, 65, 80, 85, 90, 95, 105]
+    assert fate.loads[-2:] == [(83, 5, 93, "wish"), (93, 7, 103, "wish")]
+    assert fate.left == [(53, 0), (68, 5), (83, 7), (93, 5)]
+    assert (fate.counts["hits"], fate.counts["late"], fate.counts["misses"]) == (4, 1, 5)
+    assert (fate.counts["wishes"], fate.counts["wishes_used"]) == (2, 1)
 
 
 # Each use of 0 or 1 saves 5 of the processor's 7, and they are used most: both stay.

@@ -55,10 +55,6 @@ def two_sequences(**parameters: Any) -> Model:
 def test_the_nearest_is_followed() -> None:
     made = two_sequences()
     assert made.row(0, [(0, 1)]) == [4, 5]  # of the first: cosine 1 against 0
-    assert made.worth(0) == int(WHOLE * (1 + 1e-6))  # all of layer 0 in the first
-    assert made.worth(4) == made.worth(5) == int(WHOLE * (0.5 + 1e-6) / 2)  # half of the second of two layers
-    assert made.worth(1) == 10**6  # not expected
-    assert made.worth(3) == 10**6 // 2
     assert made.row(1, [(0, 1)]) == []  # the last layer
     # now both have a cosine of 1 in one layer and of 0 in the other: the first of them stays
     assert made.verbs.own["head"][2] == 0
@@ -77,13 +73,15 @@ def test_the_oldest_makes_room() -> None:
     assert made.verbs.own["head"].tolist() == [2, 1, 0]
 
 
-def test_the_sequence_itself_until_one_is_kept() -> None:
-    made = Model(2, 3)
-    made.begin()
-    assert made.worth(0) == 10**6
+def test_what_the_sequence_used_and_early_layers_stay() -> None:
+    made = two_sequences()
+    assert made.worth(0) == made.worth(1) == 10**6  # those before do not count
+    assert made.worth(3) == 10**6 // 2  # the second of two layers
     made.row(0, [(0, 3), (1, 1)])
+    made.row(1, [(0, 1)])
     assert made.worth(0) == int(WHOLE * (0.75 + 1e-6))
     assert made.worth(1) == int(WHOLE * (0.25 + 1e-6))
+    assert made.worth(3) == int(WHOLE * (1 + 1e-6) / 2)
 
 
 def test_a_sequence_of_nothing_is_not_kept() -> None:
