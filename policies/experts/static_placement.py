@@ -57,8 +57,13 @@ class StaticPlacement:
         bool, Param("whether of several GPUs that load the slowest in each row counts, instead of the sum")
     ] = True
     rows: Annotated[
-        int, Param("rows of each layer that the balance looks at, evenly spread", ge=1, source="assumption")
-    ] = 100
+        int,
+        Param(
+            "rows of each layer that the balance looks at, evenly spread",
+            ge=1,
+            source="assumption: of DeepSeek-V2-Lite's 26 layers at once a proof takes up to half a minute",
+        ),
+    ] = 50
     seconds: Annotated[int, Param("that a proof may take", ge=1, source="assumption")] = 60
     spare: Annotated[int, Param("slots of a scope that are left for loads", ge=0, source="assumption: one buffer")] = 1
     scope: Scope = "layer"

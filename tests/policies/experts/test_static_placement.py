@@ -170,3 +170,11 @@ def test_nothing_is_taken_for_the_best_without_a_proof(monkeypatch: pytest.Monke
 
 def test_the_solver_is_told_its_time() -> None:
     assert static_placement.solver(5).timeLimit == 5
+
+
+def test_a_hopeless_proof_is_given_up() -> None:
+    # 600 rows of 6 random experts of 64 on four GPUs: not proven in a minute either
+    rng = np.random.default_rng(0)
+    needs = [(row, int(e), 1) for row in range(600) for e in sorted(rng.choice(64, 6, replace=False))]
+    with pytest.raises(PolicyError, match="proven the best within 1 s"):
+        placed(needs, 1, 64, 4, 5, absent="load", rows=600, seconds=1)
