@@ -149,17 +149,19 @@ def bound_times(
     loads: Numbers,
     sums: Numbers,
     step_end: Numbers,
+    planned: Numbers,
     row_end: Numbers,
     stall: Numbers,
 ) -> int:
-    """Fills the ends of steps and rows and the stalls of rows, and returns the time of runs; ``sums`` is [2, GPU]."""
+    """Fills the times of steps and rows, and the stalls of rows, and returns the time of runs; ``sums`` is [2, GPU]."""
     end = worked = 0
     for row in range(len(row_end)):
         step, layer = row // layers, row % layers
         if layer == 0:
             end += before[step]
         shared = exchange[step] if gpus > 1 else 0
-        begin = end + dense[step] + shared
+        planned[row] = end + dense[step]
+        begin = planned[row] + shared
         sums[1, :] = 0
         for i in range(start[row], start[row + 1]):
             sums[1, expert[i] * gpus // experts] += run[tokens[i]]

@@ -60,20 +60,33 @@ HEADER = (
     "host_experts",
     "seed",
     "log_room",
+    "upcoming",  # when something happens after the time up to which it was to happen
+    "queued",  # what moves shares links, and somebody else tells when it is there
+    "streams",  # keys and values do
     # what changes
     "now",
     "phase",
     "due",  # when the row at hand is planned, or when all is over
     "run_from",  # when its experts may run
+    "ran_until",  # when those on GPUs have, or -1
     "row",
     "left",  # experts on GPUs that it waits for
     "wishes_listed",
     "processing",  # experts that the processor runs for this row
+    "awaited",  # of them those that are not deferred
     "sent_now",  # tokens of them
     "back",  # when those are back that this row waits for
     "deferred",  # that the row before it deferred
     "deferring",  # that it defers
     "processor",  # when it has nothing more to do
+    "whole",  # when the keys and values of the row that begins next are here
+    "waits",  # results on their way that this row waits for, where links are shared
+    "waits_next",  # and those that the next one does
+    "streaming",  # keys and values on their way that the row at hand waits for
+    "streaming_next",
+    "under_way",
+    "asked_out",
+    "poke",  # when somebody has told something
     "logged",
     "fault",
     "wrong",  # what a verb gave
@@ -96,6 +109,7 @@ HEADER = (
     "processor_time",
     "sent",
     "returned",
+    "stream_time",
 )
 CHANGES = HEADER[HEADER.index("now") :]
 GPU = (
@@ -105,6 +119,7 @@ GPU = (
     "running",
     "head",  # of loads under way
     "tail",
+    "told",  # the first that nobody knows yet when it is here
     "miss",  # the next to be loaded
     "misses",
     "wish",  # the next to be looked at
@@ -119,13 +134,13 @@ WAY = ("x", "precision", "there")  # of a load under way
 # columns of rows and steps, and times; the names are those of Rows and Costs
 ROWS = (
     *("start", "expert", "tokens", "rank", "weight", "predicted_start", "predicted", "size", "begins", "prefill"),
-    *("before", "dense", "after", "exchange", "run", "cpu", "ship"),
+    *("before", "dense", "after", "exchange", "run", "cpu", "ship", "stream"),
 )
-OUT = ("step_end", "row_end", "row_hits", "row_late", "row_misses", "row_stall", "row_wait")
+OUT = ("step_end", "row_plan", "row_end", "row_hits", "row_late", "row_misses", "row_stall", "row_wait")
 OWN = (
     *("G", "Q", "M", "R", "C"),  # GPUs, loads under way, misses, those ready to run, what the processor runs
     *("residence", "lock", "wanted", "many", "place", "unspent", "placed", "members", "count", "room", "wishes"),
-    *("wants", "older", "newer", "log"),
+    *("wants", "older", "newer", "log", "O"),
 )
 NO_WANT, NO_COUNT, NO_EXPERT, NO_SLOT = range(1, 5)  # what stops the loop
 SYSTEM = (
@@ -134,7 +149,14 @@ SYSTEM = (
     *("predicted_start", "predicted_e", "wishes", "want", "now", "next_use", "seed"),
 )
 ONE = ("n", "rank", "weight", "want", "next_use")  # only known of what the row at hand needs
-PLANS, RUNS, LASTS = range(3)  # the row at hand is to be planned, or runs; or there is none, and the end is not yet
+# the row at hand is to begin, to be planned, or runs; it waits for keys and values; or there is none, and the end comes
+BEGINS, PLANS, RUNS, AWAITS, LASTS = range(5)
+LOADED, SENT, BACK, STREAMED = range(4)  # what moves
+WAITING, FULL, OVER, MORE = range(4)  # why the loop has stopped: the log is full, all is over, MANY have begun
+MANY = 256  # moves that begin before somebody must be told
+ASKED = ("kind", "gpu", "time", "work", "tag")  # work is the time that it takes of a link that it has to itself
+TASK = ("took", "tokens", "gpu")  # of an expert on the processor; each row has a header before its tasks:
+TASKS = ("row", "count", "awaited")
 GIVEN = {
     "now": "number",
     "cpu": "cpu_of",
@@ -210,10 +232,12 @@ def make_loop(system: Any, own: Part, part: Part | None, reals: Sequence[str] = 
     arrays = ["H", *named, *OUT, *OWN, *owned]
     kinds = {f"s_{name}" for name in reals}
     bind = [f"{name} = {'reals' if name in kinds else 'words'}(A, {k})" for k, name in enumerate(arrays)]
-    bind += [f"{name} = H[{k}]" for k, name in enumerate(HEADER)]
+    told = [line for line in bind if line.split(" = ")[0] in ("H", "G", "Q", "C", "O", "ship_of")]
+    bind += [f"{name} = H[{k}]" for k, name in enumerate(HEADER) if name != "upcoming"]
     text = fill(
         TEXT,
         bind="\n".join(bind),
+        tell_bind="\n".join(told),
         keep="\n".join(f"H[{HEADER.index(name)}] = {name}" for name in CHANGES),
         begin=fill(BEGIN, call=own.call("begin", **GIVEN)) if "begin" in own.arguments else "",
         decide=own.call("decide", **GIVEN) or "HIGH",
@@ -227,9 +251,13 @@ def make_loop(system: Any, own: Part, part: Part | None, reals: Sequence[str] = 
         enters=fill(ENTERS, enter=enter, ahead=ahead) if enter else "",
     )
     numbers = {f"G_{name.upper()}": k for k, name in enumerate(GPU)}
-    numbers |= {"GW": len(GPU), "WW": len(WAY), "LW": len(LOG), "NEVER": NEVER}
+    numbers |= {"GW": len(GPU), "WW": len(WAY), "LW": len(LOG), "AW": len(ASKED), "TW": len(TASK), "NEVER": NEVER}
+    numbers |= {f"H_{name.upper()}": k for k, name in enumerate(HEADER)}
     numbers |= {"NO_WANT": NO_WANT, "NO_COUNT": NO_COUNT, "NO_EXPERT": NO_EXPERT, "NO_SLOT": NO_SLOT}
-    numbers |= CONTRACT | {"PLANS": PLANS, "RUNS": RUNS, "LASTS": LASTS, "COMES": 1, "NEEDED": 2, "WISHED": 4}
+    numbers |= CONTRACT | dict(zip(("BEGINS", "PLANS", "RUNS", "AWAITS", "LASTS"), range(5), strict=True))
+    numbers |= dict(zip(("LOADED", "SENT", "BACK", "STREAMED"), range(4), strict=True))
+    numbers |= {"WAITING": WAITING, "FULL": FULL, "OVER": OVER, "MORE": MORE, "MANY": MANY}
+    numbers |= {"COMES": 1, "NEEDED": 2, "WISHED": 4}
     constants = "\n".join(f"{name} = {value}" for name, value in numbers.items())
     about = f"Experts that do not fit, under {type(system).__name__}"
     about += f" with {type(system.replacement).__name__}" if part else ""
@@ -294,28 +322,34 @@ def go(limit, upto, addresses):
     objects = layers * experts
     scopes = layers if by_layer else 1
     ring = 2 * objects + 2
-    answer = 0
+    answer = WAITING
+    upcoming = NEVER
     while True:
         # when something happens next
         if log_room and logged + objects > log_room:
-            answer = 1
+            answer = FULL
             break
-        t = NEVER
+        if asked_out > MANY:
+            answer = MORE
+            break
+        t = poke
         if phase != RUNS:
-            t = due
-        elif left == 0 or now < run_from:
-            t = max(run_from, now)
+            t = min(t, due)
+        elif now < run_from:
+            t = min(t, run_from)
         for g in range(gpus):
             at = g * GW
             t = min(t, G[at + G_ARRIVES], G[at + G_ENDS])
             if G[at + G_FREE] > now and (G[at + G_MISS] < G[at + G_MISSES] or G[at + G_WISH] < wishes_listed):
                 t = min(t, G[at + G_FREE])
-        if t == NEVER:
+        if t == NEVER and under_way == 0:
             fault = NO_SLOT
             break
         if t > limit:
+            upcoming = t
             break
         now = t
+        poke = NEVER
         for g in range(gpus):
             at = g * GW
             # what arrives
@@ -348,8 +382,22 @@ def go(limit, upto, addresses):
                     break
                 step = row // layers
                 layer = row - step * layers
+                tasks = (row & 1) * (3 + TW * experts)
+                if ran_until < 0:
+                    ran_until = t
+                    if queued and processing and not overlap:
+                        waits += processing
+                        send(H, O, asked_out, SENT, C[tasks + 5], t, ship_of[sent_now] - latency, row & 1)
+                        limit = min(limit, t + ship_of[sent_now] - 1)
+                        asked_out += 1
+                        under_way += 1
+                if waits > 0:
+                    break
                 done = t
-                if overlap:
+                if queued:
+                    waits = waits_next
+                    waits_next = 0
+                elif overlap:
                     done = max(done, back, deferred)
                     if layer == layers - 1:
                         done = max(done, deferring)
@@ -357,15 +405,16 @@ def go(limit, upto, addresses):
                 elif processing:
                     processor = t + ship_of[sent_now]
                     for k in range(processing):
-                        processor += C[2 * k]
-                        done = max(done, processor + ship_of[C[2 * k + 1]])
+                        task = tasks + 3 + TW * k
+                        processor += C[task]
+                        done = max(done, processor + ship_of[C[task + 1]])
                 ran = 0
                 for g in range(gpus - 1, -1, -1):
                     gpu_time += G[g * GW + G_RAN]
-                    if G[g * GW + G_LAST] == t:
+                    if G[g * GW + G_LAST] == ran_until:
                         ran = G[g * GW + G_RAN]
-                row_stall[row] = t - run_from - ran
-                row_wait[row] = done - t
+                row_stall[row] = ran_until - run_from - ran
+                row_wait[row] = done - ran_until
                 done += exchange[step] if gpus > 1 else 0
                 row_end[row] = done
                 row += 1
@@ -376,18 +425,48 @@ def go(limit, upto, addresses):
                     if step == steps:
                         phase = LASTS
                         due = done
-                    else:
-                        phase = PLANS
-                        due = done + before[step] + dense[step]
+                        continue
+                    done += before[step]
+                if streams:
+                    phase = BEGINS
+                    due = done
+                    streaming = streaming_next
+                    streaming_next = 0
                 else:
                     phase = PLANS
                     due = done + dense[step]
+            elif phase == BEGINS and t == due:
+                work = 0
+                if row + 1 < steps * layers:
+                    work = stream[(row + 1) // layers]
+                stream_time += work * gpus
+                here = max(t, whole)
+                whole = t + work + latency if work and not queued else 0
+                if work and queued:
+                    for g in range(gpus):
+                        send(H, O, asked_out, STREAMED, g, t, work, row + 1)
+                        limit = min(limit, t + work + latency - 1)
+                        asked_out += 1
+                    under_way += gpus
+                    streaming_next = gpus
+                if streaming:
+                    phase = AWAITS
+                    due = NEVER
+                else:
+                    phase = PLANS
+                    due = here + dense[row // layers]
+            elif phase == AWAITS and streaming == 0:
+                phase = PLANS
+                due = t + dense[row // layers]
             elif phase == PLANS and t == due and row < upto:
                 step = row // layers
                 layer = row - step * layers
                 base = layer * experts
                 of_prompt = prompts[step]
                 run_from = t + (exchange[step] if gpus > 1 else 0)
+                ran_until = -1
+                row_plan[row] = t
+                tasks = (row & 1) * (3 + TW * experts)
                 phase = RUNS
                 for g in range(gpus):
                     at = g * GW
@@ -438,8 +517,9 @@ def go(limit, upto, addresses):
                             unspent[x] = 0
                             used += 1
                     elif want == CPU:
-                        C[2 * processing] = x
-                        C[2 * processing + 1] = n
+                        task = tasks + 3 + TW * processing
+                        C[task] = x
+                        C[task + 1] = n
                         processing += 1
                         sent_now += n
                     elif want == DEFER:
@@ -463,8 +543,9 @@ def go(limit, upto, addresses):
                 if delayed:
                     for i in range(first, after_last):
                         if wants[i - first] == DEFER:
-                            C[2 * processing] = base + expert[i]
-                            C[2 * processing + 1] = tokens[i]
+                            task = tasks + 3 + TW * processing
+                            C[task] = base + expert[i]
+                            C[task + 1] = tokens[i]
                             processing += 1
                 for i in range(first, after_last):
                     x = base + expert[i]
@@ -485,30 +566,43 @@ def go(limit, upto, addresses):
                     deferrals += delayed
                     sent_now = min(sent_now, size[step])
                     sent += sent_now
+                    C[tasks] = row
+                    C[tasks + 1] = processing
+                    C[tasks + 2] = awaited if overlap and layer < layers - 1 else processing
                     for k in range(processing):
-                        x = C[2 * k]
-                        n = C[2 * k + 1]
+                        task = tasks + 3 + TW * k
+                        x = C[task]
+                        n = C[task + 1]
                         took = cpu_of[n]
                         if host_experts and ask(x, older, newer, host_experts, objects):
                             took += read
                             reads += 1
                         returned += n
                         processor_time += took
-                        C[2 * k] = took
-                    if overlap:
+                        C[task] = took
+                        C[task + 2] = x % experts * gpus // experts
+                    if overlap and queued:
+                        waits += C[tasks + 2]
+                        waits_next = processing - C[tasks + 2]
+                        send(H, O, asked_out, SENT, C[tasks + 5], t, ship_of[sent_now] - latency, row & 1)
+                        limit = min(limit, t + ship_of[sent_now] - 1)
+                        asked_out += 1
+                        under_way += 1
+                    elif overlap:
                         processor = max(processor, t + ship_of[sent_now])
                         for k in range(processing):
-                            processor += C[2 * k]
+                            task = tasks + 3 + TW * k
+                            processor += C[task]
                             if k < awaited:
-                                back = max(back, processor + ship_of[C[2 * k + 1]])
+                                back = max(back, processor + ship_of[C[task + 1]])
                             else:
-                                deferring = max(deferring, processor + ship_of[C[2 * k + 1]])
+                                deferring = max(deferring, processor + ship_of[C[task + 1]])
             else:
                 break
         if fault:
             break
         if phase != RUNS and t == due:
-            answer = 2 if phase == LASTS else 0
+            answer = OVER if phase == LASTS else WAITING
             break
         # what begins
         asked = row if phase == RUNS else row - 1
@@ -596,11 +690,20 @@ def go(limit, upto, addresses):
                         residence[x] = COMING_LOW
                         loads_low += 1
                     link_time += took
+                    work = took
                     if host_experts and ask(x, older, newer, host_experts, objects):
                         took += read
                         reads += 1
-                    G[at + G_FREE] = t + took
                     there = t + took + latency
+                    G[at + G_FREE] = t + took
+                    if queued:
+                        send(H, O, asked_out, LOADED, g, t + took - work, work, 0)
+                        limit = min(limit, there - latency - 1)
+                        asked_out += 1
+                        under_way += 1
+                        there = NEVER
+                        G[at + G_FREE] = NEVER
+                        took = 1
                     tail = G[at + G_TAIL]
                     way = (g * ring + tail) * WW
                     Q[way] = x
@@ -624,7 +727,7 @@ def go(limit, upto, addresses):
                 G[at + G_ENDS] == NEVER
                 and G[at + G_READY] < G[at + G_READIED]
                 and t >= run_from
-                and (overlap or G[at + G_ARRIVES] == NEVER)
+                and (overlap or G[at + G_HEAD] == G[at + G_TAIL])
             ):
                 x = R[g * experts + G[at + G_READY]]
                 G[at + G_READY] += 1
@@ -633,8 +736,57 @@ def go(limit, upto, addresses):
                 G[at + G_EMPTIES] = 1
                 G[at + G_ENDS] = t + took
                 G[at + G_RAN] += took
+    H[H_UPCOMING] = upcoming
     $keep
     return answer
+
+
+@jit
+def send(H, O, asked_out, kind, gpu, time, work, tag):
+    line = asked_out * AW
+    O[line] = kind
+    O[line + 1] = gpu
+    O[line + 2] = time
+    O[line + 3] = work
+    O[line + 4] = tag
+
+
+@jit_cached
+def tell(kind, gpu, tag, t, addresses):
+    # the link is free of a load, which is there a latency later; or something else is there
+    A = pointer(addresses)
+    $tell_bind
+    H[H_POKE] = t
+    if kind == LOADED:
+        at = gpu * GW
+        G[at + G_FREE] = t
+        told = G[at + G_TOLD]
+        ring = 2 * H[H_LAYERS] * H[H_EXPERTS] + 2
+        Q[(gpu * ring + told) * WW + 2] = t + H[H_LATENCY]
+        if told == G[at + G_HEAD]:
+            G[at + G_ARRIVES] = t + H[H_LATENCY]
+        G[at + G_TOLD] = told + 1 if told + 1 < ring else 0
+    elif kind == SENT:
+        tasks = tag * (3 + TW * H[H_EXPERTS])
+        free = max(H[H_PROCESSOR], t)
+        for k in range(C[tasks + 1]):
+            task = tasks + 3 + TW * k
+            free += C[task]
+            row = C[tasks] if k < C[tasks + 2] else C[tasks] + 1
+            send(H, O, H[H_ASKED_OUT], BACK, C[task + 2], free, ship_of[C[task + 1]] - H[H_LATENCY], row)
+            H[H_ASKED_OUT] += 1
+            H[H_UNDER_WAY] += 1
+        H[H_PROCESSOR] = free
+    elif kind == BACK:
+        if tag == H[H_ROW]:
+            H[H_WAITS] -= 1
+        else:
+            H[H_WAITS_NEXT] -= 1
+    elif tag == H[H_ROW]:
+        H[H_STREAMING] -= 1
+    else:
+        H[H_STREAMING_NEXT] -= 1
+    H[H_UNDER_WAY] -= 1
 
 
 @jit

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tiersim._base.errors import AuditError, PolicyError, StudyError
 from tiersim.sim import expert_loop
 from tiersim.sim.expert_bound import bound_times, least_loads, numbers_of
-from tiersim.sim.expert_loop import GPU, HEADER, LOG, NEVER, OUT, OWN, WAY
+from tiersim.sim.expert_loop import ASKED, GPU, HEADER, LOG, MANY, NEVER, OUT, OWN, TASK, TASKS, WAY
 from tiersim.sim.expert_policy import expert_state
 from tiersim.sim.expert_rows import Costs, Rows
 from tiersim.sim.kernels import next_uses
@@ -28,6 +28,8 @@ Numbers = NDArray[np.int64]
 UNUSED: Final = (1 << 62) - 1  # the next use of what is not used again, as tiersim.policies.object.contract.NEVER
 CHUNK: Final = 1 << 14  # rows between two words of progress
 LOADS: Final = 1 << 16  # lines of the log between two looks
+PLACES: Final = {name: place for place, name in enumerate(HEADER)}
+FAULT, ASKED_OUT = PLACES["fault"], PLACES["asked_out"]
 COUNTED: Final = HEADER[HEADER.index("hits") :]
 STARTS: Final = {"arrives": NEVER, "ends": NEVER}
 
@@ -36,17 +38,20 @@ STARTS: Final = {"arrives": NEVER, "ends": NEVER}
 class Offloaded:
     """What became of steps and rows; times are picoseconds since the beginning.
 
-    A row waits ``stall`` for loads and ``wait`` for the processor; ``hits``, ``late`` and ``misses`` are of its experts
-    that are wanted on a GPU. ``counts`` are those of the whole: ``needed``; ``on_gpu`` (``hits``, ``late``,
-    ``misses``), ``processed`` (of them ``deferrals``) and ``skipped``; ``loads``, of them ``loads_low`` in low
-    precision and ``wished``, of these ``used``; wishes ``dropped`` for want of a victim; ``reads`` of the drive;
-    ``bytes`` of experts over links; ``link_time``, ``gpu_time`` and ``processor_time`` of work on experts; tokens that
-    were ``sent`` to the processor and ``returned``. ``loads`` has, where it is asked for, a line for each load in the
-    order of their beginnings: `tiersim.sim.expert_loop.LOG`, with the precision as LOW or HIGH of the contract.
+    A row is ``planned`` when its router has chosen. Then it waits ``stall`` for loads and ``wait`` for the processor;
+    ``hits``, ``late`` and ``misses`` are of its experts that are wanted on a GPU. ``counts`` are those of the whole:
+    ``needed``; ``on_gpu`` (``hits``, ``late``, ``misses``), ``processed`` (of them ``deferrals``) and ``skipped``;
+    ``loads``, of them ``loads_low`` in low precision and ``wished``, of these ``used``; wishes ``dropped`` for want of
+    a victim; ``reads`` of the drive; ``bytes`` of experts over links; ``link_time``, ``gpu_time`` and
+    ``processor_time`` of work on experts, ``stream_time`` of keys and values on links (all as long as nobody else uses
+    them); tokens that were ``sent`` to the processor and ``returned``. ``loads`` has, where it is asked for, a line for
+    each load in the order of their beginnings: `tiersim.sim.expert_loop.LOG`, with the precision as LOW or HIGH of the
+    contract.
     """
 
     step_begin: Numbers
     step_end: Numbers
+    planned: Numbers
     row_end: Numbers
     hits: Numbers
     late: Numbers
@@ -126,11 +131,14 @@ class Machine:
         popular: NDArray[Any] | None = None,
         seed: int = 0,
         log: bool = False,
+        queued: bool = False,
         compiled: bool = True,
     ) -> None:
         by_layer = getattr(system, "scope", "layer") == "layer"
+        if queued and (costs.ship[1:] < costs.latency).any():
+            raise StudyError(f"hidden states are moved in less than the latency of {costs.latency} ps")
         room = _check(rows, costs, slots, gpus, placed, by_layer)
-        self.rows, self.costs, self.system = rows, costs, system
+        self.rows, self.costs, self.system, self._gpus = rows, costs, system, gpus
         replacement = getattr(system, "replacement", None)
         self.compiled = compiled and all(getattr(held, "compiled", True) for held in (system, replacement))
         own, part = expert_loop.parts_of(system)
@@ -147,7 +155,7 @@ class Machine:
         if part is not None:
             arrays += map(_wide, expert_state(replacement, part, rows.layers, rows.experts, popular))
         loop = expert_loop.make_loop(system, own, part, reals, compiled=self.compiled)
-        self._loop = loop.module.go
+        self._loop, self._told = loop.module.go, loop.module.tell
         said = {
             "layers": rows.layers,
             "experts": rows.experts,
@@ -158,9 +166,8 @@ class Machine:
             "slots": slots,
             "seed": seed,
             "log_room": LOADS + objects if log else 0,
-            "due": int(costs.before[0] + costs.dense[0]) if rows.steps else 0,
-            "phase": expert_loop.PLANS if rows.steps else expert_loop.LASTS,
         }
+        said |= self._first(queued)
         said |= {name: getattr(costs, name) for name in ("load", "load_low", "latency", "read", "host_experts")}
         held: dict[str, NDArray[Any]] = {
             "H": np.array([said.get(name, 0) for name in HEADER], np.int64),
@@ -181,26 +188,67 @@ class Machine:
         self._names = [*own.arrays, *(part.arrays if part else ())]
         self._lines: list[Numbers] = []
 
+    def _first(self, queued: bool) -> dict[str, int]:
+        """How a run begins: with the keys and values of the first row, if they are not there."""
+        rows, costs = self.rows, self.costs
+        said = {"queued": int(queued), "poke": NEVER, "ran_until": -1}
+        if not rows.steps:
+            return said | {"phase": expert_loop.LASTS}
+        begin = int(costs.before[0])
+        if not costs.stream.any():
+            return said | {"phase": expert_loop.PLANS, "due": begin + int(costs.dense[0])}
+        work, many = int(costs.stream[0]), self._gpus
+        said |= {"streams": 1, "phase": expert_loop.BEGINS, "due": begin, "stream_time": work * many}
+        if work and queued:
+            return said | {"streaming": many, "under_way": many}
+        return said | {"whole": work + costs.latency if work else 0}
+
     def array(self, name: str) -> NDArray[Any]:
         """An array of the loop as it is now."""
         return np.asarray(self._held[self._place[name]])
 
     def word(self, name: str) -> int:
         """A word of the header as it is now."""
-        return int(self._held[0][HEADER.index(name)])
+        return int(self._held[0][PLACES[name]])
 
-    def go(self, limit: int = NEVER - 1, upto: int = NEVER) -> bool:
-        """Let happen what happens up to a time, or until a row is to be planned; whether all is over."""
+    def go(self, limit: int = NEVER - 1, upto: int = NEVER) -> int:
+        """Let happen what happens up to a time, or until a row is to be planned; why it has stopped.
+
+        Where links are shared, it stops earlier, when what has begun in between may be there.
+        """
         while True:
             try:
                 answer = self._loop(limit, upto, self._table)
             except Exception as error:
                 raise _explained(error, self.system) from None
-            if self.word("fault"):
+            if self._held[0][FAULT]:
                 self._explain()
-            if answer != 1:
-                return bool(answer == 2)
+            if answer != expert_loop.FULL:
+                return int(answer)
             self._keep()
+
+    def asked(self) -> list[list[int]]:
+        """What has begun to move since this was asked last, where links are shared: `tiersim.sim.expert_loop.ASKED`."""
+        many = int(self._held[0][ASKED_OUT]) * len(ASKED)
+        if not many:
+            return []
+        self._held[0][ASKED_OUT] = 0
+        held = self._held[self._place["O"]][:many]
+        flat = held.tolist() if self.compiled else held
+        return [flat[k : k + len(ASKED)] for k in range(0, many, len(ASKED))]
+
+    def tell(self, kind: int, gpu: int, tag: int, time: int) -> None:
+        """The link is free of a load, which is there a latency later; or something else that moved is there."""
+        self._told(kind, gpu, tag, time, self._table)
+
+    def arrived(self, times: Sequence[Sequence[int]]) -> None:
+        """Tell the log when the loads of each GPU were there, where links are shared."""
+        self._keep()
+        for gpu, there in enumerate(times):
+            column = LOG.index("there")
+            for lines in self._lines:
+                own = np.flatnonzero(lines[:, LOG.index("gpu")] == gpu)
+                lines[own, column], there = there[: len(own)], there[len(own) :]
 
     def _keep(self) -> None:
         many = self.word("logged")
@@ -239,6 +287,7 @@ class Machine:
         return Offloaded(
             step_begin=np.concatenate([np.zeros(min(rows.steps, 1), np.int64), out["step_end"][:-1]]),
             step_end=out["step_end"],
+            planned=out["row_plan"],
             row_end=out["row_end"],
             hits=out["row_hits"],
             late=out["row_late"],
@@ -279,9 +328,11 @@ class Machine:
         begins = np.empty_like(ends)
         begins[:, 1:] = ends[:, :-1]
         begins[:, 0] = np.concatenate([[0], out["step_end"][:-1]]) + costs.before
-        fixed = (costs.dense + 2 * shared)[:, None] + (out["row_stall"] + out["row_wait"]).reshape(-1, layers)
-        runs = ends - begins - fixed
-        if (out["row_stall"] < 0).any() or (out["row_wait"] < 0).any() or (runs < 0).any():
+        planned = out["row_plan"].reshape(-1, layers)
+        early = planned < begins + costs.dense[:, None]
+        fixed = 2 * shared[:, None] + (out["row_stall"] + out["row_wait"]).reshape(-1, layers)
+        runs = ends - planned - fixed
+        if early.any() or (out["row_stall"] < 0).any() or (out["row_wait"] < 0).any() or (runs < 0).any():
             raise AuditError("a row ends before its parts have")
         if self.word("gpus") == 1:
             _equal("runs in rows", int(runs.sum()), self.word("gpu_time"))
@@ -309,8 +360,8 @@ def _check(rows: Rows, costs: Costs, slots: int, gpus: int, placed: Sequence[int
         raise StudyError(
             f"{slots - int(room.min())} experts are placed where there are {slots} slots", None, "place fewer"
         )
-    for name in ("before", "dense", "after", "exchange"):
-        if len(getattr(costs, name)) != rows.steps:
+    for name in ("before", "dense", "after", "exchange", "stream"):
+        if len(getattr(costs, name)) != rows.steps and (name != "stream" or costs.stream.any()):
             raise StudyError(f"there are {rows.steps} steps, and {name!r} has {len(getattr(costs, name))} times")
     many = int(rows.tokens.max(initial=0))
     least = {"run": many, "cpu": many, "ship": int(rows.size.max(initial=0))}
@@ -331,7 +382,8 @@ def _fresh(
         "Q": np.zeros(gpus * (2 * objects + 2) * len(WAY), np.int64),
         "M": np.zeros(gpus * rows.experts, np.int64),
         "R": np.zeros(gpus * rows.experts, np.int64),
-        "C": np.zeros(2 * rows.experts, np.int64),
+        "C": np.zeros(2 * (len(TASKS) + len(TASK) * rows.experts), np.int64),
+        "O": np.zeros((MANY + 2 * rows.experts + 4 * gpus + 4) * len(ASKED), np.int64),
         "wants": np.zeros(rows.experts, np.int64),
         "members": np.zeros(max(len(room) * slots, 1), np.int64),
         "count": np.zeros(len(room), np.int64),
@@ -373,7 +425,7 @@ def _bound(
     _check(rows, costs, slots, gpus, placed, by_layer)
     loads = least_loads(rows, _next(rows), slots, gpus, by_layer, np.array(sorted(placed), np.int64))
     count = rows.steps * rows.layers
-    step_end, row_end, stall = np.zeros(rows.steps, np.int64), np.zeros(count, np.int64), np.zeros(count, np.int64)
+    step_end, planned, row_end, stall = (np.zeros(n, np.int64) for n in (rows.steps, count, count, count))
     worked = bound_times(
         rows.layers,
         rows.experts,
@@ -391,6 +443,7 @@ def _bound(
         loads,
         np.zeros((2, gpus), np.int64),
         step_end,
+        planned,
         row_end,
         stall,
     )
@@ -412,7 +465,7 @@ def _bound(
     del counts["unused"]
     nothing = np.zeros(count, np.int64)
     begin = np.concatenate([np.zeros(min(rows.steps, 1), np.int64), step_end[:-1]])
-    return Offloaded(begin, step_end, row_end, needed - misses, nothing, misses, stall, nothing.copy(), counts)
+    return Offloaded(begin, step_end, planned, row_end, needed - misses, nothing, misses, stall, nothing.copy(), counts)
 
 
 def _wide(array: NDArray[Any], kind: Any = None) -> NDArray[Any]:

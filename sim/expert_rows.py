@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,9 @@ class Costs:
     ``before``, ``dense``, ``after`` and ``exchange`` are of each step. A load takes ``load`` of a link, or
     ``load_low``, and ``latency`` besides; ``read`` of a drive, of which the host holds ``host_experts`` experts (all
     where it is 0). ``size`` and ``size_low`` are bytes of an expert, ``hidden`` those of a token's hidden state.
+    ``ship`` is with the latency; it has times up to the tokens of the largest step, ``run`` and ``cpu`` up to the most
+    of an expert. ``stream`` is how long the keys and values that each layer of a step reads from DRAM take each GPU's
+    link; it may be empty.
     """
 
     before: Numbers
@@ -73,6 +76,7 @@ class Costs:
     hidden: int
     read: int = 0
     host_experts: int = 0
+    stream: Numbers = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Those that are arrays, by name."""
