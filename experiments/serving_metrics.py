@@ -1,13 +1,30 @@
-"""What the scenario of servers says of links and tiers."""
+"""What the scenario of servers says of loads, links and tiers."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from tiersim.models.members import Members
+from tiersim.models.routed import Look
 from tiersim.models.serving import Instance, bytes_of_token, links_of
 from tiersim.sim.serving import Engines
 
-__all__ = ["LINK_METRICS", "TIER_METRICS", "link_metrics", "sums_of", "tier_metrics"]
+__all__ = ["LINK_METRICS", "LOAD_METRICS", "TIER_METRICS", "link_metrics", "load_metrics", "sums_of", "tier_metrics"]
 
+LOAD_METRICS = {  # of what instances have to compute, as docs/explanation/cluster.md defines
+    "load_cv": (
+        "ratio",
+        "standard deviation by mean of the prompt tokens that instances still have to compute",
+        "less",
+    ),
+    "load_deviation": (
+        "ratio",
+        "of the prompt tokens that instances still have to compute: the largest less the mean, by the mean",
+        "less",
+    ),
+}
 LINK_METRICS = {
     "loaded": ("bytes", "towards the memory, in the whole run", ""),
     "stored": ("bytes", "away from the memory, in the whole run", ""),
@@ -20,6 +37,12 @@ TIER_METRICS = {
     "fetched": ("bytes", "in the whole run", ""),
     "written": ("bytes", "of blocks that entered, in the whole run: what wears a drive", "less"),
 }
+
+
+def load_metrics(looks: Sequence[Look], warm_up: int) -> dict[str, float]:
+    """Those of `LOAD_METRICS`: means over the looks that came with measured requests; empty where there is none."""
+    held = np.array([look[1:] for look in looks if look.number >= warm_up], float)
+    return dict(zip(LOAD_METRICS, held.mean(axis=0).tolist(), strict=True)) if len(held) else {}
 
 
 def link_metrics(instance: Instance, engines: Engines, last: int) -> dict[str, float]:

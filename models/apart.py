@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiersim._base.errors import PolicyError, StudyError
-from tiersim.models.routed import SAMPLE, TOLD, Router, Turns, variation
+from tiersim.models.routed import SAMPLE, TOLD, Look, Router, Turns, look
 from tiersim.sim.serving import Engines
 from tiersim.sim.serving_loop import NEVER
 
@@ -86,7 +86,7 @@ class Apart:
         self.token, self.latency = token, latency
         self.links = [Link() for _ in range(computing.count)]
         self.moving: list[tuple[int, int, int]] = []  # a heap of times, what happens then, and requests
-        self.loads: list[float] = []
+        self.loads: list[Look] = []
         self.routed = 0
         prompt, answer = self.prompts.input, self.prompts.output
         self.sizes, self.single = prompt.tolist(), (answer == 1).tolist()
@@ -167,7 +167,7 @@ class Apart:
             return False
         chosen = self.router.choose(number, time)
         if self.computing.count > 1 and number % SAMPLE == 0:
-            self.loads.append(variation(self.router.view.pending))
+            self.loads.append(look(number, self.router.view.pending))
         self.ahead[0] = None
         self.computed_on[number] = -1 if chosen is None else chosen
         return self.router.send(number, chosen, time)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tiersim._base.errors import PolicyError
 from tiersim.models.members import DOWN, DRAINING, UP, Change, Members, Scale
-from tiersim.models.routed import SAMPLE, TOLD, Asked, Router, Turns, View, variation
+from tiersim.models.routed import SAMPLE, TOLD, Asked, Look, Router, Turns, View, look
 from tiersim.sim.serving import Engines
 from tiersim.sim.serving_loop import NEVER, VIEW
 
@@ -137,7 +137,7 @@ class Cluster:
         self.lost = np.zeros(len(self.prompts), np.bool_)
         self.rerouted = np.zeros(len(self.prompts), np.int64)
         self.looked, self.seen = -refresh, list[list[int]]()  # when, and what was seen then
-        self.loads: list[float] = []
+        self.loads: list[Look] = []
         self.routed = 0
 
     def as_recorded(self) -> Numbers:
@@ -297,7 +297,8 @@ class Cluster:
                 door.append(number)
                 continue
             if len(self.members.up) > 1 and number % SAMPLE == 0:
-                self.loads.append(variation(self.router.pending(Sight(self.engines, now, self.members.up, None))))
+                sight = Sight(self.engines, now, self.members.up, None)
+                self.loads.append(look(number, self.router.pending(sight)))
             self._arrive(number, now)
             some = True
         if some:

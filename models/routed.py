@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from tiersim.sim.prompts import Prompts
 from tiersim.sim.serving import Engines
 from tiersim.sim.serving_loop import VIEW
 
-__all__ = ["SAMPLE", "TOLD", "Driver", "Router", "Turns", "variation"]
+__all__ = ["SAMPLE", "TOLD", "Driver", "Look", "Router", "Turns", "look"]
 
 Numbers = NDArray[np.int64]
 
@@ -154,7 +154,7 @@ class Driver:
     def __init__(self, engines: Engines, policy: Any, seed: int, progress: Callable[[int], None]) -> None:
         self.engines, self.prompts, self.progress = engines, engines.prompts, progress
         self.router = Router(engines, policy, seed)
-        self.loads: list[float] = []
+        self.loads: list[Look] = []
         self.routed = 0
 
     def as_recorded(self) -> Numbers:
@@ -192,15 +192,26 @@ class Driver:
         engines, router = self.engines, self.router
         chosen = router.choose(number, time)
         if engines.count > 1 and number % SAMPLE == 0:
-            self.loads.append(variation(router.view.pending))
+            self.loads.append(look(number, router.view.pending))
         self.routed += 1
         if self.routed % TOLD == 0:
             self.progress(TOLD)
         return router.send(number, chosen, time)
 
 
-def variation(loads: Sequence[int]) -> float:
-    """The standard deviation of loads by their mean."""
+class Look(NamedTuple):
+    """How uneven the loads of instances are when a request comes, before it is sent; nothing where all are idle."""
+
+    number: int
+    """Of the request."""
+    variation: float
+    """The standard deviation, by the mean."""
+    deviation: float
+    """The largest less the mean, by the mean."""
+
+
+def look(number: int, loads: Sequence[int]) -> Look:
+    """A look at loads, whatever their unit is."""
     held = np.array(loads, float)
     mean = held.mean()
-    return float(held.std() / mean) if mean else 0.0
+    return Look(number, float(held.std() / mean), float(held.max() / mean - 1)) if mean else Look(number, 0, 0)

@@ -17,14 +17,22 @@ from tiersim._base.errors import AuditError, StudyError
 from tiersim._base.params import Param, config, dump
 from tiersim._base.registry import build, register
 from tiersim.experiments.scenario import Measured, Metric, OfTrace, Progress
-from tiersim.experiments.serving_metrics import LINK_METRICS, TIER_METRICS, link_metrics, sums_of, tier_metrics
+from tiersim.experiments.serving_metrics import (
+    LINK_METRICS,
+    LOAD_METRICS,
+    TIER_METRICS,
+    link_metrics,
+    load_metrics,
+    sums_of,
+    tier_metrics,
+)
 from tiersim.experiments.statistics import Estimate, ratio_of_sums
 from tiersim.experiments.trace_use import TraceParam, TraceUse
 from tiersim.models.apart import Apart
 from tiersim.models.cluster import Cluster, drives
 from tiersim.models.members import Members
 from tiersim.models.prompts import poisson, prompts_of, rated, tied
-from tiersim.models.routed import SAMPLE, Driver
+from tiersim.models.routed import Driver, Look
 from tiersim.models.serving import (
     Instance,
     ServingSystem,
@@ -98,11 +106,7 @@ METRICS = {
         "of the tokens of prompts: what they share with those before them, partial blocks and last tokens too",
         "",
     ),
-    "load_cv": (
-        "ratio",
-        "standard deviation by mean of the prompt tokens that instances still have to compute",
-        "less",
-    ),
+    **LOAD_METRICS,
     "waiting": ("requests", "that wait at an instance: mean over time", "less"),
     "running": ("requests", "that run at an instance: mean over time", ""),
     "loading": ("requests", "that wait for what they fetch from tiers: mean over time", "less"),
@@ -211,7 +215,7 @@ class Ran:
     kinds: list[Engines]
     arrival: Numbers
     course: dict[str, NDArray[Any]]
-    loads: list[float]
+    loads: list[Look]
     moves: dict[str, list[int]]
     members: Members | None  # if they may come and go
 
@@ -226,7 +230,7 @@ class Simulated:
     gaps: dict[str, float]
     sums: list[dict[str, int]]  # of each kind of instances
     behind: dict[str, float]  # metrics of links and tiers
-    loads: Floats
+    loads: list[Look]
     outside: dict[str, int]
     warm_up: int
     found: Found | None = None
@@ -488,7 +492,7 @@ class Serving(OfTrace):
             _points(*map(np.concatenate, zip(*gaps, strict=True))),
             [sums_of(kind, last, ran.members) for kind in kinds],
             behind | self._transfers(ran.moves, last),
-            np.array(ran.loads, float),
+            ran.loads,
             dict(outside),
             min(self.trace.warm_up_records(), len(kinds[0].prompts)),
         )
@@ -543,8 +547,7 @@ class Serving(OfTrace):
                 metrics["prefix_hit_ratio.blocks"] = float(own["hit"].sum() / simulated.prompts.block / blocks)
             metrics["prefix_hit_ratio.bound"] = float(own["bound"].sum() / own["input"].sum())
             metrics["prefix_hit_ratio.shared"] = float(own["shared"].sum() / own["input"].sum())
-        if len(loads := simulated.loads[-(-simulated.warm_up // SAMPLE) :]):
-            metrics["load_cv"] = float(loads.mean())
+        metrics |= load_metrics(simulated.loads, simulated.warm_up)
         metrics |= self._over_time(simulated)
         metrics |= simulated.behind
         notes = [

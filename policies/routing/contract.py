@@ -11,7 +11,7 @@ One that holds requests instead has ``arrive(request, view)`` in the place of ``
 gives pairs of a request's number and a place among the instances, or None to refuse it: they are routed at once. It is
 called after arrivals, first tokens, ends and changes, once for all of one kind at one time. ``first(requests)`` is
 called with the numbers of those that have made their first token since they were routed. If it has ``loads()``, that
-gives what each instance has to compute with what is held for it, for the metric `load_cv`.
+gives what each instance has to compute with what is held for it, for the metrics of loads.
 
 Where prompts are computed apart from decodes, the requests of the first router end with the first token; a second one
 is asked when a request begins to move, and cannot refuse.
