@@ -7,24 +7,14 @@ python benchmarks/victima.py --out results --only victima   some of the studies
 
 from __future__ import annotations
 
-import argparse
-import io
 import math
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from pages import make, table, verdicts
 
-import tiersim
-from tiersim.experiments.claims.show import show_verdicts
-from tiersim.experiments.figures import draw, encode
 from tiersim.experiments.results import Row, StudyResult
 
-ROOT = Path(__file__).parents[1]
-LIBRARY = ROOT / "experiments" / "library"
-OUTPUTS = ROOT / "docs" / "outputs"
-WIDTH = 100
 STUDIES = (
     *("victima", "victima-l2-sizes", "victima-rules", "victima-guests", "victima-artifact"),
     *("victima-larger-tlbs", "victima-pages", "victima-calibration"),
@@ -52,20 +42,7 @@ Cost = Callable[[Row], float]
 
 def main() -> None:
     """Run what is asked for, and write texts and figures."""
-    parser = argparse.ArgumentParser(description="Judge the studies of Victima.")
-    parser.add_argument("--out", type=Path, required=True, help="where the runs are kept")
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--seeds", type=int, help="instead of those of the studies; without a verdict where it is 1")
-    parser.add_argument("--only", nargs="*", choices=STUDIES, default=STUDIES)
-    asked = parser.parse_args()
-    for study in asked.only:
-        sets = [] if asked.seeds is None else [f"repeat={{seeds: {asked.seeds}}}"]
-        result = tiersim.run(LIBRARY / f"{study}.yaml", sets, out=asked.out / study, workers=asked.workers, quiet=False)
-        for name, text in texts(study, result).items():
-            (OUTPUTS / f"{name}.txt").write_text(text, encoding="utf-8")
-        for name, spec in zip(FIGURES.get(study, ()), result.figures):
-            if name:
-                (OUTPUTS / f"victima-{name}.svg").write_bytes(encode(draw(result, spec), "svg"))
+    make("victima", "Judge the studies of Victima.", STUDIES, texts, FIGURES)
 
 
 def texts(study: str, result: StudyResult) -> dict[str, str]:
@@ -76,13 +53,6 @@ def texts(study: str, result: StudyResult) -> dict[str, str]:
     if study == "victima":
         made["victima-shares"] = calibrations(result)
     return made
-
-
-def verdicts(result: StudyResult) -> str:
-    """What `tiersim verify` prints."""
-    sink = io.StringIO()
-    show_verdicts(result.verdicts(), Console(file=sink, width=WIDTH))
-    return "\n".join(line.rstrip() for line in sink.getvalue().splitlines()).strip("\n") + "\n"
 
 
 def means(result: StudyResult) -> str:
@@ -96,7 +66,7 @@ def means(result: StudyResult) -> str:
         base = groups["base", *rest]
         cells = [_cell(written, taken, rows, base) for _, taken, written in COLUMNS]
         lines.append([", ".join([variant, *rest]), *cells])
-    return _table(lines) + f"\n{_runs(result)}\n"
+    return table(lines) + f"\n{_runs(result)}\n"
 
 
 OF_WORKLOAD = ("trace", "system.core.stall_factor")
@@ -147,7 +117,7 @@ def calibrations(result: StudyResult) -> str:
         lines.append(
             [label, *(f"{geomean(way(a) / way(b) for a, b in paired(*rows)) - 1:+.1%}" for way in ways.values())]
         )
-    return _table(lines) + f"\n{_runs(result)}\n"
+    return table(lines) + f"\n{_runs(result)}\n"
 
 
 def _at_share(base: Sequence[Row], share: float) -> Cost:
@@ -200,18 +170,6 @@ def _runs(result: StudyResult) -> str:
     seeds = len({row.seed for row in result.rows})
     traces = len({row.factors["trace"] for row in result.rows})
     return f"{len(result.rows)} runs: {traces} workloads, {seeds} seed{'s' if seeds > 1 else ''}"
-
-
-def _table(lines: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
-    made = [
-        "  ".join(
-            f"{cell:<{width}}" if not place else f"{cell:>{width}}"
-            for place, (cell, width) in enumerate(zip(line, widths))
-        )
-        for line in lines
-    ]
-    return "\n".join(line.rstrip() for line in [made[0], "-" * len(made[0]), *made[1:]]) + "\n"
 
 
 if __name__ == "__main__":

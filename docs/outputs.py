@@ -186,6 +186,9 @@ BENCHMARKED = (  # quoted too; made by what the page names, in minutes or hours
     "serving-speed",
     *(f"victima-{name}" for name in ("verdicts", "means", "shares", "guests-means", "artifact-means")),
     *(f"victima-l2-sizes-{name}" for name in ("verdicts", "means")),
+    *(f"dualmap-{name}" for name in ("verdicts", "attainment", "p90", "candidates", "finer-goodput")),
+    *(f"dualmap-{name}-attainment" for name in ("clock", "engine", "routers", "stale", "failures", "growing")),
+    *("dualmap-growing-hits", "dualmap-sizes-capacity", "dualmap-sizes-hits"),
 )
 
 

@@ -1,12 +1,11 @@
 """What benchmarks/victima.py makes of runs: its cycles at another stall factor are those of a run with that one."""
 
-import importlib.util
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import tiersim
+from tests.benchmarks import load_benchmark
 from tests.models.test_knobs import POLICY
 from tiersim.experiments.plan import make_plan
 from tiersim.experiments.results import Row, StudyResult
@@ -15,16 +14,7 @@ ROOT = Path(tiersim.__file__).parents[1]
 VICTIMA = ROOT / "experiments" / "library" / "victima.yaml"
 
 
-def load_benchmark() -> Any:
-    spec = importlib.util.spec_from_file_location("benchmark_victima", ROOT / "benchmarks" / "victima.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-BENCHMARK = load_benchmark()
+BENCHMARK = load_benchmark("victima")
 
 
 def run(factors: tuple[str, str]) -> StudyResult:
