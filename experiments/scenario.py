@@ -39,7 +39,8 @@ class Measured:
     0 before the measured part begins: the metric is the mean of its values with these weights.
 
     `reuse` tells how often lines were hit before they left, in rows of ``least`` hits or more (up to the next row): a
-    column of a metric's name counts those lines that the metric is a share of. `requests` has a row for each.
+    column of a metric's name counts those lines that the metric is a share of. `requests` has a row for each, `sizes`
+    one for each size that a cache can have.
     """
 
     metrics: dict[str, int | float]
@@ -48,11 +49,12 @@ class Measured:
     sessions: dict[str, NDArray[Any]] = field(default_factory=dict)
     reuse: dict[str, NDArray[Any]] = field(default_factory=dict)
     requests: dict[str, NDArray[Any]] = field(default_factory=dict)
+    sizes: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     def tables(self) -> dict[str, dict[str, NDArray[Any]]]:
         """The tables that are there, by name: each is stored with the run."""
-        held = {"windows": self.windows, "sessions": self.sessions, "reuse": self.reuse, "requests": self.requests}
-        return {name: table for name, table in held.items() if table}
+        names = ("windows", "sessions", "reuse", "requests", "sizes")
+        return {name: table for name in names if (table := getattr(self, name))}
 
 
 class Scenario(Protocol):

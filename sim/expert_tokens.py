@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,3 +53,17 @@ class ExpertTokens:
         begin, end, _ = sequences.indices(self.sequences)
         part = self.ids[self.starts[self.ends[begin]] : self.starts[self.ends[end]]]
         return np.bincount(part, minlength=self.objects).astype(np.int64)
+
+    def after(self, sequences: int) -> ExpertTokens:
+        """The same without the first so many sequences."""
+        if not sequences:
+            return self
+        token = int(self.ends[sequences])
+        use = int(self.starts[token])
+        return replace(
+            self,
+            ids=self.ids[use:],
+            starts=self.starts[token:] - use,
+            ends=self.ends[sequences:] - token,
+            first=self.first[sequences:],
+        )
