@@ -46,6 +46,7 @@ SPECIFIED = {  # scenario -> the page that specifies it, and its title
     "object-cache": ("object-caches", "What an object cache does"),
     "translation": ("translation", "What address translation does"),
     "serving": ("serving", "What a server of language models does"),
+    "expert-routing": ("expert-routing", "How local the routing of experts is"),
 }
 NAMES_IN_METRICS = {
     "memory-hierarchy": "NAME is a cache of the study. Metrics over instructions are absent where the trace has none.",
@@ -53,6 +54,7 @@ NAMES_IN_METRICS = {
     "translation": "NAME is a TLB or a cache of the study. Without counted instructions each reference is one.",
     "serving": "Of the requests behind `warm_up`, unless the whole run is said. Percentiles are values that occurred. "
     "NAME is a link or a tier of the study.",
+    "expert-routing": "Of the sequences behind `warm_up`.",
 }
 RECORDS = {  # schema -> what its records are
     "access": "memory accesses",
@@ -279,6 +281,16 @@ Which object of a cache makes room for another. [How to use them](../how-to/repl
 
 {in_short("object-replacement")}
 {described("object-replacement")}"""
+
+
+def expert_policies() -> str:
+    return f"""# Expert policies
+
+Which expert of a mixture-of-experts model leaves the fast memory for another: `cache.policy` of the
+[scenario expert-routing](expert-routing.md). [What caches of experts do](../explanation/expert-routing.md).
+
+{in_short("expert-replacement")}
+{described("expert-replacement")}"""
 
 
 def admissions() -> str:
@@ -511,6 +523,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "policies": policies,
     "object-policies": object_policies,
     "admissions": admissions,
+    "expert-policies": expert_policies,
     "translation-policies": translations,
     "routers": routers,
     "time-models": time_models,

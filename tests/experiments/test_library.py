@@ -9,17 +9,19 @@ from typing import Any
 import pytest
 
 import tiersim
+from tests.experiments.test_expert_routing import SEQUENCES, write
 from tests.models.test_knobs import POLICY
 from tiersim._base.errors import AbsentError
 from tiersim.experiments.catalogue import keys_of, schema
 from tiersim.experiments.figures import draw
 from tiersim.experiments.plan import make_plan
 from tiersim.experiments.results import StudyResult
-from tiersim.experiments.scenarios import serving
+from tiersim.experiments.scenarios import expert_routing, serving
 from tiersim.experiments.scenarios.memory_hierarchy import MemoryHierarchy
 from tiersim.experiments.scenarios.object_cache import ObjectCacheScenario
 from tiersim.experiments.study import read_study
 from tiersim.experiments.yaml_tree import load, plain
+from tiersim.sim.expert_stack import expert_hits
 from tiersim.sim.serving import Engines
 
 LIBRARY = Path(tiersim.__file__).parent / "experiments" / "library"
@@ -145,11 +147,12 @@ def test_the_schema_says_what_explain_says(scenario: Any) -> None:
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_it_is_checked_whole(name: str) -> None:
+def test_it_is_checked_whole(name: str, tmp_path: Path) -> None:
     try:
         made = make_plan(LIBRARY / name)
     except AbsentError:  # it is about a public trace that is not here
-        made = make_plan(LIBRARY / name, [few_talks(300)])
+        other = few_experts(tmp_path) if name.startswith("moe-") else few_talks(300)
+        made = make_plan(LIBRARY / name, [other])
     assert made.study.name == Path(name).stem
     assert made.study.question.endswith("?")
     assert made.runs
@@ -271,6 +274,49 @@ def test_bigger_l2_runs_on_all_of_its_trace() -> None:
 def few_talks(requests: int) -> str:
     """In place of a trace that may not be here."""
     return f"trace={{use: generated/conversations, requests: {requests}, rate: 6 /s, block_size: 64, seed: 1}}"
+
+
+def few_experts(folder: Path) -> str:
+    """Likewise: ten short sequences of a small model."""
+    write(folder / "routing.parquet", SEQUENCES)
+    return f"trace={{use: '{folder / 'routing.parquet'}', least: 9, cut: 20}}"
+
+
+@pytest.fixture
+def plain_experts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor are caches of experts."""
+    monkeypatch.setattr(expert_routing, "expert_hits", partial(expert_hits, compiled=False))
+
+
+@pytest.mark.usefixtures("plain_experts")
+def test_moe_consistency_runs(tmp_path: Path) -> None:
+    result = tiersim.run(LIBRARY / "moe-consistency.yaml", [few_experts(tmp_path), "claims=null"], keep=False)
+    assert {row.status for row in result.rows} == {"done"}
+    found = {(row.factors["what_if"], row.factors["cache.size"]): row.metrics for row in result.rows}
+    assert found["SCH(16)", 1]["hit_ratio"] > found["random", 1]["hit_ratio"]
+    assert found["SCH(4)", 2]["srp"] > found["SCH(16)", 2]["srp"]
+    for name, metrics in by_variant(result, last=True).items():
+        assert metrics["hit_ratio"] == 1, name  # the cache holds all experts
+
+
+@pytest.mark.usefixtures("plain_experts")
+def test_the_studies_beside_moe_consistency_run(tmp_path: Path) -> None:
+    small = few_experts(tmp_path)
+    sets = [small, "what_if.all prompts={trace.least: 1}", "what_if.256 tokens or more, cut at 512={trace.least: 12}"]
+    result = tiersim.run(LIBRARY / "moe-consistency-caches.yaml", sets, keep=False)
+    assert {row.status for row in result.rows} == {"done"}
+    found = {
+        (row.factors["what_if"], row.factors["cache.policy"], row.factors["cache.size"]): row.metrics["hit_ratio"]
+        for row in result.rows
+    }
+    for policy in ("lru", "sch", "belady"):
+        assert found["cold slots", policy, 1] < found["base", policy, 1]
+    layers = [f"what_if.{name} layers={{trace.layers: [{k}]}}" for k, name in enumerate(("first", "middle", "last"), 3)]
+    sets = [small, "sweep.segment.length=[2, 8]", "what_if.all prompts={trace.least: 1}", *layers]
+    result = tiersim.run(LIBRARY / "moe-consistency-segments.yaml", sets, keep=False)
+    assert {row.status for row in result.rows} == {"done"}
+    for name, metrics in by_variant(result).items():
+        assert metrics["srp"] > by_variant(result, last=True)[name]["srp"], name
 
 
 @pytest.fixture
