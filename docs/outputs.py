@@ -69,6 +69,18 @@ ALL = [
         "measured",
         keep="results/disaggregation/figures/goodput*.svg",
     ),
+    Output(
+        "moe-consistency",
+        ("tiersim verify moe-consistency.yaml", "tiersim run moe-consistency.yaml > table.txt"),
+        "measured",  # of what TIERSIM_TRACE_MIRROR has
+        keep="results/moe-consistency/figures/*what-if.svg",
+    ),
+    Output(
+        "moe-consistency-segments",
+        ("tiersim run moe-consistency-segments.yaml",),
+        "measured",
+        keep="results/moe-consistency-segments/figures/*.svg",
+    ),
     Output("long-list", ("tiersim run long-list.yaml",)),
     Output("old-truths", ("tiersim verify old-truths.yaml",)),
     Output("explain-claim", ("tiersim explain M14",), "quick"),
