@@ -14,7 +14,7 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit, types
 from numba.extending import intrinsic
 
-__all__ = ["find", "inline", "pointer", "prefetch", "renew", "shift", "use"]
+__all__ = ["find", "inline", "lowest", "pointer", "prefetch", "renew", "shift", "use"]
 
 OPTIONS: Any = {"_nrt": False, "error_model": "numpy", "forceinline": True}
 inline: Any = njit(**OPTIONS)
@@ -58,6 +58,16 @@ def prefetch(typingctx: Any, address: Any, index: Any) -> Any:
     return types.void(address, types.intp), lower
 
 
+@intrinsic
+def lowest(typingctx: Any, mask: Any) -> Any:
+    """The place of the lowest bit of a mask that is not 0."""
+
+    def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.IntType(1)(1))
+
+    return types.int64(types.int64), lower
+
+
 @intrinsic(prefer_literal=True)
 def find(typingctx: Any, tags: Any, base: Any, ways: Any, x: Any) -> Any:
     """The first of `ways` (a constant) tags from `base` that is line `x`, clean or dirty, or -1; all at once.
@@ -87,37 +97,42 @@ def _front(tags: Any, ways: Any, dirt: Any, *, enters: bool) -> Any:
     lanes, flags = ir.IntType(count), ir.VectorType(ir.IntType(1), count)
 
     def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        where = builder.bitcast(builder.gep(arguments[0], [arguments[1]]), many.as_pointer())
-        held, new = builder.load(where, align=4), builder.trunc(arguments[3], single)
+        first, base, _, tag = arguments[:4]
+        where = builder.bitcast(builder.gep(first, [base]), many.as_pointer())
+        held, new = builder.load(where, align=4), builder.trunc(tag, single)
+
+        def everywhere(value: Any) -> Any:
+            lone = builder.insert_element(many(ir.Undefined), value, single(0))
+            return builder.shuffle_vector(lone, many(ir.Undefined), many([0] * count))
 
         def same(sought: Any) -> Any:
-            first = builder.insert_element(many(ir.Undefined), sought, single(0))
-            everywhere = builder.shuffle_vector(first, many(ir.Undefined), many([0] * count))
-            return builder.bitcast(builder.icmp_signed("==", held, everywhere), lanes)
+            bits = builder.bitcast(builder.icmp_signed("==", held, everywhere(sought)), lanes)
+            return builder.zext(bits, wide)
 
         if dirt.literal_value:
             clean = builder.and_(new, single(-2))
             dirty = same(builder.or_(clean, single(1)))
             there = builder.or_(same(clean), dirty)
-            new = builder.or_(new, builder.zext(builder.icmp_unsigned("!=", dirty, lanes(0)), single))
+            new = builder.or_(new, builder.zext(builder.icmp_unsigned("!=", dirty, wide(0)), single))
         else:
             there = same(new)
-        none = builder.icmp_unsigned("==", there, lanes(0))
+        none = builder.icmp_unsigned("==", there, wide(0))
         moved = builder.shuffle_vector(
             held, builder.insert_element(many(ir.Undefined), new, single(0)), many([count, *range(count - 1)])
         )
-        upto = builder.xor(there, builder.sub(there, lanes(1)))  # all of them if it is nowhere
+        upto = builder.xor(there, builder.sub(there, wide(1)))  # all of them if it is nowhere
         if not enters:
-            upto = builder.select(none, lanes(0), upto)
+            upto = builder.select(none, wide(0), upto)
         # were this known to be what was loaded, it would be stored lane by lane, and loading it again soon would wait
-        zero = builder.insert_element(many(ir.Undefined), builder.trunc(arguments[5], single), single(0))
-        kept = builder.xor(held, builder.shuffle_vector(zero, many(ir.Undefined), many([0] * count)))
-        after = builder.select(builder.bitcast(upto, flags), moved, kept)
-        last = builder.sext(builder.extract_element(held, single(count - 1)), wide)
+        kept = builder.xor(held, everywhere(builder.trunc(arguments[-1], single)))
+        after = builder.select(builder.bitcast(builder.trunc(upto, lanes), flags), moved, kept)
+        # of a lane that is taken out of what was loaded the processor makes three steps
+        last = builder.load(builder.gep(first, [builder.add(base, wide(count - 1))]))
         builder.store(after, where, align=4)
-        return builder.select(none, last if enters else wide(-1), wide(-2))
+        gone = builder.sext(none, wide)
+        return context.make_tuple(builder, signature.return_type, [builder.sext(last, wide), gone]) if enters else gone
 
-    return types.intp(tags, types.intp, ways, types.intp, dirt, types.intp), lower
+    return lower
 
 
 @intrinsic(prefer_literal=True)
@@ -125,12 +140,15 @@ def renew(typingctx: Any, tags: Any, base: Any, ways: Any, tag: Any, dirt: Any, 
     """Brings a tag to the front of a set whose `ways` (a constant) tags stand in the order of their last use.
 
     With `dirt` (a constant, 0 or 1) it may have been there with its lowest bit set, and keeps that. `zero` is 0, but
-    not known to be when this is compiled. Returns -2 if the tag was there, else the one that stood last.
+    not known to be when this is compiled. Returns the tag that stood last, and a mask: -1 if that is gone because the
+    new tag was not there, else 0.
     """
-    return _front(tags, ways, dirt, enters=True)
+    lower = _front(tags, ways, dirt, enters=True)
+    return types.UniTuple(types.int64, 2)(tags, types.intp, ways, types.intp, dirt, types.intp), lower
 
 
 @intrinsic(prefer_literal=True)
-def use(typingctx: Any, tags: Any, base: Any, ways: Any, tag: Any, dirt: Any, zero: Any) -> Any:
-    """As `renew`, but a tag that is not there does not enter: then -1 is returned."""
-    return _front(tags, ways, dirt, enters=False)
+def use(typingctx: Any, tags: Any, base: Any, ways: Any, tag: Any, zero: Any) -> Any:
+    """As `renew` without `dirt`, but a tag that is not there does not enter; returns the mask only."""
+    lower = _front(tags, ways, types.literal(0), enters=False)
+    return types.int64(tags, types.intp, ways, types.intp, types.intp), lower

@@ -22,6 +22,7 @@ from threading import Lock
 from types import FunctionType, ModuleType
 from typing import Any
 
+from tiersim._base.bits import lowest
 from tiersim._base.errors import PolicyError
 from tiersim._base.paths import cache_folder
 from tiersim._base.syntax import parse
@@ -34,7 +35,10 @@ _importing = Lock()  # threads may want the same loop at once
 JIT = "@njit(_nrt=False, error_model='numpy', no_cpython_wrapper=True, no_cfunc_wrapper=True)\n"
 JIT_APART = JIT.replace("_nrt", "forceinline=False, _nrt")  # else it is as its first caller is
 JIT_CACHED = "@njit(_nrt=False, error_model='numpy', cache=True, nogil=True)\n"
-HEADER = "from numba import njit\nfrom tiersim.sim.pointers import find, inline, pointer, prefetch, renew, shift, use\n"
+HEADER = (
+    "from numba import njit\n"
+    "from tiersim.sim.pointers import find, inline, lowest, pointer, prefetch, renew, shift, use\n"
+)
 PLAIN_HEADER = """
 def inline(function):
     return function
@@ -55,6 +59,9 @@ class shift:
 def prefetch(address, index):
     return
 
+def lowest(mask):
+    return (int(mask) & -int(mask)).bit_length() - 1
+
 def find(tags, base, ways, x):
     for way in range(ways):
         if tags[base + way] | 1 == x << 1 | 1:
@@ -63,16 +70,15 @@ def find(tags, base, ways, x):
 
 def renew(tags, base, ways, tag, dirt, zero):
     way = place(tags, base, ways, tag, dirt)
-    last = -2 if way >= 0 else int(tags[base + ways - 1])
+    last = int(tags[base + ways - 1])
     to_front(tags, base, way if way >= 0 else ways - 1, tag | (tags[base + way] & dirt if way >= 0 else 0))
-    return last
+    return last, -(way < 0)
 
-def use(tags, base, ways, tag, dirt, zero):
-    way = place(tags, base, ways, tag, dirt)
-    if way < 0:
-        return -1
-    to_front(tags, base, way, tag | tags[base + way] & dirt)
-    return -2
+def use(tags, base, ways, tag, zero):
+    way = place(tags, base, ways, tag, 0)
+    if way >= 0:
+        to_front(tags, base, way, tag)
+    return -(way < 0)
 
 def place(tags, base, ways, tag, dirt):
     for way in range(ways):
@@ -196,6 +202,8 @@ class _Renamer(ast.NodeTransformer):
         if node.id in self.local or node.id not in self.globals:
             return node
         held = self.globals[node.id]
+        if held is lowest:  # which every module has, said below Python
+            return ast.copy_location(ast.Name("lowest", node.ctx), node)
         if isinstance(held, FunctionType):
             self.functions.append((node.id, held))
             name = self.renamed(node.id, held)

@@ -10,8 +10,8 @@ foresees: what was missing is always noted down, but only counted if it was.
 Counts are those of `tiersim.sim.translation_loop`. A block ends with its window of instructions.
 
 A stream is words: the number of a line, and above it who reads: the slot that has the time of a walk, and flags; then
-the low bits of its page's number, by which sets are found. A line that is written back has the number of its set above
-there, and the sign.
+the low bits of the line's address / 64, its place, by which sets are found. A line that is written back has the number
+of its set above there, and the sign.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import ClassVar
 from tiersim.sim.cache_loop import BLOCK as WHOLE
 from tiersim.sim.cache_loop import ROOMY, SHARED, fill, join, when
 from tiersim.sim.mechanisms.radix import RadixLoop
+from tiersim.sim.pages import LINE
 from tiersim.sim.prefetchers import PREFETCH
 from tiersim.sim.translation_loop import (
     BIN,
@@ -38,10 +39,9 @@ __all__ = ["StagedWriter", "TlbStagesWriter", "in_stages", "room_of", "tlbs_in_s
 
 BLOCK = 512  # references, at most
 FAR = 64  # references ahead of which rows are asked for
-SLOT, WALK, AHEAD, NUMBER, STORED, MISSED = 32, 44, 45, 46, 60, 61  # bits of a word of a stream
-NUMBERED = 14  # bits of the number of a line's page
+SLOT, WALK, AHEAD, PLACE, STORED, MISSED = 32, 42, 43, 44, 60, 61  # bits of a word of a stream
 LINE_MASK, SLOT_MASK, READ_MASK = (1 << SLOT) - 1, (1 << WALK - SLOT) - 1, (1 << STORED) - 1
-IN_PAGE = (1 << NUMBERED) - 1
+PLACES = 1 << STORED - PLACE  # a cache of no more sets finds them by the place
 BACK = -(1 << 62)
 UNIT, PUSHED = 10, 35  # bits of a word of what was missing; units there count from 1
 UNITS = (1 << PUSHED - UNIT) - 1
@@ -127,7 +127,10 @@ class TlbStagesWriter(TranslationWriter):
 
     def heads(self, k: int) -> str:
         """The words of a part's header, in variables."""
-        words = (f"{name} = {self.word(k, at)}" for at, name in enumerate(("sets", "tags", "words", "stride")))
+        words = [f"{name} = {self.word(k, at)}" for at, name in enumerate(("sets", "tags", "words", "stride"))]
+        if not self.ordered(k):  # whether some way is empty yet, which mostly saves looking at the last one of a set
+            count = self.counter if k < len(self.levels) else self.tally
+            words.append(f"free = sets * {self.parts[k].ways} > {count(k, 'fills')} - {count(k, 'evictions')}")
         return join(*words, f"zero = B[{ZERO}]")
 
     def seated(self, k: int, number: str) -> str:
@@ -136,16 +139,17 @@ class TlbStagesWriter(TranslationWriter):
         at = "" if self.ordered(k) else "at = words + group * stride"
         return join(f"group = {index}", f"base = tags + group * {self.parts[k].ways}", at)
 
-    def taken(self, k: int, tag: str, missed: str, hit: str = "", dirt: str = "", empty: str = "empty") -> str:
+    def taken(
+        self, k: int, tag: str, missed: str, hit: str = "", dirt: str = "", empty: str = "empty", free: str = "free"
+    ) -> str:
         """Looks a tag up, which then is there; `missed` is done if it was not, and in an ordered set also if it was.
 
-        That is told by the mask `gone`, and `left` is the tag that it pushed out, or -1, which `empty` counts; it is -2
-        if it was there.
+        That is told by the mask `gone`; then `left` is the tag that it pushed out, or -1, which `empty` counts.
         """
         ways, new = str(self.parts[k].ways), f"{tag} << 1{dirt and f' | {dirt}'}"
         if self.ordered(k):
-            left = f"left = renew(I, base, {ways}, {new}, {int(k < len(self.levels))}, zero)"
-            return join(left, "gone = ~((left + 1) >> 63)", when("left == -1", f"{empty} += 1"), missed)
+            renewed = f"left, gone = renew(I, base, {ways}, {new}, {int(k < len(self.levels))}, zero)"
+            return join(renewed, f"{empty} -= left >> 63 & gone", missed)
         renewed = self.renewed(k)
         room = join(
             f"way = {renewed['room']}",
@@ -155,7 +159,7 @@ class TlbStagesWriter(TranslationWriter):
         told = renewed["told_if_empty"].removeprefix("else:\n    ")
         first = join(f"way = find_{ways}(I, base, -1)", "left = -1", f"{empty} += 1", told)
         entered = join(
-            when(f"I[base + {int(ways) - 1}] == -1", first, room),
+            when(f"{free} and I[base + {int(ways) - 1}] == -1", first, room),
             f"I[base + way] = {new}",
             renewed["told"],
             "gone = -1",
@@ -187,8 +191,9 @@ class TlbStagesWriter(TranslationWriter):
                 asked = 0
                 held = 0
                 empty = 0
+                far = min($FAR, count - stop)
                 for i in range(start, stop):
-                    x = int(E[min(i + $FAR, count - 1)]) >> 8
+                    x = int(E[i + far]) >> 8
                     prefetch(D, 4 * x)
                     $early
                     event = int(E[i])
@@ -219,7 +224,7 @@ class TlbStagesWriter(TranslationWriter):
         """``further_T``: what was missing before is looked up (-1: nothing), then what was evicted there is put."""
         k, lay = self.tlb(t), self.layout
         if self.ordered(k):
-            look = f"found = use(I, base, {self.parts[k].ways}, u << 1, 0, zero) + 1"  # 0 if not
+            look = f"found = ~use(I, base, {self.parts[k].ways}, u << 1, zero)"  # 0 if not
         else:
             look = join(
                 f"way = find_{self.parts[k].ways}(I, base, u)",
@@ -336,8 +341,9 @@ class StagedWriter(TlbStagesWriter):
 
     def noted(self, missed: str) -> str:
         """The word of its line, which will have, in place of a slot, how many lines its walk reads."""
-        number = f"(int(D[4 * p + 3]) >> 1 & {IN_PAGE}) << {NUMBER}"
-        return f"event >> 2 | (event & 1) << {STORED} | {missed} & {1 << MISSED} | {number}"
+        page = f"(int(D[4 * p + 3]) & {(PLACES >> LINE) - 1 << 1}) << {PLACE + LINE - 1}"
+        place = f"{page} | (event & 252) << {PLACE - 2}"
+        return f"event >> 2 | (event & 1) << {STORED} | {missed} & {1 << MISSED} | {place}"
 
     def text(self) -> str:
         verbs = [held.text.replace("@jit\n", "@inline\n") for held in self.verbs.values()]
@@ -387,12 +393,14 @@ class StagedWriter(TlbStagesWriter):
             counted += [f"{self.tally(k, what)} += misses_{place}" for what in ("misses", "fills")]
             counted.append(f"{self.tally(k, 'evictions')} += misses_{place} - empty_{place}")
             missed = f"""
-                B[q + c] = slot | ({self.own("tables")} + (e{place} >> 3)) | (e{place} >> 9 & {IN_PAGE}) << {NUMBER}
+                B[q + c] = slot | ({self.own("tables")} + (e{place} >> 3)) | (e{place} >> 3 & {PLACES - 1}) << {PLACE}
                 c -= gone
                 time += ({self.word(k, LATENCY)} & ~gone) + ({self.own("pwc_miss")} & gone)
                 misses_{place} -= gone
             """
-            taken = self.taken(k, f"e{place}", fill(missed), f"time += {self.word(k, LATENCY)}", empty=f"empty_{place}")
+            taken = self.taken(
+                k, f"e{place}", fill(missed), f"time += {self.word(k, LATENCY)}", empty=f"empty_{place}", free="True"
+            )
             steps.append(join(self.seat(k, f"e{place}"), taken))
         above = range(header, header + last)
         # of one that has room for all that it may ever be asked for nothing leaves
@@ -432,7 +440,7 @@ class StagedWriter(TlbStagesWriter):
                     slot = (j + 1) << $SLOT | $WALKING
                     $once
                     $step
-                    B[q + c] = slot | leaf | (table & $IN_PAGE) << $NUMBER
+                    B[q + c] = slot | leaf | (leaf - $tables & $PLACES) << $PLACE
                     c += 1 - large
                     B[$notes + i] |= c << $SLOT
                     B[$times + 1 + j] = time + c * $latency
@@ -455,9 +463,9 @@ class StagedWriter(TlbStagesWriter):
             reads=str(lay.reads),
             MOST=str(lay.most),
             SLOT=str(SLOT),
-            IN_PAGE=str(IN_PAGE),
+            PLACES=str(PLACES - 1),
             ZERO=str(ZERO),
-            NUMBER=str(NUMBER),
+            PLACE=str(PLACE),
             WALKING=str(1 << WALK),
             notes=str(lay.notes),
             times=str(lay.times),
@@ -513,14 +521,13 @@ class StagedWriter(TlbStagesWriter):
                 index = "group = ((int(D[4 * (x >> 6) + 3]) >> 1) << 6 | x & 63) & (sets - 1)"
                 index = when("sets <= above", f"group = {number} & (sets - 1)", index)
             else:
-                known = f"(word >> {NUMBER - 6} & {IN_PAGE << 6} | x & 63) & (sets - 1)"
-                index = when(f"sets <= {1 << NUMBERED + 6}", f"group = {known}", index)
+                index = when(f"sets <= {PLACES}", f"group = word >> {PLACE} & (sets - 1)", index)
         at = "" if self.ordered(k) else "at = words + group * stride"
         return join(index, f"base = tags + group * {self.levels[k].ways}", at)
 
     def passed_on(self, k: int, word: str) -> str:
         """What follows a miss: the line is asked for below, and what it pushed out goes there if it is dirty."""
-        dirty = "dirty = left & ~(left >> 63) & 1"
+        dirty = "dirty = left & ~(left >> 63) & gone & 1"
         if self.levels[k].below is None:
             return when("stored", join(dirty, "writebacks += dirty"))
         back = f"B[n] = group << {SLOT} | left >> 1 | {BACK}"
@@ -756,17 +763,18 @@ class StagedWriter(TlbStagesWriter):
         if self.levels[k].below is None:
             asked, back = "", f"S[{self.memory + 1}] += dirty"
         else:
-            asked = f"n = B[{CURSOR}]\nB[n] = x | {1 << AHEAD} | (L[x >> 6] & {IN_PAGE}) << {NUMBER}\nn += 1"
+            place = f"((L[x >> 6] << 6 | x & 63) & {PLACES - 1}) << {PLACE}"
+            asked = f"n = B[{CURSOR}]\nB[n] = x | {1 << AHEAD} | {place}\nn += 1"
             back = f"B[n] = group << {SLOT} | left >> 1 | {BACK}\nB[{CURSOR}] = n + dirty"
         missed = join(
             entered,
-            "dirty = left & ~(left >> 63) & 1",
+            "dirty = left & ~(left >> 63) & gone & 1",
             back,
             f"{self.counter(k, 'fills')} += 1",
             f"{self.counter(k, 'evictions')} += 1 - empty",
             f"{self.counter(k, 'writebacks')} += dirty",
         )
-        return join(f"zero = B[{ZERO}]", "empty = 0", asked, self.taken(k, "x", missed))
+        return join(f"zero = B[{ZERO}]", "empty = 0", asked, self.taken(k, "x", missed, free="True"))
 
     # ends
 

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 
+from tiersim._base.bits import lowest
 from tiersim._base.errors import PolicyError
 from tiersim._base.params import Param
 from tiersim._base.registry import register
@@ -18,10 +19,6 @@ POINTER = 48
 PREDICTION = 0x10001  # both bits of way 0
 LINE = 0x100010001  # all bits of way 0
 REST = (1 << POINTER) - 1  # all but the pointer
-
-# The number of a lone bit among 16: times DE_BRUIJN, four bits of the product differ for each, and PLACES tells which.
-DE_BRUIJN = 0xF2D
-PLACES = 0x45C6AD7F3B9E2810
 
 
 @register(
@@ -86,7 +83,7 @@ class TlbAwareSrrip:
                 last = ahead
             chosen = last & -last
             if not (aware and pressure and attempts and (word >> BLOCKS) & chosen):
-                way = (PLACES >> ((chosen * DE_BRUIJN >> 10) & 60)) & 15
+                way = lowest(chosen)
                 s[at] = (word & REST & ~(chosen << BLOCKS | chosen)) | ((way + 1) & 15) << POINTER
                 return way
         word, way = TlbAwareSrrip.sought(word, (1 << ways) - 1, attempts if aware and pressure else 0)
@@ -118,7 +115,7 @@ class TlbAwareSrrip:
             if ahead:
                 last = ahead
             chosen = last & -last
-            way = (PLACES >> ((chosen * DE_BRUIJN >> 10) & 60)) & 15
+            way = lowest(chosen)
             pointer = (way + 1) & 15  # a pointer behind the last way finds none ahead, as one at way 0 would
             if left == 0 or not chosen & blocks:
                 break

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tiersim._base.bits import lowest
 from tiersim.policies.way.lru import Lru
 from tiersim.sim.cache_loop import WIDEST, Level, Writer
 from tiersim.sim.source import load_module
@@ -48,14 +49,24 @@ def test_prefetch_takes_any_index() -> None:
             assert load_module(text, compiled=compiled).run(np.zeros(4, np.int32), index) == 0
 
 
+@given(st.integers(1, 2**62) | st.integers(0, 62).map(lambda place: 1 << place) | st.integers(-(2**63), -1))
+def test_the_lowest_bit(mask: int) -> None:
+    text = "@jit_cached\ndef run(mask):\n    return lowest(mask)\n"
+    expected = f"{mask & (1 << 64) - 1:b}"[::-1].index("1")
+    assert lowest(mask) == expected
+    assert lowest(np.int64(mask)) == expected
+    for compiled in (True, False):
+        assert load_module(text, compiled=compiled).run(mask) == expected
+
+
 @pytest.mark.parametrize("dirt", [0, 1])
 @pytest.mark.parametrize("ways", [1, 3, 4, 8, 11, 12, 16])
 def test_a_set_in_the_order_of_use(ways: int, dirt: int) -> None:
     """Compiled, in plain Python, and by a list."""
     text = "".join(
         f"@jit_cached\ndef {verb}_set(tags, tag, zero):\n"
-        f"    return {verb}(pointer(tags), 2, {ways}, tag, {dirt}, zero)\n\n\n"
-        for verb in ("renew", "use")
+        f"    return {verb}(pointer(tags), 2, {ways}, tag{more}, zero)\n\n\n"
+        for verb, more in (("renew", f", {dirt}"), ("use", ""))
     )
     modules = [load_module(text, compiled=compiled) for compiled in (True, False)]
 
@@ -66,16 +77,21 @@ def test_a_set_in_the_order_of_use(ways: int, dirt: int) -> None:
         order: list[int] = [-1] * ways
         for enters, line, dirty in steps:
             tag = line << 1 | (dirty & dirt)
-            found = next((old for old in order if old >> 1 == line), None)
-            if found is not None:
-                order.remove(found)
-                order.insert(0, tag | found & 1)
-                expected = -2
-            else:
-                expected = order[-1] if enters else -1
-                order = [tag, *order[:-1]] if enters else order
+            last, mask = order[-1], -1
+            if enters:
+                found = next((old for old in order if old >> 1 == line), None)
+                mask = -(found is None)
+                order.remove(last if found is None else found)
+                order.insert(0, tag | (found or 0) & 1)
+            elif tag in order:
+                mask = 0
+                order.remove(tag)
+                order.insert(0, tag)
             for module, tags in zip(modules, held, strict=True):
-                assert getattr(module, "renew_set" if enters else "use_set")(tags, tag, 0) == expected
+                if enters:
+                    assert module.renew_set(tags, tag, 0) == (last, mask)
+                else:
+                    assert module.use_set(tags, tag, 0) == mask
                 assert tags.tolist() == [5, 5, *order, 5]
 
     check()
