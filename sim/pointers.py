@@ -143,12 +143,14 @@ def renew(typingctx: Any, tags: Any, base: Any, ways: Any, tag: Any, dirt: Any, 
     not known to be when this is compiled. Returns the tag that stood last, and a mask: -1 if that is gone because the
     new tag was not there, else 0.
     """
+    pair: Any = types.UniTuple
     lower = _front(tags, ways, dirt, enters=True)
-    return types.UniTuple(types.int64, 2)(tags, types.intp, ways, types.intp, dirt, types.intp), lower
+    return pair(types.int64, 2)(tags, types.intp, ways, types.intp, dirt, types.intp), lower
 
 
 @intrinsic(prefer_literal=True)
 def use(typingctx: Any, tags: Any, base: Any, ways: Any, tag: Any, zero: Any) -> Any:
     """As `renew` without `dirt`, but a tag that is not there does not enter; returns the mask only."""
-    lower = _front(tags, ways, types.literal(0), enters=False)
+    literal: Any = types.literal
+    lower = _front(tags, ways, literal(0), enters=False)
     return types.int64(tags, types.intp, ways, types.intp, types.intp), lower

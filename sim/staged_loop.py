@@ -16,6 +16,7 @@ of its set above there, and the sign.
 
 from __future__ import annotations
 
+from textwrap import indent
 from typing import ClassVar
 
 from tiersim.sim.cache_loop import BLOCK as WHOLE
@@ -148,8 +149,9 @@ class TlbStagesWriter(TranslationWriter):
         """
         ways, new = str(self.parts[k].ways), f"{tag} << 1{dirt and f' | {dirt}'}"
         if self.ordered(k):
-            renewed = f"left, gone = renew(I, base, {ways}, {new}, {int(k < len(self.levels))}, zero)"
-            return join(renewed, f"{empty} -= left >> 63 & gone", missed)
+            dirty = "stored" if k < len(self.levels) else "0"
+            call = f"left, gone = renew(I, base, {ways}, {new}, {dirty}, zero)"
+            return join(call, f"{empty} -= left >> 63 & gone", missed)
         renewed = self.renewed(k)
         room = join(
             f"way = {renewed['room']}",
@@ -306,7 +308,7 @@ class TlbStagesWriter(TranslationWriter):
     def windows(self) -> tuple[str, str, str]:
         taken, head, tail = super().windows()
         head = head.replace(f"start + {WHOLE}", f"start + {BLOCK}").replace("page_data = -1", f"B[{PAGE}] = -1")
-        return taken, join(head, *(f"    {call}" for call in self.staged())), tail
+        return taken, join(head, *(indent(call, "    ") for call in self.staged())), tail
 
     def translated(self, *, data: bool) -> str:
         page = f"{self.own('page')} = x >> 6" if "page" in self.loop.mechanism.words else ""
@@ -343,7 +345,8 @@ class StagedWriter(TlbStagesWriter):
         """The word of its line, which will have, in place of a slot, how many lines its walk reads."""
         page = f"(int(D[4 * p + 3]) & {(PLACES >> LINE) - 1 << 1}) << {PLACE + LINE - 1}"
         place = f"{page} | (event & 252) << {PLACE - 2}"
-        return f"event >> 2 | (event & 1) << {STORED} | {missed} & {1 << MISSED} | {place}"
+        told = f"{missed} & {1 << MISSED}" if self.prefetches(self.path[0]) else "0"
+        return f"event >> 2 | (event & 1) << {STORED} | {told} | {place}"
 
     def text(self) -> str:
         verbs = [held.text.replace("@jit\n", "@inline\n") for held in self.verbs.values()]
@@ -362,15 +365,15 @@ class StagedWriter(TlbStagesWriter):
         return made
 
     def staged(self) -> list[str]:
-        caches = [
-            f"end = cache_{self.names[k]}({self.state}, {self.layout.streams[place]}, end)"
-            for place, k in enumerate(self.path)
-        ]
+        def caches(stored: int) -> str:  # without stores yet no line is dirty: that is compiled apart
+            made = (f"cache_{self.names[k]}({self.state}, {self.layout.streams[at]}" for at, k in enumerate(self.path))
+            return join(*(f"end = {call}, end, {stored})" for call in made))
+
         return [
             *super().staged(),
             f"walked = walks({self.state}, held)",
             f"end = merge({self.state}, stop - start)",
-            *caches,
+            when(f"{self.counter(self.path[0], 'writes')} + B[{STORES}]", caches(1), caches(0)),
             f"settle({self.state}, walked)",
         ]
 
@@ -592,7 +595,7 @@ class StagedWriter(TlbStagesWriter):
         if self.levels[k].below is None:
             paid = f"B[{lay.times} + (word >> {SLOT} & {SLOT_MASK})] += {self.of_memory} & gone"
         missed = join(
-            self.passed_on(k, f"word & {READ_MASK}"),
+            self.passed_on(k, f"word & {READ_MASK}" if self.prefetches(k) else f"word & ~(stored << {STORED})"),
             paid,
             "fills -= gone",
             when("stored", "write_misses += store & gone"),
@@ -619,13 +622,12 @@ class StagedWriter(TlbStagesWriter):
         return fill(
             """
             @jit_apart
-            def cache_$name($state, begin, end):
+            def cache_$name($state, begin, end, stored):
                 $heads
                 n = $out
                 last = B[$LAST]
                 spot = B[$SPOT]
                 writes = B[$STORES]
-                stored = $written + writes
                 fills = 0
                 write_misses = 0
                 walk_misses = 0
@@ -634,7 +636,7 @@ class StagedWriter(TlbStagesWriter):
                 for j in range(begin, end):
                     word = B[j]
                     x = word & $LINE_MASK
-                    store = word >> $STORED & 1
+                    store = word >> $STORED & stored
                     $again
                     $located
                     $taken
@@ -679,10 +681,13 @@ class StagedWriter(TlbStagesWriter):
         lay, place = self.layout, self.path.index(k)
         above, last = self.path[place - 1], self.levels[k].below is None
         entered, used = self.entered(k), self.used(k)
+        paid = looked = f"B[slot] += {self.word(k, LATENCY)}"
+        if last:  # with the memory at once
+            used, looked, paid = join(looked, used), "", f"{looked} + ({self.of_memory} & gone)"
         missed = join(
             entered,
             self.passed_on(k, "word"),
-            f"B[slot] += {self.of_memory} & gone" if last else "",
+            paid if last else "",
             "fills -= gone",
             f"walk_misses += word >> {WALK} & gone & 1",
             f"ahead_misses += word >> {AHEAD} & gone & 1" if self.loop.prefetchers else "",
@@ -700,11 +705,10 @@ class StagedWriter(TlbStagesWriter):
         return fill(
             """
             @jit_apart
-            def cache_$name($state, begin, end):
+            def cache_$name($state, begin, end, stored):
                 $heads
                 above = $above
                 n = $out
-                stored = $stored
                 fills = 0
                 walk_misses = 0
                 ahead_misses = 0
@@ -715,14 +719,14 @@ class StagedWriter(TlbStagesWriter):
                 for j in range(begin, end):
                     word = B[j]
                     x = word & $LINE_MASK
-                    if word < 0:
+                    if stored and word < 0:
                         received += 1
                         $place
                         $written
                         continue
                     $located
                     slot = $times + (word >> $SLOT & $SLOT_MASK)
-                    B[slot] += $latency
+                    $looked
                     $taken
                     $trained
                 $counted
@@ -739,9 +743,8 @@ class StagedWriter(TlbStagesWriter):
             place=self.located(k, f"(word >> {SLOT} & {(1 << 30) - 1})"),
             written=self.put_back(k, received),
             located=self.located(k),
-            stored=self.counter(self.path[0], "writes"),
             times=str(lay.times),
-            latency=self.word(k, LATENCY),
+            looked=looked,
             taken=self.taken(k, "x", missed, used),
             trained=trained,
             counted=join(*self.counted(k)),
@@ -774,7 +777,7 @@ class StagedWriter(TlbStagesWriter):
             f"{self.counter(k, 'evictions')} += 1 - empty",
             f"{self.counter(k, 'writebacks')} += dirty",
         )
-        return join(f"zero = B[{ZERO}]", "empty = 0", asked, self.taken(k, "x", missed, free="True"))
+        return join(f"zero = B[{ZERO}]", "empty = 0\nstored = 1", asked, self.taken(k, "x", missed, free="True"))
 
     # ends
 

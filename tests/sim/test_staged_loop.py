@@ -26,7 +26,7 @@ from tiersim.sim.mechanisms.victima import VictimaLoop
 from tiersim.sim.mechanisms.victima_artifact import VictimaArtifactLoop
 from tiersim.sim.pages import PagedEvents, paged_from, tables_of
 from tiersim.sim.prefetchers import Prefetcher
-from tiersim.sim.staged_loop import in_stages, tlbs_in_stages
+from tiersim.sim.staged_loop import PLACES, in_stages, tlbs_in_stages
 from tiersim.sim.translation import Timing, Translated, translate
 from tiersim.sim.translation_loop import Loop, Tlb
 
@@ -132,6 +132,14 @@ def test_any_machine(what: str, seed: int) -> None:
     loop, sets = machine(rng, what)
     assert in_stages(loop) == (what == "radix")
     both(loop, sets, rng, rng.choice([100, 700]))
+
+
+def test_more_sets_than_a_place_tells() -> None:
+    rng = random.Random(5)
+    loop, sets = machine(rng, "radix")
+    levels = tuple(replace(level, ways=1, power_of_two=True) for level in loop.levels)
+    sets |= {level.name: 2 * PLACES for level in levels}
+    both(replace(loop, levels=levels), sets, rng, 500)
 
 
 @pytest.mark.parametrize("what", ["radix", "victima"])
