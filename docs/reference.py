@@ -287,7 +287,8 @@ def expert_policies() -> str:
     return f"""# Expert policies
 
 Which expert of a mixture-of-experts model leaves the fast memory for another: `cache.policy` of the
-[scenario expert-routing](expert-routing.md). [What caches of experts do](../explanation/expert-routing.md).
+[scenario expert-routing](expert-routing.md). [What caches of experts do](../explanation/expert-routing.md). One of your
+own is a class in a file, `path/to/file.py:Name`; what it must have stands in `policies/expert_replacement/contract.py`.
 
 {in_short("expert-replacement")}
 {described("expert-replacement")}"""

@@ -152,8 +152,10 @@ class TraceParam(Param):
         return made
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
-        names = [item.name for item in fields(self.form) if item.init]
-        part = {key: {"type": ["string", "number", "array"]} for key in names if key not in ("use", "format")}
+        lists = {item.name: ["array"] if "list[" in str(item.type) else [] for item in fields(self.form) if item.init}
+        part = {
+            key: {"type": ["string", "number", *more]} for key, more in lists.items() if key not in ("use", "format")
+        }
         part["format"] = {"type": ["string"]}
         known = {"type": "object", "properties": {"use": {"type": "string"}, **part}, "required": ["use"]}
         return {"anyOf": [{"type": "string"}, known], "description": self.doc}

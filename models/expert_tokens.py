@@ -61,7 +61,9 @@ def _ordered(
     if layers is not None:
         if missing := sorted(set(layers) - set(known.tolist())):
             raise TraceError(
-                f"the trace has no layer {missing[0]}: its layers are {_ranges(known.tolist())}", None, "name others"
+                f"the trace has no layer {missing[0]}: its layers are {_ranges(known.tolist())}",
+                None,
+                "name those in `layers`",
             )
         known = np.array(sorted(set(layers)), np.int64)
     # places of a sequence; where none are known, of a forward pass
@@ -89,7 +91,8 @@ def _ordered(
         wanted &= inside < cut
     chosen = wanted[place] & np.isin(layer, known)
     if not chosen.any():
-        raise TraceError(f"no sequence has {least:,} tokens or more", None, "ask for fewer")
+        longest = f"the longest that there is has {int(count.max()):,}"
+        raise TraceError(f"no sequence has {least:,} tokens or more", None, f"lower `least`: {longest}")
     rows = order[chosen]
     used = experts.take(rows)
     width = int(experts.values.max(initial=0)) + 1

@@ -183,7 +183,8 @@ class ExpertRouting(OfTrace):
         tokens = self._tokens()
         warm = int(np.searchsorted(tokens.first, self.trace.warm_up_records()))
         if warm == tokens.sequences:
-            raise _at(StudyError("the warm-up takes all sequences, and none is left to measure"), "trace", "warm_up")
+            message = "the warm-up takes all sequences, and none is left to measure"
+            raise StudyError(message, None, "shorten `trace.warm_up`, or replay more")
         uses = np.diff(tokens.starts[tokens.ends])
         made = Simulated(np.diff(tokens.ends)[warm:], uses[warm:], len(tokens.layers))
         if self.cache is not None:

@@ -196,6 +196,60 @@ def test_a_warm_up_is_not_measured_and_tells_who_is_popular(trace: str) -> None:
     assert warm["hit_ratio"] == sum(hits) / warm["uses"]
 
 
+OWN = """
+import numpy as np
+
+
+class LastIn:
+    "The expert that was used last leaves."
+
+    compiled = False
+
+    @staticmethod
+    def state(objects):
+        return {"last": np.zeros(objects, np.int64)}
+
+    @staticmethod
+    def use(last, x, now):
+        last[x] = now
+
+    @staticmethod
+    def worth(last, x):
+        return -last[x]
+"""
+
+
+def test_a_policy_of_ones_own_is_a_class_in_a_file(trace: str, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN, encoding="utf-8")
+    metrics = measured(trace, cache={"policy": f"{tmp_path / 'own.py'}:LastIn", "experts": 1})
+    assert metrics["hit_ratio"] == measured(trace, cache={"policy": "lru", "experts": 1})["hit_ratio"]
+    more = measured(trace, cache={"policy": f"{tmp_path / 'own.py'}:LastIn", "experts": 6})
+    assert metrics["hit_ratio"] < more["hit_ratio"] != measured(trace, cache=CACHE)["hit_ratio"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("return -last[x]", "return 1 // 0 + last[x]", "LastIn fails: ZeroDivisionError"),
+        ("def use(last, x, now)", "def uses(last, x, now)", "LastIn has no static function 'use'"),
+        ("def worth(last, x)", "def worth(last, capacity, x)", "a verb of LastIn asks for 'capacity'"),
+        (
+            "def state(objects)",
+            "def state(most)",
+            "LastIn.state asks for 'most'; it may ask for objects, layers, expert",
+        ),
+        ("compiled = False", "compiled = True", "LastIn cannot be compiled"),
+    ],
+)
+def test_a_policy_that_fails_is_told(trace: str, tmp_path: Path, old: str, new: str, message: str) -> None:
+    text = OWN.replace(old, new).replace("-last[x]", "-last[x] if now else {}" if "True" in new else "-last[x]")
+    text = text.replace("def worth(last, x)", "def worth(last, x, now)" if "True" in new else "def worth(last, x)")
+    (tmp_path / "own.py").write_text(text, encoding="utf-8")
+    with pytest.raises(PolicyError) as told:
+        run(trace, cache={"policy": f"{tmp_path / 'own.py'}:LastIn"})
+    assert message in str(told.value)
+
+
 def test_random_draws_by_seed(trace: str) -> None:
     result = run(trace, cache={**CACHE, "policy": "random"}, repeat={"seeds": 3})
     assert len({row.metrics["hit_ratio"] for row in result.rows}) == 3

@@ -33,12 +33,12 @@ def test_the_prompts_are_those_of_the_claims(prompts: ExpertTokens) -> None:
 @pytest.mark.parametrize("by_layer", [False, True])
 @pytest.mark.parametrize("name", ["lru", "lfu", "lfu-aged", "least-stale", "random", "sch", "belady"])
 def test_one_layer_of_a_prompt_equals_the_plain_cache(prompts: ExpertTokens, name: str, by_layer: bool) -> None:
-    """The first 25 tokens of two layers: the plain cache goes through past and future for each decision."""
-    ends = prompts.starts[:26]
+    """The first 16 tokens of two layers: the plain cache goes through past and future for each decision."""
+    ends = prompts.starts[:17]
     picks = [[x for x in prompts.ids[a:b].tolist() if x < 128] for a, b in pairwise(ends)]
     starts = np.cumsum([0, *map(len, picks)])
     ids = np.array([x for token in picks for x in token], np.int32)
-    tokens = ExpertTokens(ids, starts, np.array([0, 25]), np.zeros(1, np.int64), np.arange(1, 3), 64)
+    tokens = ExpertTokens(ids, starts, np.array([0, 16]), np.zeros(1, np.int64), np.arange(1, 3), 64)
     found = expert_hits(build("expert-replacement", name), tokens, by_layer=by_layer)
     seed = int(np.random.SeedSequence(0).generate_state(1, np.uint32)[0])
     for size in (1, 6, 12, 18, 40):
