@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,3 +55,21 @@ def test_nobody_hits_more_than_belady_at_any_size(prompts: ExpertTokens) -> None
         assert (np.diff(hits) >= 0).all()
         assert hits[-1] == len(prompts.ids)
         assert hits[311] < best[311]
+
+
+def test_the_gain_of_more_room_is_sure_to_be_in_its_range(prompts: ExpertTokens) -> None:
+    """M16, with a jackknife over prompts: the interval on the page lies within what the claim allows."""
+    found = expert_hits(build("expert-replacement", "sch"), prompts)
+    hits = np.array([found.hits(156 * rho) for rho in (1, 2, 3)], float)
+    uses = np.diff(prompts.starts[prompts.ends])
+
+    def gain(hits: Any, uses: Any) -> Any:
+        one, two, three = hits / uses
+        return (three - two) / (two - one)
+
+    value = gain(hits.sum(1), uses.sum())
+    without = gain(hits.sum(1, keepdims=True) - hits, uses.sum() - uses)
+    many = len(uses)
+    error = 1.98 * np.sqrt((many - 1) / many * ((without - without.mean()) ** 2).sum())  # Student's, 115 degrees
+    assert (round(value, 3), round(error, 3)) == (0.674, 0.009)
+    assert 0.55 < value - error < value + error < 0.80
