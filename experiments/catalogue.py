@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import MISSING, asdict, dataclass, field, is_dataclass
 from inspect import getdoc
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args
 
 from tiersim._base import units
 from tiersim._base.errors import StudyError
@@ -310,7 +310,7 @@ def _partial(rule: Any) -> Any:
         return rule
     out = {key: _partial(held) for key, held in rule.items() if key != "required" or held == ["use"]}
     if isinstance(out.get("$ref"), str):
-        out["$ref"] += "Part"
+        out["$ref"] = f"{out['$ref'].removesuffix('Part')}Part"
     return out
 
 
@@ -320,17 +320,15 @@ def _with_presets(rule: Any, parts: dict[str, Any]) -> Any:
         return [_with_presets(held, parts) for held in rule]
     if not isinstance(rule, dict):
         return rule
-    name = str(rule.get("$ref", "")).removeprefix("#/$defs/").removesuffix("Part")
+    made = {key: _with_presets(held, parts) for key, held in rule.items()}
+    # what is there once stands where it is used, under the name of its class
+    name = str(rule.get("$ref") or (rule.get("title", "") if "properties" in rule else ""))
+    name = name.removeprefix("#/$defs/").removesuffix("Part")
     if not (known := presets.names(name.lower())):
-        return {key: _with_presets(held, parts) for key, held in rule.items()}
-    return {
-        "anyOf": [
-            {"enum": known},
-            {"type": "string", "pattern": r"\.(ya?ml|json)$"},
-            _use(known, parts[f"{name}Part"]),
-            rule,
-        ]
-    }
+        return made
+    partial = {key: _with_presets(held, parts) for key, held in _partial(rule).items()}
+    part = parts[f"{name}Part"] if "$ref" in rule else partial
+    return {"anyOf": [{"enum": known}, {"type": "string", "pattern": r"\.(ya?ml|json)$"}, _use(known, part), made]}
 
 
 def _use(known: list[str], part: dict[str, Any]) -> dict[str, Any]:
@@ -396,10 +394,6 @@ def schema(scenario: str = "memory-hierarchy") -> dict[str, Any]:
     own = made.pop("properties")
     whole = made.pop("$defs", {})
     parts = {f"{key}Part": _partial(held) for key, held in whole.items()}
-    for name, hint in get_type_hints(load("scenario", scenario), include_extras=False).items():
-        if name in own and is_dataclass(hint) and (known := presets.names(getattr(hint, "__name__", "").lower())):
-            file = {"type": "string", "pattern": r"\.(ya?ml|json)$"}
-            own[name] = {"anyOf": [{"enum": known}, file, _use(known, _partial(own[name])), own[name]]}
     plain, own = parts, _with_presets(own, parts)
     whole, parts = _with_presets(whole, plain), _with_presets(plain, plain)
     report = TypeAdapter(ReportSpec).json_schema()
