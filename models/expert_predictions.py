@@ -25,8 +25,8 @@ FINE: Final = 1 << 20  # parts of a logarithm: whole numbers have the same sum i
 class NoPredictions:
     """Nothing is predicted."""
 
-    def predict(self, routed: Routed, schedule: Schedule, rows: Rows, trained: int, seed: int) -> Rows:
-        """The rows as they are; `trained` are the first tokens, of which a predictor may learn."""
+    def predict(self, routed: Routed, schedule: Schedule, rows: Rows, learnt: Routed, seed: int) -> Rows:
+        """The rows as they are; `learnt` are other sequences, of which a predictor may learn."""
         return rows
 
 
@@ -34,12 +34,17 @@ class NoPredictions:
 class TracePredictions:
     """What a real predictor named: the column `predicted` of the trace."""
 
-    def predict(self, routed: Routed, schedule: Schedule, rows: Rows, trained: int, seed: int) -> Rows:
-        """The rows with these. Raises StudyError where the trace has none."""
+    def check(self, routed: Routed) -> None:
+        """Raises StudyError where the trace has none."""
         if routed.predicted is None:
             raise StudyError(
-                "the trace has no predictions", None, "take one of {use: accuracy, right: 80 %} and {use: fitted}"
+                "the trace has no predictions", None, "take others: {use: accuracy, right: 80 %}, or {use: fitted}"
             )
+
+    def predict(self, routed: Routed, schedule: Schedule, rows: Rows, learnt: Routed, seed: int) -> Rows:
+        """The rows with these. Raises StudyError as `check`."""
+        self.check(routed)
+        assert routed.predicted is not None
         return _named(rows, *predicted_of(schedule, routed.predicted, rows.experts))
 
 
@@ -57,7 +62,7 @@ class DrawnPredictions:
         8 * WHOLE // 10
     )
 
-    def predict(self, routed: Routed, schedule: Schedule, rows: Rows, trained: int, seed: int) -> Rows:
+    def predict(self, routed: Routed, schedule: Schedule, rows: Rows, learnt: Routed, seed: int) -> Rows:
         """The rows with these."""
         numbers = stream(seed, "expert predictions")
         right = numbers.integers(0, WHOLE, len(rows.expert)) < self.right
@@ -70,58 +75,53 @@ class FittedPredictions:
 
     Of how often experts of both layers went together it estimates, with one added to each count, how likely a candidate
     is and how likely each of the experts seen is beside it, and names those with the largest sum of logarithms, of
-    equals the lower number. Layers without such an earlier one get their most frequent experts. Nothing is predicted
-    for the sequences that it is fitted on.
+    equals the lower number. Layers without such an earlier one get their most frequent experts.
     """
+
+    learns: ClassVar[bool] = True
 
     lookahead: Annotated[int, Param("layers from those seen to those named", unit="count", ge=1)] = 1
     named: Annotated[
         int | None, Param("experts that it names; unless said, as many as a token passes", unit="count", ge=1)
     ] = None
 
-    def predict(self, routed: Routed, schedule: Schedule, rows: Rows, trained: int, seed: int) -> Rows:
+    def predict(self, routed: Routed, schedule: Schedule, rows: Rows, learnt: Routed, seed: int) -> Rows:
         """The rows with these."""
-        return _named(rows, *predicted_of(schedule, self.table(routed, trained, rows.experts), rows.experts))
+        return _named(rows, *predicted_of(schedule, self.table(routed, learnt, rows.experts), rows.experts))
 
-    def table(self, routed: Routed, cut: int, experts: int) -> NDArray[np.int32]:
-        """What it names for each token [token, layer, place]: NOBODY for the first ones, that it is fitted on."""
-        held = routed.experts
-        many = min(self.named or held.shape[2], experts)
-        made = np.full((routed.tokens, routed.layers, many), NOBODY, np.int32)
+    def table(self, routed: Routed, learnt: Routed, experts: int) -> NDArray[np.int32]:
+        """What it names for each token [token, layer, place]."""
+        many = min(self.named or routed.experts.shape[2], experts)
+        made = np.empty((routed.tokens, routed.layers, many), np.int32)
         for layer in range(routed.layers):
             before = layer - self.lookahead
-            seen = None if before < 0 else held[:, before]
-            made[cut:, layer] = _best(*_fit(seen, held[:, layer], cut, experts), many)
+            seen, chosen = (None if before < 0 else learnt.experts[:, before]), learnt.experts[:, layer]
+            now = np.empty((routed.tokens, 0), np.int32) if before < 0 else routed.experts[:, before]
+            made[:, layer] = _best(_scores(seen, chosen, experts), now, many)
         return made
 
 
-def _fit(
-    seen: NDArray[np.int32] | None, chosen: NDArray[np.int32], cut: int, experts: int
-) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """The score of each candidate by each expert that is seen, then of nobody; and what is seen of the tokens later."""
-    counts = np.bincount(chosen[:cut][chosen[:cut] != NOBODY], minlength=experts)
-    if seen is None:
-        return counts[None, :].astype(np.int64), np.zeros((len(chosen) - cut, 1), np.int32)
-    pairs = np.where(
-        (seen[:cut, :, None] != NOBODY) & (chosen[:cut, None, :] != NOBODY),
-        seen[:cut, :, None] * experts + chosen[:cut, None, :],
-        experts * experts,
-    )
-    together = np.bincount(pairs.ravel(), minlength=experts * experts + 1)[:-1].reshape(experts, experts)
-    likely = np.log((together + 1) / (counts + experts))
-    prior = np.log(counts + 1)
-    scores = np.vstack([likely, np.zeros((1, experts)), prior])
-    later = np.where(seen[cut:] == NOBODY, experts, seen[cut:])
-    always = np.full((len(later), 1), experts + 1, np.int32)
-    return np.rint(scores * FINE).astype(np.int64), np.hstack([later, always])
+def _scores(seen: NDArray[np.int32] | None, chosen: NDArray[np.int32], experts: int) -> NDArray[np.int64]:
+    """How likely each candidate is beside each expert that is seen; beside none; and by itself."""
+    counts = np.bincount(chosen[chosen != NOBODY], minlength=experts)
+    likely = np.zeros((experts, experts))
+    if seen is not None:
+        both = (seen[:, :, None] != NOBODY) & (chosen[:, None, :] != NOBODY)
+        pairs = np.where(both, seen[:, :, None] * experts + chosen[:, None, :], experts * experts)
+        together = np.bincount(pairs.ravel(), minlength=experts * experts + 1)[:-1].reshape(experts, experts)
+        likely = np.log((together + 1) / (counts + experts))
+    scores = np.vstack([likely, np.zeros(experts), np.log(counts + 1)])
+    made: NDArray[np.int64] = np.rint(scores * FINE).astype(np.int64)
+    return made
 
 
 def _best(scores: NDArray[np.int64], seen: NDArray[np.int32], many: int) -> NDArray[np.intp]:
     """Those with the largest sums of scores, of equals the lower number."""
-    total = np.zeros((len(seen), scores.shape[1]), np.int64)
+    experts = scores.shape[1]
+    total = np.tile(scores[experts + 1], (len(seen), 1))
     for place in range(seen.shape[1]):
-        total += scores[seen[:, place]]
-    total = total * scores.shape[1] - np.arange(scores.shape[1])  # no two are equal
+        total += scores[np.where(seen[:, place] == NOBODY, experts, seen[:, place])]
+    total = total * experts - np.arange(experts)  # no two are equal
     return np.argpartition(-total, many - 1, axis=1)[:, :many]
 
 

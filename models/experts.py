@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import field, replace
 from fractions import Fraction
 from functools import partial
+from inspect import signature
 from typing import Annotated, Any, Final
 
 import numpy as np
@@ -26,7 +27,7 @@ from tiersim.models.ssd import Ssd
 from tiersim.sim.expert_rows import Costs, Rows
 from tiersim.sim.queued.clock import SECOND, Clock
 
-__all__ = ["ExpertSystem", "check_system", "costs_of", "routed_layers", "slots_of"]
+__all__ = ["ExpertSystem", "check_system", "costs_of", "placed_of", "routed_layers", "slots_of"]
 
 Numbers = NDArray[np.int64]
 
@@ -177,6 +178,20 @@ def costs_of(system: ExpertSystem, rows: Rows) -> Costs:
         read=_read(system, size),
         host_experts=0 if system.host_experts is None else system.host_experts,
     )
+
+
+def placed_of(system: ExpertSystem, policy: Any, learnt: Rows, slots: int, popular: Numbers) -> list[int]:
+    """The experts that a policy places for good, which has the verb ``place`` of the family ``experts``.
+
+    It learns of the rows of other sequences, and of how many of their tokens passed each expert.
+    """
+    costs = costs_of(system, learnt)
+    row = np.repeat(np.arange(len(learnt.start) - 1), np.diff(learnt.start))
+    given: dict[str, Any] = {"layers": learnt.layers, "experts": learnt.experts, "gpus": system.gpus, "slots": slots}
+    given |= {name: getattr(costs, name) for name in ("load", "load_low", "cpu", "run", "ship")}
+    given |= {"needed_row": row, "needed_x": row % learnt.layers * learnt.experts + learnt.expert}
+    given |= {"needed_n": learnt.tokens, "popular": popular}
+    return [int(x) for x in policy.place(**{name: given[name] for name in signature(policy.place).parameters})]
 
 
 class _Steps:

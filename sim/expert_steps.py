@@ -52,12 +52,25 @@ class Routed:
 
     def cut(self, tokens: int) -> Routed:
         """The first so many tokens: the last sequence that is left is cut."""
-        kept = slice(0, min(tokens, self.tokens))
-        last = int(np.searchsorted(self.first, kept.stop))
-        first = np.minimum(self.first[: last + 1], kept.stop)
-        weights = None if self.weights is None else self.weights[kept]
-        predicted = None if self.predicted is None else self.predicted[kept]
-        return Routed(first, self.experts[kept], self.numbers, weights, predicted)
+        end = min(tokens, self.tokens)
+        last = int(np.searchsorted(self.first, end))
+        return self._part(slice(0, end), np.minimum(self.first[: last + 1], end))
+
+    def split(self, sequences: int) -> tuple[Routed, Routed]:
+        """The first so many sequences, and the others."""
+        end = int(self.first[sequences])
+        begun, left = self.first[: sequences + 1], self.first[sequences:] - end
+        return self._part(slice(0, end), begun), self._part(slice(end, None), left)
+
+    def popular(self, experts: int) -> Numbers:
+        """How many tokens pass each expert, of a model with so many a layer: layer by layer."""
+        layer = np.arange(self.layers)[:, None] * experts
+        return np.bincount((self.experts + layer)[self.experts != NOBODY], minlength=self.layers * experts)
+
+    def _part(self, tokens: slice, first: Numbers) -> Routed:
+        weights = None if self.weights is None else self.weights[tokens]
+        predicted = None if self.predicted is None else self.predicted[tokens]
+        return Routed(first, self.experts[tokens], self.numbers, weights, predicted)
 
 
 @dataclass(frozen=True)
@@ -171,7 +184,7 @@ def rows_of(routed: Routed, schedule: Schedule, experts: int) -> Rows:
     made = _rows_kernel(schedule.order, schedule.start, table, weights, start, *counted, *out)
     expert, tokens, rank, weight = (held[:made].copy() for held in out)
     place = np.arange(routed.tokens) - np.repeat(routed.first[:-1], routed.lengths)
-    attended = np.add.reduceat(place[schedule.order] + 1, schedule.start[:-1])
+    attended = np.diff(np.concatenate([[0], np.cumsum(place[schedule.order] + 1)])[schedule.start])
     prompts = schedule.prefill == 1
     return Rows(
         layers=layers,

@@ -20,6 +20,7 @@ from tiersim.sim.expert_steps import NOBODY, Routed, drawn_of, rows_of, schedule
 
 EXPERTS = 6
 WHOLE = 10**9
+NONE = Routed(np.zeros(1, np.int64), np.zeros((0, 3, 2), np.int32), np.arange(3))
 
 
 def routed(seed: int, lengths: list[int], layers: int = 3, places: int = 2, *, named: bool = False) -> Routed:
@@ -68,7 +69,7 @@ def test_as_many_are_drawn_as_are_needed(seed: int, batch: int, prompt: int, rig
     held = routed(seed, [3, 4, 2])
     schedule = schedule_of(held, batch, prompt)
     rows = rows_of(held, schedule, EXPERTS)
-    made = DrawnPredictions(right=right).predict(held, schedule, rows, 0, seed)
+    made = DrawnPredictions(right=right).predict(held, schedule, rows, NONE, seed)
     for wanted, named in zip(needed(rows), lists(made), strict=True):
         assert len(set(named)) == len(named)
         wrong = set(named) - set(wanted)
@@ -78,7 +79,7 @@ def test_as_many_are_drawn_as_are_needed(seed: int, batch: int, prompt: int, rig
             assert len(named) == min(len(wanted), EXPERTS - len(wanted)) == len(wrong)
         else:
             assert len(named) == min(len(wanted), len(set(named) & set(wanted)) + EXPERTS - len(wanted))
-    again = DrawnPredictions(right=right).predict(held, schedule, rows, 0, seed)
+    again = DrawnPredictions(right=right).predict(held, schedule, rows, NONE, seed)
     assert lists(again) == lists(made)
 
 
@@ -86,7 +87,7 @@ def test_the_accuracy_is_what_is_said_and_the_seed_matters() -> None:
     held = routed(1, [400], places=1)
     schedule = schedule_of(held, 1, 0)
     rows = rows_of(held, schedule, EXPERTS)
-    made = [DrawnPredictions(right=WHOLE * 3 // 4).predict(held, schedule, rows, 0, seed) for seed in (1, 2)]
+    made = [DrawnPredictions(right=WHOLE * 3 // 4).predict(held, schedule, rows, NONE, seed) for seed in (1, 2)]
     assert lists(made[0]) != lists(made[1])
     for one in made:
         found = float(np.mean(one.predicted == rows.expert))
@@ -122,9 +123,8 @@ def naive_bayes(held: Routed, cut: int, lookahead: int, many: int) -> list[list[
 def test_the_fitted_one_is_naive_bayes(seed: int, lookahead: int, many: int) -> None:
     held = routed(seed, [3, 5, 2, 4])
     predictor = FittedPredictions(lookahead=lookahead, named=many)
-    table = predictor.table(held, 8, EXPERTS)
-    assert (table[:8] == NOBODY).all()
-    assert [[sorted(layer) for layer in token] for token in table[8:].tolist()] == naive_bayes(held, 8, lookahead, many)
+    table = predictor.table(*held.split(2)[::-1], EXPERTS)
+    assert [[sorted(layer) for layer in token] for token in table.tolist()] == naive_bayes(held, 8, lookahead, many)
 
 
 def test_the_fitted_one_learns_what_follows() -> None:
@@ -132,24 +132,23 @@ def test_the_fitted_one_learns_what_follows() -> None:
     numbers = np.random.default_rng(3)
     first = numbers.integers(0, EXPERTS, 300)
     table = np.stack([first, (first + 1) % EXPERTS], axis=1)[:, :, None].astype(np.int32)
-    held = Routed(np.array([0, 200, 300]), table, np.arange(2))
+    learnt, held = Routed(np.array([0, 200, 300]), table, np.arange(2)).split(1)
     schedule = schedule_of(held, 1, 0)
     rows = rows_of(held, schedule, EXPERTS)
-    made = lists(FittedPredictions().predict(held, schedule, rows, 200, 0))
-    assert made[:400] == [[]] * 400
-    assert made[401::2] == needed(rows)[401::2]
-    assert made[400::2] != needed(rows)[400::2]
+    made = lists(FittedPredictions().predict(held, schedule, rows, learnt, 0))
+    assert made[1::2] == needed(rows)[1::2]
+    assert made[::2] != needed(rows)[::2]
 
 
 def test_predictions_of_the_trace() -> None:
     held = routed(2, [3, 2], named=True)
     schedule = schedule_of(held, 1, 0)
     rows = rows_of(held, schedule, EXPERTS)
-    made = lists(build("expert-prediction", "trace").predict(held, schedule, rows, 0, 0))
+    made = lists(build("expert-prediction", "trace").predict(held, schedule, rows, NONE, 0))
     assert made == needed(rows_of(Routed(held.first, held.experts[::-1], held.numbers), schedule, EXPERTS))
-    with pytest.raises(StudyError, match="the trace has no predictions\n  take one of"):
-        build("expert-prediction", "trace").predict(routed(2, [3, 2]), schedule, rows, 0, 0)
-    assert build("expert-prediction", "none").predict(held, schedule, rows, 0, 0) is rows
+    with pytest.raises(StudyError, match="the trace has no predictions\n  take others"):
+        build("expert-prediction", "trace").predict(routed(2, [3, 2]), schedule, rows, NONE, 0)
+    assert build("expert-prediction", "none").predict(held, schedule, rows, NONE, 0) is rows
 
 
 OTHERS = {"right": "20 %", "lookahead": 2, "named": 1}
@@ -159,12 +158,12 @@ OTHERS = {"right": "20 %", "lookahead": 2, "named": 1}
     "name", [name for name in index("expert-prediction") if params(load("expert-prediction", name))]
 )
 def test_every_parameter_changes_what_is_predicted(name: str) -> None:
-    held = routed(5, [9, 8, 9, 7])
+    learnt, held = routed(5, [9, 8, 9, 7]).split(2)
     schedule = schedule_of(held, 1, 0)
     rows = rows_of(held, schedule, EXPERTS)
 
     def outcome(**more: object) -> list[list[int]]:
-        return lists(build("expert-prediction", {"use": name, **more}).predict(held, schedule, rows, 17, 0))
+        return lists(build("expert-prediction", {"use": name, **more}).predict(held, schedule, rows, learnt, 0))
 
     for item, _, _ in params(load("expert-prediction", name)):
         assert outcome(**{item.name: OTHERS[item.name]}) != outcome(), item.name

@@ -210,3 +210,13 @@ def test_warm_up_is_left_out() -> None:
     chunk = two_tokens()
     made = routed_of([{**chunk, "phase": np.array([1, 1, 0, 0], np.uint8)}], "a trace")
     assert made.experts.tolist() == [[[2], [3]]]
+
+
+def test_parts_of_sequences() -> None:
+    held = simple([3, 1, 2])
+    first, rest = held.split(1)
+    assert (first.lengths.tolist(), rest.lengths.tolist()) == ([3], [1, 2])
+    assert np.concatenate([first.experts, rest.experts]).tolist() == held.experts.tolist()
+    assert rest.experts.ravel().tolist() == [0, 0, 1]
+    assert held.popular(EXPERTS).tolist() == [3, 2, 1, 0, 0, 0, 0]
+    assert held.split(0)[0].popular(EXPERTS).tolist() == [0] * EXPERTS
