@@ -47,6 +47,7 @@ SPECIFIED = {  # scenario -> the page that specifies it, and its title
     "translation": ("translation", "What address translation does"),
     "serving": ("serving", "What a server of language models does"),
     "expert-routing": ("expert-routing", "How local the routing of experts is"),
+    "expert-offload": ("expert-offloading", "Experts that do not fit"),
 }
 NAMES_IN_METRICS = {
     "memory-hierarchy": "NAME is a cache of the study. Metrics over instructions are absent where the trace has none.",
@@ -55,6 +56,7 @@ NAMES_IN_METRICS = {
     "serving": "Of the requests behind `warm_up`, unless the whole run is said. Percentiles are values that occurred. "
     "NAME is a link or a tier of the study.",
     "expert-routing": "Of the sequences behind `warm_up`.",
+    "expert-offload": "Of the steps behind `warm_up`, unless the whole run is said. Percentiles have occurred.",
 }
 RECORDS = {  # schema -> what its records are
     "access": "memory accesses",
@@ -330,6 +332,23 @@ Which instance takes a request: `policy` of the [scenario serving](serving.md). 
 {described("routing")}"""
 
 
+def expert_systems() -> str:
+    return f"""# Systems that offload experts
+
+What is loaded, what leaves and what the processor runs: `policy` of the [scenario expert-offload](expert-offload.md).
+[How to compare them](../how-to/offload-experts.md), and [what each step does](../explanation/expert-offloading.md). Who
+leaves for another is said by [an expert policy](expert-policies.md), the `policy.replacement` of most.
+
+{in_short("experts")}
+{described("experts")}
+## Predictions
+
+What is known beforehand of the experts that rows need, for systems that load ahead: `predictions`.
+
+{in_short("expert-prediction")}
+{described("expert-prediction", "###")}"""
+
+
 def time_models() -> str:
     return f"""# Time models
 
@@ -527,6 +546,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "expert-policies": expert_policies,
     "translation-policies": translations,
     "routers": routers,
+    "expert-systems": expert_systems,
     "time-models": time_models,
     "presets": preset_pages,
     "traces": traces,

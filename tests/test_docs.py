@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import tiersim
+from tests.experiments.expert_studies import write_trace
 from tests.oracles.hierarchy import Reference
 from tests.oracles.object_requests import scans_and_favourites
 from tiersim._base.registry import build, load
@@ -91,6 +92,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         address = np.arange(count, dtype=np.uint64) * np.uint64(64)
         kind = np.zeros(count, np.uint8)
         out.append({"address": address, "size": np.full(count, 8, np.uint16), "kind": kind, "gap": kind + np.uint32(1)})
+    write_trace(tmp_path / "my-routing.parquet", 1, sequences=20, layers=26, experts=64, active=6)
     (tmp_path / "program.lackey.gz").write_bytes(gzip.compress(b"I  04000000,3\n L 1ffe0000,8\n"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -312,7 +314,8 @@ def test_reference_pages_hold_all_that_exists(tmp_path: Path, monkeypatch: pytes
     assert len(list((tmp_path / "reference").iterdir())) == len(reference.PAGES)
     families = ("way-replacement", "object-replacement", "admissions", "generators", "readers")
     translation = ("translations", "walk-cost-predictors", "time-models")
-    for kind in (*families, *translation, "presets", "traces", "metrics", "claims"):
+    experts = ("experts", "expert-replacement", "expert-predictions")
+    for kind in (*families, *translation, *experts, "presets", "traces", "metrics", "claims"):
         for row in reference.listing(kind):
             assert f"{row['name']}`" in text, row["name"]
     assert all(f"tiersim {name}" in text for name in reference.COMMANDS)
