@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import tiersim
+from tests.experiments.expert_studies import write_trace
 from tests.experiments.test_expert_routing import SEQUENCES, write
 from tests.models.test_knobs import POLICY
 from tiersim._base.errors import AbsentError
@@ -16,11 +17,12 @@ from tiersim.experiments.catalogue import keys_of, schema
 from tiersim.experiments.figures import draw
 from tiersim.experiments.plan import make_plan
 from tiersim.experiments.results import StudyResult
-from tiersim.experiments.scenarios import expert_routing, serving
+from tiersim.experiments.scenarios import expert_offload, expert_routing, serving
 from tiersim.experiments.scenarios.memory_hierarchy import MemoryHierarchy
 from tiersim.experiments.scenarios.object_cache import ObjectCacheScenario
 from tiersim.experiments.study import read_study
 from tiersim.experiments.yaml_tree import load, plain
+from tiersim.sim.expert_offload import Machine
 from tiersim.sim.expert_stack import expert_hits
 from tiersim.sim.serving import Engines
 
@@ -151,8 +153,7 @@ def test_it_is_checked_whole(name: str, tmp_path: Path) -> None:
     try:
         made = make_plan(LIBRARY / name)
     except AbsentError:  # it is about a public trace that is not here
-        other = few_experts(tmp_path) if name.startswith("moe-") else few_talks(300)
-        made = make_plan(LIBRARY / name, [other])
+        made = make_plan(LIBRARY / name, [instead(LIBRARY / name, tmp_path)])
     assert made.study.name == Path(name).stem
     assert made.study.question.endswith("?")
     assert made.runs
@@ -319,6 +320,20 @@ def test_the_studies_beside_moe_consistency_run(tmp_path: Path) -> None:
         assert metrics["srp"] > by_variant(result, last=True)[name]["srp"], name
 
 
+def few_routed(folder: Path) -> str:
+    """In place of the routing of DeepSeek-V2-Lite."""
+    write_trace(folder / "few.parquet", 1, sequences=20, layers=26, experts=64, active=6)
+    return f"trace={{use: {folder / 'few.parquet'}, tokens: 60}}"
+
+
+def instead(study: Path, folder: Path) -> str:
+    """What stands in place of the trace of a study that may not be here."""
+    text = study.read_text(encoding="utf-8")
+    if "scenario: expert-offload" in text:
+        return few_routed(folder)
+    return few_experts(folder) if "scenario: expert-routing" in text else few_talks(300)
+
+
 @pytest.fixture
 def plain_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Engines are not compiled: that takes longer than all that they do here."""
@@ -352,3 +367,41 @@ def test_disaggregation_runs() -> None:
     for metrics in found.values():
         assert metrics["requests"] == 300
         assert metrics["refused"] == metrics["rejected"] == 0
+
+
+@pytest.fixture
+def plain_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loops are not compiled: that takes longer than all that they do here."""
+    monkeypatch.setattr(expert_offload, "Machine", partial(Machine, compiled=False))
+
+
+@pytest.mark.usefixtures("plain_machines")
+def test_moe_offload_runs(tmp_path: Path) -> None:
+    result = tiersim.run(
+        LIBRARY / "moe-offload.yaml", [few_routed(tmp_path), "sweep.system.link=[pcie-3-x16, pcie-5-x16]"], keep=False
+    )
+    assert {row.status for row in result.rows} == {"done"}
+    slow, fast = by_variant(result), by_variant(result, last=True)
+    for name, metrics in slow.items():
+        assert metrics["tokens_per_second"] <= fast[name]["tokens_per_second"], name
+        if not metrics["cpu_ratio"] and not metrics["loads.low"] and not metrics["skipped_ratio"]:
+            assert metrics["tokens_per_second"] <= slow["perfect prefetch"]["tokens_per_second"], name
+    assert slow["next-layer prefetch"]["loads.ahead"] > 0 == slow["base"]["loads.ahead"]
+    assert slow["CPU runs cold experts"]["cpu_ratio"] > 0 == slow["base"]["cpu_ratio"]
+    assert slow["low precision"]["loads.low"] > 0
+    assert slow["CPU runs all experts"]["link.bytes"] == 0
+
+
+@pytest.mark.usefixtures("plain_machines")
+def test_the_studies_beside_moe_offload_run(tmp_path: Path) -> None:
+    few = few_routed(tmp_path)
+    found = by_variant(tiersim.run(LIBRARY / "moe-offload-accuracy.yaml", [few, "repeat=null"], keep=False))
+    ahead = [found[f"{right} %"]["predictions.recall"] for right in (0, 20, 40, 60, 80, 90, 100)]
+    assert ahead == sorted(ahead)
+    assert found["100 %"]["tokens_per_second"] > found["0 %"]["tokens_per_second"]
+    batches = ["sweep.batch=[1, 18]", "sweep.system.link=[pcie-3-x16, pcie-5-x16]"]
+    result = tiersim.run(LIBRARY / "moe-offload-batches.yaml", [few, *batches], keep=False)
+    assert {row.status for row in result.rows} == {"done"}
+    quickest = by_variant(result)
+    assert quickest["processor"]["link.busy"] == 0 < quickest["base"]["link.busy"]
+    assert quickest["whichever is quicker"]["tokens_per_second"] >= quickest["base"]["tokens_per_second"]
