@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
 from typing import Any, Final
 
 from numpy.typing import NDArray
@@ -61,21 +63,79 @@ def offload_queued(
     return _Run(machine, costs, gpus, progress, timeline).result(log)
 
 
+@dataclass(eq=False, slots=True)
+class _Move:
+    """Something that moves: what it is to the machine, and when it takes its way if it has it to itself."""
+
+    kind: int
+    gpu: int
+    begin: int
+    work: int
+    tag: int
+    bound: int  # when it is told at the earliest
+    is_alone: bool = True
+    is_told: bool = False
+
+
 class _Way:
-    """A direction of a link, and whether any two that are on it, or will be, may be so at one time."""
+    """A direction of a link.
 
-    def __init__(self, link: Link) -> None:
-        self.link = link
-        self.count = 0
-        self.is_shared = False
+    What has it to itself needs no link: when it ends is known. As soon as two would be on it at one time, all goes over
+    the link, what is on the way with the rest of its work, until nothing is left.
+    """
 
-    def takes(self) -> None:
-        self.count += 1
-        self.is_shared |= self.count > 1
+    def __init__(self, run: _Run, link: Link) -> None:
+        self.run, self.link = run, link
+        self.alone: list[_Move] = []
+        self.shared = 0  # that are on the link or will be
 
-    def gives(self) -> None:
-        self.count -= 1
-        self.is_shared &= self.count > 0
+    def takes(self, move: _Move) -> None:
+        begin, end = move.begin, move.begin + move.work
+        if not self.shared:
+            for other in self.alone:
+                if begin < other.begin + other.work and other.begin < end:
+                    break
+            else:
+                self.alone.append(move)
+                self.run.clock.after(move.bound - self.run.clock.now, self.ends, move)
+                return
+            now = self.run.clock.now
+            for other in self.alone:
+                if (rest := other.begin + other.work - max(now, other.begin)) > 0:
+                    self.shares(other, rest)
+            self.alone = [other for other in self.alone if other.is_alone]
+        self.shares(move, move.work)
+
+    def ends(self, event: Event) -> None:
+        move = event.value
+        assert isinstance(move, _Move)
+        if move.is_alone:  # else the link says when
+            self.alone.remove(move)
+            if (timeline := self.link.timeline) is not None and move.work:
+                timeline.span(self.link.name, OWNERS[move.kind], move.begin, move.begin + move.work)
+            self.run.tells(move)
+
+    def shares(self, move: _Move, work: int) -> None:
+        """Put it on the link, now or when it begins."""
+        clock = self.run.clock
+        move.is_alone = False
+        self.shared += 1
+        if move.begin > clock.now:
+            clock.after(move.begin - clock.now, lambda _: self.sends(move, work))
+        else:
+            self.sends(move, work)
+
+    def sends(self, move: _Move, work: int) -> None:
+        # when a load will be there is known when it is sent
+        sent = Event(self.run.clock) if move.kind == LOADED else None
+        told = self.link.send(work, owner=OWNERS[move.kind], sent=sent)
+        told = told if sent is None else sent
+        assert told.callbacks is not None
+        told.callbacks.append(lambda _: self.told(move))
+
+    def told(self, move: _Move) -> None:
+        self.shared -= 1
+        self.run.tells(move)
 
 
 class _Run:
@@ -97,11 +157,10 @@ class _Run:
         self.links = [
             Duplex(self.clock, (f"gpu{gpu} down", f"gpu{gpu} up"), wire, timeline=timeline) for gpu in range(gpus)
         ]
-        self.down = [_Way(link.there) for link in self.links]
-        self.up = [_Way(link.back) for link in self.links]
+        self.down = [_Way(self, link.there) for link in self.links]
+        self.up = [_Way(self, link.back) for link in self.links]
         self.there: list[list[int]] = [[] for _ in range(gpus)]
-        # of what is under way: when it is told at the earliest, its number, and which way it goes
-        self.bounds: dict[int, tuple[int, int, _Way]] = {}
+        self.moves: list[tuple[int, int, _Move]] = []  # a heap, among them such as have been told
         self.number = self.calls = self.rows = 0
         self.wakes = NEVER
         self.is_over = self.is_settling = False
@@ -127,16 +186,16 @@ class _Run:
         while answer == MORE:
             for asked in machine.asked():
                 self.begins(*asked)
-            first = min(self.bounds.values()) if self.bounds else None
-            answer = machine.go(max(first[0] - 1, now) if first else NEVER - 1)
+            first = self.first()
+            answer = machine.go(NEVER - 1 if first is None else max(first.bound - 1, now))
         for asked in machine.asked():
             self.begins(*asked)
         if answer == OVER:
             self.is_over = True
             return
-        # one that has its way alone is told when it was to be, and until then nothing comes that cannot wait
-        first = min(self.bounds.values()) if self.bounds else None
-        if first is None or first[2].is_shared:
+        # one that has its way to itself is told when it was to be, and until then nothing happens that cannot wait
+        first = self.first()
+        if first is None or not first.is_alone:
             at = machine.word("upcoming")
             if at < self.wakes:
                 self.wakes = at
@@ -147,39 +206,32 @@ class _Run:
             self.progress(row - self.rows)
             self.rows = row
 
+    def first(self) -> _Move | None:
+        """Of what is under way that which may be told first."""
+        moves = self.moves
+        while moves and moves[0][2].is_told:
+            heappop(moves)
+        return moves[0][2] if moves else None
+
     def begins(self, kind: int, gpu: int, time: int, work: int, tag: int) -> None:
         """Something moves from this time on."""
-        way = self.up[gpu] if kind == SENT else self.down[gpu]
-        way.takes()
+        bound = time + work + (0 if kind == LOADED else self.latency)
+        move = _Move(kind, gpu, time, work, tag, bound)
         self.number += 1
-        self.bounds[self.number] = (time + work + (0 if kind == LOADED else self.latency), self.number, way)
-        what = (self.number, kind, gpu, work, tag, way)
-        if time == self.clock.now:
-            self.sends(what)
-        else:
-            self.clock.after(time - self.clock.now, lambda _: self.sends(what))
+        heappush(self.moves, (bound, self.number, move))
+        (self.up if kind == SENT else self.down)[gpu].takes(move)
 
-    def sends(self, what: tuple[int, int, int, int, int, _Way]) -> None:
-        _, kind, _, work, _, way = what
-        if kind == LOADED:  # when it will be there is known when it is sent
-            told = Event(self.clock)
-            way.link.send(work, owner=OWNERS[kind], sent=told)
-        else:
-            told = way.link.send(work, owner=OWNERS[kind])
-        assert told.callbacks is not None
-        told.callbacks.append(lambda _: self.tells(what))
-
-    def tells(self, what: tuple[int, int, int, int, int, _Way]) -> None:
-        number, kind, gpu, _, tag, way = what
-        del self.bounds[number]
-        way.gives()
+    def tells(self, move: _Move) -> None:
+        """Tell the machine of something that is there, or of a load that will be."""
+        move.is_told = True
         now = self.clock.now
-        if kind == LOADED:
-            self.there[gpu].append(now + self.latency)
-        self.machine.tell(kind, gpu, tag, now)
-        if self.bounds:
+        if move.kind == LOADED:
+            self.there[move.gpu].append(now + self.latency)
+        self.machine.tell(move.kind, move.gpu, move.tag, now)
+        first = self.first()
+        if first is not None and first.bound <= now:  # perhaps more is told now
             self.settles()
-        elif not self.is_settling and not self.is_over:  # nobody else can be told something now
+        elif not self.is_settling and not self.is_over:
             self.goes()
 
     def woken(self, event: Event) -> None:
