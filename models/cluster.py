@@ -72,6 +72,11 @@ class Front(Router):
         loads: Sequence[int] = view.pending if own is None else own()
         return loads
 
+    @property
+    def waiting(self) -> int:
+        """Tokens of the prompts that it holds."""
+        return sum(self.sizes[number] + self.engines.made(number) for number in self.held)
+
     def arrive(self, number: int, view: View) -> None:
         """A request is the router's to hold."""
         self.held.add(number)
@@ -164,7 +169,7 @@ class Cluster:
                 self._look(until)
             self._changes(until)
             if self.members.look == until:
-                self.members.weigh(self.engines.view()[PENDING], until)
+                self.members.weigh(self.engines.view()[PENDING], self.router.waiting, until)
                 self._changes(until)
             self._arrivals(until)
         self.progress(self.routed % TOLD)
@@ -190,7 +195,8 @@ class Cluster:
         """The time of the next event that is no end of an iteration: nobody is asked before, unless at such an end."""
         members = self.members
         coming = min(self.turns.coming[0][0] if self.turns.coming else NEVER, members.coming)
-        if members.scale is not None and (coming < NEVER or self.door or any(self.there)):
+        waits = self.door or (self.router.held and not members.up)
+        if members.scale is not None and (coming < NEVER or waits or any(self.there)):
             coming = min(coming, members.look)
         if not self.refresh:
             return coming

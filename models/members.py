@@ -85,12 +85,12 @@ class Members:
         elif state == DOWN:
             self._spells.append((instance, self._since[instance], now))
 
-    def weigh(self, pending: Sequence[int], now: int) -> None:
-        """A look at the loads of all instances: one is started or drained, if need be."""
+    def weigh(self, pending: Sequence[int], waiting: int, now: int) -> None:
+        """A look at the loads of all instances, and at what waits for any: one is started or drained, if need be."""
         scale = self.scale
         assert scale is not None
         self.look = now + scale.interval
-        held, count = sum(pending[instance] for instance in self.up), len(self.up)
+        held, count = waiting + sum(pending[instance] for instance in self.up), len(self.up)
         if not count or held > scale.high * count:
             down = (k for k, state in enumerate(self.states) if state == DOWN and k not in self.starting)
             if count + len(self.starting) < scale.most and (instance := next(down, None)) is not None:

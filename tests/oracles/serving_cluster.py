@@ -123,9 +123,10 @@ class Changing:
         coming = self.cluster.next()
         if coming is not None:
             times.append(coming[0])
-        if not times and not (self.scale and self.door):
+        waits = self.door or (self.held and not self.up())
+        if not times and not (self.scale and waits):
             return None
-        if self.scale and (self.arrivals or self.changes or self.door or self.busy()):
+        if self.scale and (self.arrivals or self.changes or waits or self.busy()):
             times.append(self.weighs)
         if self.refresh:
             times.append(self.next_look)
@@ -217,7 +218,7 @@ class Changing:
         scale, up = self.scale, self.up()
         assert scale is not None
         self.weighs = now + scale.interval
-        held = sum(self.cluster.view()[k]["pending"] for k in up)
+        held = sum(self.cluster.view()[k]["pending"] for k in up) + sum(self.jobs[number].whole for number in self.held)
         if not up or held / len(up) > scale.high:
             down = [k for k, state in enumerate(self.states) if state == "down" and k not in self.starting]
             if down and len(up) + len(self.starting) < scale.most:
