@@ -1,24 +1,33 @@
-"""Speed of caches of experts, all sizes in one pass, against a plain loop at one size: part of `make bench`.
+"""Speed of caches of experts, and of systems that offload experts, against plain loops: part of `make bench`.
 
-Both sides replay the public prompts of DeepSeek-V2-Lite (26 layers of 64 experts, six a token) on CPU time, one thread;
-the plain loop, which is the rule as the paper tells it, only some of them. The median of the rounds counts.
+All replay the public prompts of DeepSeek-V2-Lite (26 layers of 64 experts, six a token) on CPU time, one thread; the
+plain loops, the rule of a cache as its paper has it and the oracle of offloading, only some of them. The median of the
+rounds counts.
 """
 
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tiersim._base.errors import TraceError
 from tiersim._base.registry import build
+from tiersim.models.expert_queued import offload_queued
 from tiersim.models.expert_tokens import expert_tokens
+from tiersim.models.expert_trace import routed_of
+from tiersim.sim.expert_offload import offload
+from tiersim.sim.expert_rows import Costs, Rows
 from tiersim.sim.expert_segments import count_segments
 from tiersim.sim.expert_stack import expert_hits
+from tiersim.sim.expert_steps import Routed, rows_of, schedule_of
 from tiersim.sim.expert_tokens import ExpertTokens
 from tiersim.traces import load_trace
 
@@ -28,6 +37,9 @@ AHEAD = 16
 SIZE = 312  # of the plain loop's cache: twice the experts that a token uses
 SOME = 4  # sequences that the plain loop replays
 WANTED = 5.0  # seconds
+OFFLOADED, QUEUED, FEW = 36_000, 2_000, 60  # tokens for the engine, on shared links, and for the oracle
+SLOTS = 24  # of each layer
+TIMES = {"before": 100_000_000, "dense": 200_000_000, "after": 50_000_000, "exchange": 0}
 
 
 def benches() -> Iterator[dict[str, Any]]:
@@ -36,6 +48,7 @@ def benches() -> Iterator[dict[str, Any]]:
         tokens = expert_tokens(load_trace(TRACE).chunks())
     except TraceError as error:
         yield {"what": "caches of experts", "result": f"skipped: {error.message}; {error.remedy}"}
+        yield from offloads(_drawn())
         return
     policy = build("expert-replacement", {"use": "sch", "ahead": AHEAD})
     some = _first(tokens, SOME)
@@ -64,6 +77,56 @@ def benches() -> Iterator[dict[str, Any]]:
             "result": f"{spent:.2f} CPU seconds",
             "seconds": spent,
         }
+
+    yield from offloads(routed_of(load_trace(TRACE).chunks(), TRACE))
+
+
+def offloads(routed: Routed) -> Iterator[dict[str, Any]]:
+    """Systems that offload experts: needed experts a CPU second, with links alone and shared."""
+    from tests.oracles import expert_offload as oracle
+
+    rows, few = (_rows(routed.cut(tokens)) for tokens in (OFFLOADED, FEW))
+    for name in ("on-demand", "mixtral-offloading", "fiddler"):
+        system = build("experts", name)
+        slots = SLOTS if system.scope == "layer" else SLOTS * rows.layers
+        plain, said = _timed(partial(oracle.offload, few, _costs(few), system, system.replacement, slots, system.scope))
+        for run, wanted, tokens in ((offload, 1e6, OFFLOADED), (offload_queued, 1e5, QUEUED)):
+            call = partial(run, system=system, slots=slots)
+            made = call(few, _costs(few))  # compiles
+            if run is offload:
+                assert made.row_end.tolist() == said.ended, f"{name}: engine and oracle end rows at other times"
+            some = rows if tokens == OFFLOADED else _rows(routed.cut(tokens))
+            spent = _median(partial(call, some, _costs(some)))
+            speed, slow = len(some.expert) / spent, len(few.expert) / plain
+            yield {
+                "what": f"{name}, links {'alone' if run is offload else 'shared'}: {len(some.expert):,} needed experts",
+                "result": f"{speed:,.0f} a CPU second (wanted: {wanted:,.0f}), {speed / slow:,.0f} times the oracle",
+                "rate": speed,
+                "wanted": wanted,
+                "ratio": speed / slow,
+            }
+
+
+def _drawn() -> Routed:
+    """As many tokens of as many experts, drawn at random, in sequences of 80."""
+    draws = np.random.default_rng(1)
+    experts = np.argsort(draws.random((OFFLOADED, 26, 64)) ** np.arange(1, 65), axis=2)[:, :, -6:].astype(np.int32)
+    return Routed(np.arange(0, OFFLOADED + 1, 80), experts, np.arange(26))
+
+
+def _rows(routed: Routed) -> Rows:
+    """Each token a step, whose experts a predictor knows."""
+    made = rows_of(routed, schedule_of(routed, 1, 0), 64)
+    return replace(made, predicted_start=made.start, predicted=made.expert)
+
+
+def _costs(rows: Rows) -> Costs:
+    """Some 25 GB/s to a GPU: the arithmetic does not depend on them."""
+    times = {name: np.full(rows.steps, took) for name, took in TIMES.items()}
+    one = np.arange(2)
+    by_tokens = {"run": 20_000_000 * one, "cpu": 400_000_000 * one, "ship": 11_000_000 * one}
+    sizes = {"load": 700_000_000, "load_low": 200_000_000, "latency": 1_000_000}
+    return Costs(**times, **by_tokens, **sizes, size=17_301_504, size_low=4_325_376, hidden=4096)
 
 
 def _srp(tokens: ExpertTokens, length: int) -> float:
@@ -121,5 +184,6 @@ def _plain(tokens: ExpertTokens) -> int:
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))  # for the oracle of the tests
     for row in benches():
         print(f"{row['what']}\n    {row['result']}", flush=True)

@@ -162,7 +162,7 @@ class _Run:
         self.there: list[list[int]] = [[] for _ in range(gpus)]
         self.moves: list[tuple[int, int, _Move]] = []  # a heap, among them such as have been told
         self.number = self.calls = self.rows = 0
-        self.wakes = NEVER
+        self.wakes = self.upcoming = NEVER
         self.is_over = self.is_settling = False
         for gpu in range(machine.word("streaming")):
             self.begins(STREAMED, gpu, 0, int(costs.stream[0]), 0)
@@ -195,11 +195,10 @@ class _Run:
             return
         # one that has its way to itself is told when it was to be, and until then nothing happens that cannot wait
         first = self.first()
-        if first is None or not first.is_alone:
-            at = machine.word("upcoming")
-            if at < self.wakes:
-                self.wakes = at
-                self.clock.after(at - now, self.woken, at)
+        self.upcoming = machine.word("upcoming")
+        if (first is None or not first.is_alone) and self.upcoming < self.wakes:
+            self.wakes = self.upcoming
+            self.clock.after(self.wakes - now, self.woken, self.wakes)
         self.calls += 1
         if self.progress and self.calls % CALLS == 0:
             row = machine.word("row")
@@ -227,8 +226,10 @@ class _Run:
         now = self.clock.now
         if move.kind == LOADED:
             self.there[move.gpu].append(now + self.latency)
-        self.machine.tell(move.kind, move.gpu, move.tag, now)
+        changes = self.machine.tell(move.kind, move.gpu, move.tag, now)
         first = self.first()
+        if not changes and first is not None and first.is_alone and first.bound <= self.upcoming:
+            return  # nothing happens before more is told
         if first is not None and first.bound <= now:  # perhaps more is told now
             self.settles()
         elif not self.is_settling and not self.is_over:

@@ -753,10 +753,11 @@ def send(H, O, asked_out, kind, gpu, time, work, tag):
 
 @jit_cached
 def tell(kind, gpu, tag, t, addresses):
-    # the link is free of a load, which is there a latency later; or something else is there
+    # the link is free of a load, which is there a latency later; or something else is there; whether that may change
+    # something now
     A = pointer(addresses)
     $tell_bind
-    H[H_POKE] = t
+    changes = True
     if kind == LOADED:
         at = gpu * GW
         G[at + G_FREE] = t
@@ -778,15 +779,21 @@ def tell(kind, gpu, tag, t, addresses):
             H[H_UNDER_WAY] += 1
         H[H_PROCESSOR] = free
     elif kind == BACK:
+        changes = tag == H[H_ROW] and H[H_WAITS] == 1
         if tag == H[H_ROW]:
             H[H_WAITS] -= 1
         else:
             H[H_WAITS_NEXT] -= 1
-    elif tag == H[H_ROW]:
-        H[H_STREAMING] -= 1
     else:
-        H[H_STREAMING_NEXT] -= 1
+        changes = tag == H[H_ROW] and H[H_STREAMING] == 1
+        if tag == H[H_ROW]:
+            H[H_STREAMING] -= 1
+        else:
+            H[H_STREAMING_NEXT] -= 1
     H[H_UNDER_WAY] -= 1
+    if changes:
+        H[H_POKE] = t
+    return changes
 
 
 @jit

@@ -237,9 +237,12 @@ class Machine:
         flat = held.tolist() if self.compiled else held
         return [flat[k : k + len(ASKED)] for k in range(0, many, len(ASKED))]
 
-    def tell(self, kind: int, gpu: int, tag: int, time: int) -> None:
-        """The link is free of a load, which is there a latency later; or something else that moved is there."""
-        self._told(kind, gpu, tag, time, self._table)
+    def tell(self, kind: int, gpu: int, tag: int, time: int) -> bool:
+        """The link is free of a load, which is there a latency later; or something else that moved is there.
+
+        Returns whether that may change something now.
+        """
+        return bool(self._told(kind, gpu, tag, time, self._table))
 
     def arrived(self, times: Sequence[Sequence[int]]) -> None:
         """Tell the log when the loads of each GPU were there, where links are shared."""
