@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from simpy.events import Event
 
 from tiersim.models.links.duplex import Duplex, Wire
-from tiersim.sim.expert_loop import BACK, LOADED, MORE, NEVER, OVER, SENT, STREAMED
+from tiersim.sim.expert_loop import BACK, LOADED, MORE, NEVER, OVER, PLANS, SENT, STREAMED, WAITING
 from tiersim.sim.expert_offload import Machine, Offloaded, offload
 from tiersim.sim.expert_rows import Costs, Rows
 from tiersim.sim.queued.clock import SECOND, Clock
@@ -40,12 +40,15 @@ def offload_queued(
     compiled: bool = True,
     progress: Callable[[int], None] | None = None,
     timeline: Timeline | None = None,
+    cuts: Sequence[int] = (),
+    seen: Callable[[Machine], None] | None = None,
 ) -> Offloaded:
     """Run all steps, with links that loads, hidden states, keys and values share (``timing: queued``).
 
     Arguments, result and errors are those of `tiersim.sim.expert_offload.offload`. Each GPU has a link, of which what
     moves takes the time that it takes alone, or its share of what is then a longer one; loads, results, keys and values
-    go down to the GPU, tokens for the processor up. A bound is the same in both timings.
+    go down to the GPU, tokens for the processor up. A bound is the same in both timings. ``seen`` is shown the machine
+    when each row of ``cuts``, in rising order, is to be planned.
     """
     options: dict[str, Any] = {
         "slots": slots,
@@ -60,7 +63,9 @@ def offload_queued(
     if getattr(system, "bound", False):
         return offload(rows, costs, system, **options, progress=progress)
     machine = Machine(rows, costs, system, **options, queued=True)
-    return _Run(machine, costs, gpus, progress, timeline).result(log)
+    run = _Run(machine, costs, gpus, progress, timeline)
+    run.cuts, run.seen = list(cuts), seen
+    return run.result(log)
 
 
 @dataclass(eq=False, slots=True)
@@ -164,6 +169,8 @@ class _Run:
         self.number = self.calls = self.rows = 0
         self.wakes = self.upcoming = NEVER
         self.is_over = self.is_settling = False
+        self.cuts: list[int] = []
+        self.seen: Callable[[Machine], None] | None = None
         for gpu in range(machine.word("streaming")):
             self.begins(STREAMED, gpu, 0, int(costs.stream[0]), 0)
 
@@ -187,7 +194,7 @@ class _Run:
             for asked in machine.asked():
                 self.begins(*asked)
             first = self.first()
-            answer = machine.go(NEVER - 1 if first is None else max(first.bound - 1, now))
+            answer = self.advances(NEVER - 1 if first is None else max(first.bound - 1, now))
         for asked in machine.asked():
             self.begins(*asked)
         if answer == OVER:
@@ -211,6 +218,18 @@ class _Run:
         while moves and moves[0][2].is_told:
             heappop(moves)
         return moves[0][2] if moves else None
+
+    def advances(self, limit: int) -> int:
+        """Let the machine go on up to a time, or until it is to be seen; why it has stopped."""
+        machine = self.machine
+        answer = machine.go(limit, self.cuts[0] if self.cuts else NEVER)
+        stands = answer == WAITING and machine.word("phase") == PLANS and machine.word("due") <= limit
+        if not self.cuts or not stands or machine.word("row") < self.cuts[0]:
+            return answer
+        del self.cuts[0]
+        if self.seen is not None:
+            self.seen(machine)
+        return MORE
 
     def begins(self, kind: int, gpu: int, time: int, work: int, tag: int) -> None:
         """Something moves from this time on."""

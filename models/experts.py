@@ -32,6 +32,7 @@ __all__ = ["ExpertSystem", "check_system", "costs_of", "placed_of", "routed_laye
 Numbers = NDArray[np.int64]
 
 WHOLE: Final = 10**9
+ENDLESS: Final = 1 << 40
 AVX2 = (
     "assumed: 8 cores of 4.5 GHz with two units of 8 products and sums a cycle do 1.15 T, of which large matrices "
     "reach nine tenths; uncertainty 0.4 T (4 cores) to 4 T (AVX-512 in bfloat16)"
@@ -57,6 +58,15 @@ class ExpertSystem:
     share: Annotated[
         int, Param("of a GPU's memory, for weights, slots, keys and values", unit="ratio", ge=1, le=WHOLE)
     ] = 9 * WHOLE // 10
+    kv_memory: Annotated[
+        Quantity | None,
+        Param(
+            "of each GPU, for keys and values: tokens, or bytes; the rest stays in DRAM, and is read over the link; "
+            "unless said, as much as they need",
+            unit="count|bytes",
+            ge=0,
+        ),
+    ] = None
     link: Annotated[Pcie | None, Param("from the host to each GPU; unless said, that of the accelerator")] = None
     copy: Annotated[int, Param("of each copy, besides what the link takes", unit="time", ge=0, source=COPY)] = 10**7
     host: Annotated[Node, Param("the node, whose DRAM holds the experts, and whose cores may run them")]
@@ -119,7 +129,7 @@ def slots_of(system: ExpertSystem, contexts: int) -> int:
     assert model.experts is not None
     size = model.bytes(model.expert)
     others = model.bytes(model.parameters - layers * model.experts.count * model.expert)
-    kept = -(-contexts // system.gpus) * model.kv_bytes
+    kept = min(-(-contexts // system.gpus), _kv_tokens(system)) * model.kv_bytes
     room = system.accelerator.memory.capacity * system.share // WHOLE
     most = layers * -(-model.experts.count // system.gpus)
     left = max(room - others - kept, 0) // size
@@ -177,6 +187,7 @@ def costs_of(system: ExpertSystem, rows: Rows) -> Costs:
         hidden=hidden,
         read=_read(system, size),
         host_experts=0 if system.host_experts is None else system.host_experts,
+        stream=_stream(system, steps),
     )
 
 
@@ -263,6 +274,23 @@ def _read(system: ExpertSystem, size: int) -> int:
         return 0
     moves = moves_of(KvLink(ssd=drive), size, 1)
     return moves.load + moves.latency
+
+
+def _kv_tokens(system: ExpertSystem) -> int:
+    """Tokens whose keys and values a GPU has room for; more than any context has where it has room for all."""
+    said = system.kv_memory
+    if said is None:
+        return ENDLESS
+    return int(said.amount) // (1 if said.dimension == "count" else system.model.kv_bytes)
+
+
+def _stream(system: ExpertSystem, steps: _Steps) -> Numbers:
+    """How long the keys and values that are in DRAM take the link, for each layer; those of prompts are made there."""
+    missing = np.where(steps.prefill, 0, np.maximum(steps.context - _kv_tokens(system), 0))
+    many, place = np.unique(missing, return_inverse=True)
+    sizes = (many * system.model.kv_layer_bytes).tolist()
+    made: Numbers = np.array([_load(system, size)[0] if size else 0 for size in sizes], np.int64)[place]
+    return made
 
 
 def _link(system: ExpertSystem) -> Pcie:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from inspect import signature
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from tiersim._base.registry import build, register
 from tiersim._base.units import Quantity
 from tiersim.experiments.scenario import Measured, Metric, OfTrace, Progress, by_record
 from tiersim.experiments.trace_use import TraceParam, TraceUse
+from tiersim.models.expert_queued import offload_queued
 from tiersim.models.expert_trace import routed_of
 from tiersim.models.experts import ExpertSystem, check_system, costs_of, placed_of, routed_layers, slots_of
 from tiersim.sim.expert_offload import Machine, Offloaded, offload
@@ -116,6 +117,10 @@ class ExpertOffload(OfTrace):
     predictions: Annotated[Any, Param("what is known beforehand of what rows need", family="expert-prediction")] = (
         field(default_factory=partial(build, "expert-prediction", "none"))
     )
+    timing: Annotated[
+        Literal["alone", "queued"],
+        Param("`queued`: loads, hidden states, keys and values share links; `alone`: loads have them for themselves"),
+    ] = "alone"
     learn: Annotated[
         int,
         Param(
@@ -240,26 +245,29 @@ class ExpertOffload(OfTrace):
             return
         note("compiling")
         with _inside("policy"):
-            self._machine(_first(self._rows()), 0).go()
+            rows = _first(self._rows())
+            Machine(rows, self._costs(rows), self.policy, slots=self._slots(), popular=self._popular()).go()
         note("")
 
     def _costs(self, rows: Rows) -> Costs:
         with _inside("system"):
             return costs_of(self.system, rows)
 
-    def _machine(self, rows: Rows, seed: int, placed: Sequence[int] = (), *, log: bool = False) -> Machine:
-        return Machine(
-            rows,
-            self._costs(rows),
-            self.policy,
-            slots=self._slots(),
-            gpus=self.system.gpus,
-            overlap=self.system.overlap,
-            placed=placed,
-            popular=self._routed()[0].popular(rows.experts),
-            seed=seed,
-            log=log,
-        )
+    def _options(self, rows: Rows, seed: int) -> dict[str, Any]:
+        """What the engine is told besides rows, costs and policy."""
+        return {
+            "slots": self._slots(),
+            "gpus": self.system.gpus,
+            "overlap": self.system.overlap,
+            "placed": self._placed(),
+            "popular": self._popular(),
+            "seed": seed,
+        }
+
+    def _popular(self) -> Numbers:
+        """How many tokens of the other sequences pass each expert."""
+        assert self.system.model.experts is not None
+        return self._routed()[0].popular(self.system.model.experts.count)
 
     def _placed(self) -> list[int]:
         """The experts that the policy places for good, by what it learns of the other sequences."""
@@ -268,7 +276,7 @@ class ExpertOffload(OfTrace):
         assert self.system.model.experts is not None
         learnt, experts = self._routed()[0], self.system.model.experts.count
         rows = rows_of(learnt, schedule_of(learnt, self.batch, self.prompt), experts)
-        return placed_of(self.system, self.policy, rows, self._slots(), learnt.popular(experts))
+        return placed_of(self.system, self.policy, rows, self._slots(), self._popular())
 
     def simulate(self, seed: int, progress: Progress) -> Simulated:
         rows = self._predicted(seed)
@@ -277,22 +285,35 @@ class ExpertOffload(OfTrace):
         ends = ends[ends > 0]
         told = by_record(self.size(), rows.steps * rows.layers, progress)
         costs = self._costs(rows)
+        words: dict[str, list[int]] = {name: [] for name in COUNTED}
+
+        def see(machine: Machine) -> None:
+            for name, held in words.items():
+                held.append(machine.word(name))
+
         if getattr(self.policy, "bound", False):
             slots, gpus = self._slots(), self.system.gpus
             done = offload(rows, costs, self.policy, slots=slots, gpus=gpus, placed=self._placed(), progress=told)
             counted = _of_bound(done, ends * rows.layers, costs)
+        elif self.timing == "queued":
+            options = self._options(rows, seed)
+            done = offload_queued(
+                rows, costs, self.policy, **options, progress=told, cuts=(ends[:-1] * rows.layers).tolist(), seen=see
+            )
+            for name in COUNTED:
+                words[name].append(done.counts[name])
         else:
-            machine = self._machine(rows, seed, self._placed())
-            counted = {name: np.zeros(len(ends), np.int64) for name in COUNTED}
+            machine = Machine(rows, costs, self.policy, **self._options(rows, seed))
             for place, end in enumerate(ends.tolist()):
                 if end < rows.steps:
                     machine.go(upto=end * rows.layers)
                 else:
                     machine.go()
-                for name, held in counted.items():
-                    held[place] = machine.word(name)
+                see(machine)
                 told((end - (ends[place - 1] if place else 0)) * rows.layers)
             done = machine.result()
+        if not getattr(self.policy, "bound", False):
+            counted = {name: np.array(held, np.int64) for name, held in words.items()}
         steps = {name: _by_step(getattr(done, name), rows) for name in ("hits", "late", "misses", "stall", "wait")}
         steps |= {name: getattr(rows, name) for name in ("size", "sampled", "prefill", "sequence")}
         named, right = _found(rows)
@@ -318,9 +339,12 @@ class ExpertOffload(OfTrace):
 
     def draw(self, timeline: Timeline, seed: int, progress: Progress) -> None:
         rows = self._predicted(seed)
-        machine = self._machine(rows, seed, self._placed(), log=True)
-        machine.go()
-        write_timeline(rows, machine.result(), timeline)
+        options, costs = self._options(rows, seed), self._costs(rows)
+        if self.timing == "queued":
+            done = offload_queued(rows, costs, self.policy, **options, log=True, timeline=timeline)
+        else:
+            done = offload(rows, costs, self.policy, **options, log=True)
+        write_timeline(rows, done, timeline)
         progress(self.size())
 
     def measure(self, simulated: Simulated) -> Measured:
@@ -419,7 +443,7 @@ class ExpertOffload(OfTrace):
         return list(METRICS)
 
 
-KEYS = ("trace", "system", "policy", "batch", "prompt", "predictions", "learn")
+KEYS = ("trace", "system", "policy", "batch", "prompt", "predictions", "timing", "learn")
 
 
 @lru_cache(maxsize=4)

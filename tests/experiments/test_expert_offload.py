@@ -19,9 +19,10 @@ from tiersim.experiments.plan import make_plan
 from tiersim.experiments.results import Row
 from tiersim.experiments.scenarios import expert_offload
 from tiersim.experiments.timelines import write_timeline
+from tiersim.models.expert_queued import offload_queued
 from tiersim.models.expert_trace import routed_of
 from tiersim.models.experts import costs_of
-from tiersim.sim.expert_offload import Machine
+from tiersim.sim.expert_offload import Machine, offload
 from tiersim.sim.expert_steps import rows_of, schedule_of
 from tiersim.traces import load_trace
 
@@ -39,6 +40,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _plain(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setattr(expert_offload, "Machine", partial(Machine, compiled=False))
+    monkeypatch.setattr(expert_offload, "offload_queued", partial(offload_queued, compiled=False))
+    monkeypatch.setattr(expert_offload, "offload", partial(offload, compiled=False))
     monkeypatch.chdir(folder)
 
 
@@ -119,6 +122,39 @@ def test_windows_and_sessions_add_up(warm_up: str) -> None:
     for name in ("tokens_per_second", "tpot.mean", "hit_ratio", "predictions.precision"):
         assert together(sessions, name) == pytest.approx(row.metrics[name]), name
     assert len(sessions["session"]) == (18 if warm_up == "0 %" else len(set(sessions["session"])))
+
+
+def test_both_timings_are_equal_where_nothing_meets() -> None:
+    for keys in ({}, {"trace.warm_up": "25 %", "batch": 2}, {"predictions": "trace", "policy": "mixtral-offloading"}):
+        alone, queued = run(**keys), run(**keys, timing="queued")
+        assert queued.metrics == alone.metrics
+        for name, held in alone.windows.items():
+            assert np.array_equal(np.array(held), np.array(queued.windows[name]), equal_nan=True), name
+
+
+def test_keys_and_values_from_dram_are_in_the_way_of_loads() -> None:
+    keys = {"batch": 4, "system.copy": "1 ms"}
+    there = {**keys, "system.kv_memory": "0 tokens"}
+    alone, queued = run(**there).metrics, run(**there, timing="queued").metrics
+    assert run(**keys).metrics["duration"] < alone["duration"] < queued["duration"]
+
+
+@pytest.mark.parametrize("policy", ["mixtral-offloading", "fiddler", "hobbit"])
+@pytest.mark.parametrize("gpus", [1, 2])
+def test_to_be_seen_changes_nothing_on_links_that_are_shared(policy: str, gpus: int) -> None:
+    keys = {"policy": policy, "system.gpus": gpus, "predictions": "trace", "batch": 3, "system.copy": "1 ms"}
+    keys |= {"system.kv_memory": "2 tokens", "timing": "queued"}
+    scenario = make_plan(STUDY | {"what_if": {"turned": keys}}).runs[-1].scenario
+    rows = scenario._predicted(0)
+    said = (rows, scenario._costs(rows), scenario.policy)
+    options = scenario._options(rows, 0) | {"compiled": False}
+    plain = offload_queued(*said, **options)
+    seen: list[int] = []
+    cuts = list(range(LAYERS, rows.steps * LAYERS, LAYERS))
+    made = offload_queued(*said, **options, cuts=cuts, seen=lambda machine: seen.append(machine.word("row")))
+    assert seen == cuts
+    assert made.step_end.tolist() == plain.step_end.tolist()
+    assert made.counts == plain.counts
 
 
 def test_a_warm_up_is_left_out() -> None:

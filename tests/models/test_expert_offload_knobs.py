@@ -14,6 +14,7 @@ from tests.experiments.expert_studies import MODEL, STUDY, write_trace
 from tiersim._base.params import params
 from tiersim.experiments.scenarios import expert_offload
 from tiersim.experiments.scenarios.expert_offload import ExpertOffload, ExpertTrace
+from tiersim.models.expert_queued import offload_queued
 from tiersim.models.experts import ExpertSystem
 from tiersim.sim.expert_offload import Machine
 
@@ -31,6 +32,8 @@ TURNED: list[tuple[str, Any, dict[str, Any]]] = [
     ("batch", 3, {}),
     ("prompt", 3, {}),
     ("learn", "40 %", {}),
+    ("timing", "queued", {"system.kv_memory": "1 token", "batch": 3, "system.copy": "1 ms"}),
+    ("system.kv_memory", "3 tokens", {"system.copy": "1 ms"}),
     ("predictions", "trace", {}),
     ("predictions.right", "90 %", DRAWN),
     ("policy", "perfect-prefetch", {}),
@@ -72,6 +75,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _plain(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """Loops are not compiled: that takes longer than all that they do here."""
     monkeypatch.setattr(expert_offload, "Machine", partial(Machine, compiled=False))
+    monkeypatch.setattr(expert_offload, "offload_queued", partial(offload_queued, compiled=False))
     monkeypatch.chdir(folder)
 
 

@@ -189,6 +189,20 @@ def test_the_drive_is_read_for_long() -> None:
     assert costs_of(system(), steps([1])).read == 0
 
 
+def test_keys_and_values_that_do_not_fit_are_read_over_the_link() -> None:
+    """A token has 1,152 bytes in a layer (512 + 64 numbers). With room for 3, at a context of 5 two are read."""
+    held = system(kv_memory=Quantity(3, "count"), copy=0)
+    made = costs_of(held, steps([5]))
+    assert made.stream[:3].tolist() == [0, 0, 0]
+    assert made.stream[4] == pytest.approx(2 * 1152 * 276 / 256 / (31.5077e9 * 0.92) * 1e12, rel=1e-2)
+    assert costs_of(held, steps([5], prompt=5)).stream.tolist() == [0]  # made by the prompt itself
+    assert not costs_of(system(), steps([5])).stream.any()
+    in_bytes = system(kv_memory=Quantity(3 * 1152 * 27, "bytes"), copy=0)
+    assert costs_of(in_bytes, steps([5])).stream.tolist() == made.stream.tolist()
+    small = slots_of(system(expert_slots=None, kv_memory=Quantity(0, "count")), 100_000)
+    assert small == slots_of(system(expert_slots=None), 0)
+
+
 # what fits
 
 
@@ -256,6 +270,7 @@ OTHERS: dict[str, Any] = {
     "expert_slots": Quantity(11, "count_per_item", "layer"),
     "link": presets.built("pcie-5-x16", Pcie),
     "copy": 0,
+    "kv_memory": Quantity(3, "count"),
     "host": host(bandwidth=10 * 10**9),
     "cpu": 10**10,
     "host_experts": 500,
