@@ -244,7 +244,7 @@ def make_loop(system: Any, own: Part, part: Part | None, reals: Sequence[str] = 
         use=leaving.call("use", **given),
         worth=leaving.call(
             "worth",
-            **given | {"x": "v", "layer": "of", "held": "residence[v]", "row": "asked", "step": "asked // layers"},
+            **given | {"x": "v", "layer": "of", "held": "residence[v]", "row": "asked", "step": "asked_step"},
         ),
         wish=fill(WISH, call=own.call("wish", **GIVEN)) if "wish" in own.arguments else "",
         windows=fill(WINDOWS, enter=enter, ahead=ahead) if enter else "",
@@ -606,6 +606,7 @@ def go(limit, upto, addresses):
             break
         # what begins
         asked = row if phase == RUNS else row - 1
+        asked_step = asked // layers
         for g in range(gpus):
             at = g * GW
             loads_now = G[at + G_FREE] <= t

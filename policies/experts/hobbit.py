@@ -12,7 +12,6 @@ from tiersim.policies.experts.contract import COMING, COMING_LOW, HERE, HERE_LOW
 from tiersim.policies.object.contract import State, Words
 
 WHOLE = 10**9
-SCALE = 10**6  # of a part of a worth
 
 
 @register("hobbit", family="experts", paper="Tang et al., HOBBIT, 2024, arXiv:2411.01433")
@@ -72,9 +71,11 @@ class Hobbit:
     )
 
     @staticmethod
-    def state(objects: int) -> State:
+    def state(objects: int, layers: int, experts: int) -> State:
         names = ("last", "uses", "high_uses")
-        return {name: np.zeros(objects, np.int64) for name in names} | {"since": np.zeros(1, np.int64)}
+        # of each expert its layer: to divide for it takes longer than all the rest of a worth
+        of = {"layer_of": np.repeat(np.arange(layers), experts), "since": np.zeros(1, np.int64)}
+        return {name: np.zeros(objects, np.int64) for name in names} | of
 
     @staticmethod
     def begin(last: Words, uses: Words, high_uses: Words, since: Words, step: int, layers: int, experts: int) -> None:
@@ -134,19 +135,21 @@ class Hobbit:
         uses: Words,
         high_uses: Words,
         since: Words,
+        layer_of: Words,
         x: int,
         row: int,
         step: int,
         layers: int,
-        experts: int,
         recency: int,
         frequency: int,
         precision: int,
         nearness: int,
     ) -> int:
-        distance = (x // experts - row % layers) % layers
+        distance = layer_of[x] - (row - step * layers)
+        distance += layers * (distance < 0)
         used = recency * last[x] + frequency * uses[x] + precision * high_uses[x]
-        return SCALE * used // (step - since[0] + 1) + SCALE * nearness * (layers - distance) // layers
+        # the sum of the parts, times what they are divided by
+        return used * layers + nearness * (layers - distance) * (step - since[0] + 1)
 
 
 def unimportance(rank: int, row: int, row_start: Words, row_rank: Words, row_weight: Words) -> int:

@@ -51,7 +51,7 @@ class MoeInfinity:
         None
     )
 
-    def state(self, objects: int, layers: int) -> State:
+    def state(self, objects: int, layers: int, experts: int) -> State:
         whole = {
             "matrix": objects,  # this sequence's counts
             "sums": layers,  # of them
@@ -73,6 +73,8 @@ class MoeInfinity:
             **{name: np.zeros(many, np.int64) for name, many in whole.items()},
             **{name: np.zeros(many) for name, many in real.items()},
             "head": np.array([0, 0, -1], np.int64),
+            # of each expert, so that a victim is found soon
+            "worths": np.array([worth_of(0, 0, x // experts, layers) for x in range(objects)], np.int64),
         }
 
     @staticmethod
@@ -88,6 +90,7 @@ class MoeInfinity:
         products: Words,
         cosine: Reals,
         likeness: Reals,
+        worths: Words,
         head: Words,
         layers: int,
         experts: int,
@@ -115,6 +118,8 @@ class MoeInfinity:
         for m in range(stored):
             likeness[m] = 0.0
         head[NEAREST] = -1
+        for x in range(layers * experts):
+            worths[x] = worth_of(0, 0, x // experts, layers)
 
     @staticmethod
     def decide(
@@ -126,11 +131,13 @@ class MoeInfinity:
         products: Words,
         cosine: Reals,
         likeness: Reals,
+        worths: Words,
         head: Words,
         x: int,
         n: int,
         row: int,
         layer: int,
+        layers: int,
         experts: int,
         row_start: Words,
         row_x: Words,
@@ -144,6 +151,8 @@ class MoeInfinity:
         if x - layer * experts == row_x[row_start[row + 1] - 1]:  # the last of this row
             length = root(squares[layer])
             head[NEAREST] = seek(length, kept_length, products, cosine, likeness, head[MANY], layer * stored)
+            for other in range(layer * experts, (layer + 1) * experts):
+                worths[other] = worth_of(matrix[other], sums[layer], layer, layers)
         return HIGH
 
     @staticmethod
@@ -195,10 +204,14 @@ class MoeInfinity:
         return
 
     @staticmethod
-    def worth(matrix: Words, sums: Words, x: int, layers: int, experts: int) -> int:
-        layer = x // experts
-        ratio = matrix[x] / sums[layer] if sums[layer] > 0 else 0.0
-        return int(SCALE * (ratio + LITTLE) * (layers - layer) / layers)
+    def worth(worths: Words, x: int) -> int:
+        return worths[x]
+
+
+def worth_of(count: int, total: int, layer: int, layers: int) -> int:
+    """What an expert of a layer is worth that has so many of the counts of its layer."""
+    ratio = count / total if total > 0 else 0.0
+    return int(SCALE * (ratio + LITTLE) * (layers - layer) / layers)
 
 
 def seek(

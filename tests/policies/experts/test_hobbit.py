@@ -13,7 +13,7 @@ from tiersim.policies.experts.contract import ABSENT, COMING, CPU, HERE, HERE_LO
 
 
 def hobbit(**parameters: Any) -> Verbs:
-    return Verbs(build("experts", {"use": "hobbit", **parameters}), {"objects": 8})
+    return Verbs(build("experts", {"use": "hobbit", **parameters}), {"objects": 8, "layers": 2, "experts": 4})
 
 
 def decided(needs: list[tuple[int, float]], held: int = ABSENT, prefill: int = 0, **parameters: Any) -> list[Any]:
@@ -90,15 +90,16 @@ def test_who_is_worth_least() -> None:
         made.ask("use", x=3, step=4, want=SKIP)
         return made.ask("worth", x=x, row=row, step=row // 2, layers=2, experts=4)
 
-    # the second step of the sequence, in layer 0: 1 was used in it, twice, once in full; its layer is at hand
-    assert worth(1, 8) == 10**6 * (2 + 2 + 1) // 2 + 10**6
-    assert worth(2, 8) == 10**6 * (2 + 1 + 1) // 2 + 10**6
-    assert worth(0, 8) == worth(3, 8) == 10**6
-    assert worth(5, 8) == 10**6 // 2
+    # the second step of the sequence, in layer 0: 1 was used twice in it, once in full, and its layer is at hand; parts
+    # of 2 steps and of 2 layers are told in quarters
+    assert worth(1, 8) == 4 * ((2 + 2 + 1) / 2 + 1)
+    assert worth(2, 8) == 4 * ((2 + 1 + 1) / 2 + 1)
+    assert worth(0, 8) == worth(3, 8) == 4
+    assert worth(5, 8) == 4 / 2
     # in layer 1
-    assert worth(5, 9) == 10**6
-    assert worth(1, 9) == 10**6 * 5 // 2 + 10**6 // 2
-    assert worth(1, 8, recency=3, frequency=5, precision=7, nearness=0) == 10**6 * (3 * 2 + 5 * 2 + 7) // 2
+    assert worth(5, 9) == 4
+    assert worth(1, 9) == 4 * (5 / 2 + 1 / 2)
+    assert worth(1, 8, recency=3, frequency=5, precision=7, nearness=0) == 4 * (3 * 2 + 5 * 2 + 7) / 2
 
 
 @pytest.mark.parametrize("want", [HIGH, LOW, SKIP, CPU])
