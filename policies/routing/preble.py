@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Annotated
@@ -26,7 +26,9 @@ class Recent:
     prompts: int = 0
     seen: deque[tuple[int, int, int]] = field(default_factory=deque)  # time, instance, tokens before the first one
     charged: dict[int, int] = field(default_factory=dict)
+    computed: int = 0  # time for what was new of its prompts, times how many they are
     often: bool = False
+    renewed: int = 0  # the turn when it was last charged: of equal costs the one that is charged longest moves first
 
 
 @dataclass(eq=False, slots=True)
@@ -43,6 +45,10 @@ class Node:
     active: dict[int, int] = field(default_factory=dict)  # requests at each instance that are not finished
     children: dict[int, Node] = field(default_factory=dict)  # by their first blocks
     recent: Recent | None = None
+    recents: int = 0  # of it and all behind it
+    given: int = 0  # the last turn when it and all behind it were given away, and to whom
+    taker: int = -1
+    known: int = 0  # the turn of the gift that `instances` knows of; those of nodes with `recent` know of all
 
     @property
     def is_large(self) -> bool:
@@ -96,19 +102,22 @@ class Preble:
     ] = 50
 
     def start(self, instances: int, seed: int) -> None:
-        self.where: dict[int, Node] = {}  # of each block
+        self.roots: dict[int, Node] = {}  # by their first blocks
         self.leaves: dict[int, tuple[Node, int]] = {}  # of each request that is not finished, with its instance
         self.entries: deque[tuple[int, Recent, int, int]] = deque()  # time, for whom, hit, prompt
         self.costs: dict[int, int] = {}  # of each instance
         self.firm: dict[int, int] = {}  # of nodes that more than one recent request counts for
-        self.owned: dict[int, dict[Recent, None]] = {}
-        self.routed = 0
+        self.owned: dict[int, set[Recent]] = {}
+        self.routed = self.turn = 0
         self.changed(range(instances))
 
     def changed(self, instances: Sequence[int]) -> None:
         """Those that have gone have computed nothing."""
         self.up, gone = list(instances), self.costs.keys() - instances
-        for node in set(self.where.values()) if gone else ():
+        nodes = list(self._nodes()) if gone else []
+        for node in nodes:
+            self._learn(node.path())
+        for node in nodes:
             node.instances -= gone
             node.active = {instance: count for instance, count in node.active.items() if instance not in gone}
             if node.recent is not None:
@@ -116,7 +125,7 @@ class Preble:
         self.leaves = {number: held for number, held in self.leaves.items() if held[1] not in gone}
         self.costs = {instance: self.costs.get(instance, 0) for instance in instances}
         self.firm = {instance: self.firm.get(instance, 0) for instance in instances}
-        self.owned = {instance: self.owned.get(instance, {}) for instance in instances}
+        self.owned = {instance: self.owned.get(instance, set()) for instance in instances}
 
     def route(self, request: Asked, view: View) -> int:
         if request.number in self.leaves:  # it comes again
@@ -125,15 +134,18 @@ class Preble:
         leaf, matched = self._insert(request)
         shared = request.prompt - matched < matched
         path = leaf.path()
+        self._learn(path)
         those = next((node.instances for node in path if node.instances), None) if shared else None
         if those:
-            chosen = min(those, key=lambda instance: (self.costs[instance], instance))
+            costs = self.costs
+            _, chosen = min([(costs[instance], instance) for instance in those])
         else:
             chosen = min(self.up, key=self.costs.__getitem__)
         place = self.up.index(chosen)
         important = next(node for node in path if node.tokens > node.before)
         if important.recent is None:
             important.recent = Recent(important)
+            self._count(important, 1)
         recent = important.recent
         wait = view.pending[place] + request.prompt - matched
         self.entries.append((request.time, recent, matched, request.prompt))
@@ -142,8 +154,8 @@ class Preble:
         recent.prompts += request.prompt
         recent.seen.append((request.time, chosen, wait))
         self.leaves[request.number] = leaf, chosen
+        self._active(path, chosen, 1)
         for node in path:
-            self._active(node, chosen, 1)
             if chosen not in node.instances:
                 node.instances.add(chosen)
                 if node.recent is not None and node is not important:
@@ -159,39 +171,56 @@ class Preble:
             if number not in self.leaves:
                 continue
             leaf, instance = self.leaves.pop(number)
-            for node in leaf.path():
-                self._active(node, instance, -1)
+            self._active(leaf.path(), instance, -1)
 
     # the tree
 
     def _insert(self, request: Asked) -> tuple[Node, int]:
         """The node at whose end the prompt ends, and how many of its tokens were there before."""
         blocks = request.blocks if request.block else ()
-        known = self._known(blocks)
-        parent = self.where[blocks[known - 1]] if known else None
+        parent, known = self._known(blocks)
         if parent is not None and known < parent.first + len(parent.blocks):
             parent = self._split(parent, known - parent.first, request.block)
         matched = min(known * request.block, request.prompt)
         if parent is not None and known == len(blocks):
             return parent, matched
-        leaf = Node(parent, blocks[known:], known, matched, request.prompt - matched, 1)
+        leaf = Node(parent, blocks[known:], known, matched, request.prompt - matched, 1, known=self.turn)
         if parent is not None:
             parent.children[blocks[known]] = leaf
             leaf.depth = parent.depth + 1
-        self.where.update(dict.fromkeys(leaf.blocks, leaf))
+        elif blocks:
+            self.roots[blocks[0]] = leaf
         return leaf, matched
 
-    def _known(self, blocks: Sequence[int]) -> int:
-        """How many of them are in the tree: those that are come first."""
-        low, high = 0, len(blocks)
-        while low < high:
-            middle = (low + high) // 2
-            low, high = (middle + 1, high) if blocks[middle] in self.where else (low, middle)
-        return low
+    def _known(self, blocks: Sequence[int]) -> tuple[Node | None, int]:
+        """The last node on the way of a prompt, and how many of its blocks are in the tree."""
+        node, known, count, following = None, 0, len(blocks), self.roots
+        while known < count and (child := following.get(blocks[known])) is not None:
+            node, own = child, child.blocks
+            high = min(len(own), count - known)
+            if blocks[known + high - 1] != own[high - 1]:  # equal blocks come first, and there is one
+                low, high = 1, high - 1
+                while low < high:
+                    middle = (low + high + 1) // 2
+                    low, high = (middle, high) if blocks[known + middle - 1] == own[middle - 1] else (low, middle - 1)
+            known += high
+            if high < len(own):
+                break
+            following = child.children
+        return node, known
+
+    def _nodes(self) -> Iterator[Node]:
+        """All that have blocks."""
+        left = list(self.roots.values())
+        while left:
+            node = left.pop()
+            left += node.children.values()
+            yield node
 
     def _split(self, node: Node, count: int, block: int) -> Node:
         """A new node with the first blocks of one, which keeps the others."""
         blocks, parent = node.blocks, node.parent
+        self._learn(node.path())
         upper = Node(
             parent,
             blocks[:count],
@@ -202,20 +231,39 @@ class Preble:
             set(node.instances),
             dict(node.active),
             {blocks[count]: node},
+            recents=node.recents,
+            known=self.turn,
         )
         if parent is not None:
             parent.children[blocks[0]] = upper
-        self.where.update(dict.fromkeys(upper.blocks, upper))
+        else:
+            self.roots[blocks[0]] = upper
         node.parent, node.blocks, node.first = upper, blocks[count:], node.first + count
         node.before, node.tokens, node.depth = node.before + upper.tokens, node.tokens - upper.tokens, node.depth + 1
         if node.recent is not None and upper.is_large and not node.is_large:
             self._discharge(node.recent)
             upper.recent, node.recent = node.recent, None
+            node.recents -= 1
             upper.recent.node = upper
             self._renew(upper, upper.recent)
         if node.recent is not None:
             self._renew(node, node.recent)
         return upper
+
+    def _count(self, node: Node | None, more: int) -> None:
+        """So many nodes more that carry costs, of this one and all before it."""
+        while node is not None:
+            node.recents += more
+            node = node.parent
+
+    def _learn(self, path: list[Node]) -> None:
+        """Tell nodes, the first one last, of what was given away since they heard of it."""
+        given, taker = 0, -1
+        for node in reversed(path):
+            if node.given > given:
+                given, taker = node.given, node.taker
+            if given > node.known:
+                node.instances, node.known = {taker}, given
 
     # costs
 
@@ -233,92 +281,136 @@ class Preble:
                 self._discharge(recent)
                 recent.node.recent = None
                 recent.node.instances = set()
+                self._count(recent.node, -1)
 
-    def _active(self, node: Node, instance: int, more: int) -> None:
-        """So many requests more at an instance, each of which costs it an answer."""
-        active, recent = node.active, node.recent
-        active[instance] = active.get(instance, 0) + more
-        if recent is not None and instance in recent.charged:
-            cost = more * self.answer * self.tpot
-            recent.charged[instance] += cost
-            self.costs[instance] += cost
-            if recent.often:
-                self.firm[instance] += cost
+    def _active(self, path: list[Node], instance: int, more: int) -> None:
+        """So many requests more of some nodes at an instance, each of which costs it an answer."""
+        cost = more * self.answer * self.tpot
+        for node in path:
+            active, recent = node.active, node.recent
+            active[instance] = active.get(instance, 0) + more
+            if recent is not None and instance in recent.charged:
+                recent.charged[instance] += cost
+                self.costs[instance] += cost
+                if recent.often:
+                    self.firm[instance] += cost
 
     def _renew(self, node: Node, recent: Recent) -> None:
         """Charge instances anew for what has changed of a node."""
-        self._discharge(recent)
-        if not node.instances:
+        self.turn += 1
+        recent.renewed = self.turn
+        instances, active, charged, costs = node.instances, node.active, recent.charged, self.costs
+        decode, often = self.answer * self.tpot, recent.count > 1
+        recent.computed = (recent.prompts - recent.hits) * recent.count * node.tokens * self.prefill
+        if often is recent.often and instances and charged.keys() == instances:  # by the difference, as a rule
+            share, firm = recent.computed // (recent.prompts * len(instances)), self.firm
+            for instance, before in charged.items():
+                charged[instance] = cost = share + active.get(instance, 0) * decode
+                costs[instance] += cost - before
+                if often:
+                    firm[instance] += cost - before
             return
-        computed = (recent.prompts - recent.hits) * recent.count * node.tokens * self.prefill
-        share = computed // (recent.prompts * len(node.instances))
-        decode = self.answer * self.tpot
-        recent.charged = {instance: share + node.active.get(instance, 0) * decode for instance in node.instances}
-        recent.often = recent.count > 1
+        self._discharge(recent)
+        recent.often = often
+        if not instances:
+            return
+        share = recent.computed // (recent.prompts * len(instances))
+        recent.charged = {instance: share + active.get(instance, 0) * decode for instance in instances}
         for instance, cost in recent.charged.items():
-            self.costs[instance] += cost
-            if recent.often:
+            costs[instance] += cost
+            if often:
                 self.firm[instance] += cost
-                self.owned[instance][recent] = None
+                self.owned[instance].add(recent)
 
     def _discharge(self, recent: Recent) -> None:
         for instance, cost in recent.charged.items():
             self.costs[instance] -= cost
             if recent.often:
                 self.firm[instance] -= cost
-                del self.owned[instance][recent]
+                self.owned[instance].remove(recent)
         recent.charged = {}
 
     # rebalancing
 
     def _rebalance(self, now: int) -> None:
         """Every instance but the cheapest gives to that one, the dearest first."""
-        if max(self.firm.values()) * WHOLE < self.uneven * min(self.firm.values()):
+        least = min(self.firm.values())
+        if max(self.firm.values()) < self._dear(least):
             return
-        costs = dict(self.firm)
-        order = sorted(self.up, key=costs.__getitem__, reverse=True)
-        cheap = order.pop()
-        for dear in order:
-            if not costs[dear] or costs[dear] * WHOLE < self.uneven * costs[cheap]:
+        cheap = next(instance for instance in reversed(self.up) if self.firm[instance] == least)
+        bar = max(self._dear(least), 1)
+        order = [(cost, instance) for instance, cost in self.firm.items() if cost >= bar and instance != cheap]
+        order.sort(key=itemgetter(0), reverse=True)
+        for cost, dear in order:  # as they were: some have nodes in common
+            if cost < self._dear(least):
                 return
-            movable = [recent for recent in self.owned[dear] if recent.node.is_large]
+            movable = [
+                (recent.charged[dear], recent.renewed, recent)
+                for recent in self.owned[dear]
+                if (node := recent.node).tokens > node.before
+            ]
             if len(movable) == 1:
-                self._share(movable[0], dear, cheap, now, costs)
+                least += self._share(movable[0][2], dear, cheap, now)
             elif movable:
-                self._move(movable, dear, cheap, costs)
+                least += self._move(movable, cost, cheap, least)
 
-    def _move(self, movable: list[Recent], dear: int, cheap: int, costs: dict[int, int]) -> None:
-        dues = [recent.charged[dear] for recent in movable]  # as they are now: some go along with others
-        if costs[dear] - costs[cheap] < 2 * min(dues):
-            return
-        for cost, recent in sorted(zip(dues, movable, strict=True), key=itemgetter(0)):
-            if costs[dear] - cost < costs[cheap] + cost:
-                return
-            costs[dear] -= cost
-            costs[cheap] += cost
+    def _dear(self, least: int) -> int:
+        """What is too much where the cheapest costs so much."""
+        return -(-self.uneven * least // WHOLE)
+
+    def _move(self, movable: list[tuple[int, int, Recent]], most: int, cheap: int, least: int) -> int:
+        """Give away what costs least first, by what it cost before: some go along with others. How much that was."""
+        movable.sort()
+        moved = 0
+        if most - least < 2 * movable[0][0]:
+            return moved
+        for cost, _, recent in movable:
+            if most - moved - cost < least + moved + cost:
+                break
+            moved += cost
             self._give(recent.node, cheap)
-            if costs[dear] * WHOLE < self.uneven * costs[cheap]:
-                return
+            if most - moved < self._dear(least + moved):
+                break
+        return moved
 
     def _give(self, node: Node, instance: int) -> None:
-        """A node and all behind it are an instance's alone."""
+        """A node and all behind it are an instance's alone; those that carry no costs learn of it later."""
+        self.turn = turn = self.turn + 1
+        node.given, node.taker, decode, taken, kept = turn, instance, self.answer * self.tpot, 0, 0
+        costs, firm, owned = self.costs, self.firm, self.owned
         left = [node]
         while left:
             held = left.pop()
-            held.instances = {instance}
-            if held.recent is not None:
-                self._renew(held, held.recent)
-            left += held.children.values()
+            recent = held.recent
+            if recent is not None:
+                held.instances, held.known = {instance}, turn
+                due = recent.computed // recent.prompts + held.active.get(instance, 0) * decode
+                for giver, cost in recent.charged.items():
+                    costs[giver] -= cost
+                    if recent.often:
+                        firm[giver] -= cost
+                        owned[giver].remove(recent)
+                recent.charged = {instance: due}
+                taken += due
+                if recent.often:
+                    kept += due
+                    owned[instance].add(recent)
+                self.turn += 1
+                recent.renewed = self.turn
+            if held.recents > (recent is not None):
+                left += [child for child in held.children.values() if child.recents]
+        costs[instance] += taken
+        firm[instance] += kept
 
-    def _share(self, recent: Recent, dear: int, cheap: int, now: int, costs: dict[int, int]) -> None:
+    def _share(self, recent: Recent, dear: int, cheap: int, now: int) -> int:
+        """What the cheapest instance takes of the costs of a node, if it is to have it too."""
         if cheap in recent.node.instances or not self._waits_longer(recent, dear, now):
-            return
+            return 0
         half = recent.charged[dear] // 2
-        costs[dear] -= half
-        costs[cheap] += half
         recent.node.instances.add(cheap)
         recent.seen = deque(held for held in recent.seen if held[1] != dear)
         self._renew(recent.node, recent)
+        return half
 
     def _waits_longer(self, recent: Recent, instance: int, now: int) -> bool:
         """Whether prompts waited twice as long in the second half of the window as in the first."""

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.oracles.routing import BLOCK, cluster, prompt, router
+from tests.policies.routing.test_preble import where
 from tiersim._base.registry import index, load
 
 ROUTERS = sorted(
@@ -99,11 +100,11 @@ def test_preble_forgets_who_computed_it() -> None:
     made = router("preble", 3, tpot="0 s")
     assert [made.route(prompt(k, k + 1, number=k), cluster(3)) for k in (10, 20, 30)] == [0, 1, 2]
     made.changed([0, 2])
-    assert made.where[20].instances == set()
+    assert where(made)[20].instances == set()
     assert list(made.costs) == [0, 2]
     assert made.route(prompt(30, 31, 32, number=33), cluster(2)) == 1
     made.route(prompt(20, 21, 22, number=23), cluster(2))
-    assert made.where[20].instances == {0}
+    assert where(made)[20].instances == {0}
     made.changed([0, 1, 2])
     assert made.route(prompt(40, number=40), cluster(3)) == 1
 

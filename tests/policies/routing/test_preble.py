@@ -18,6 +18,11 @@ def preble(n: int = 2, **parameters: Any) -> Any:
     return router("preble", n, **{"prefill": "1 us/token", "tpot": "0 s", **parameters})
 
 
+def where(made: Any) -> dict[int, Any]:
+    """The node of each block."""
+    return {block: node for node in made._nodes() for block in node.blocks}
+
+
 def costs(made: Any) -> list[int]:
     return list(made.costs.values())
 
@@ -47,7 +52,7 @@ def test_of_several_the_cheapest() -> None:
     made = preble(3)
     three = cluster(3)
     assert [made.route(prompt(k, number=k), three) for k in range(3)] == [0, 1, 2]
-    node = made.where[0]
+    node = where(made)[0]
     node.instances = {0, 2}
     made._renew(node, node.recent)
     assert costs(made) == [256 * MICRO, 512 * MICRO, 768 * MICRO]
@@ -90,12 +95,25 @@ def crowded(**parameters: Any) -> Any:
 def test_nodes_go_over() -> None:
     """Those with more than one prompt cost 1 twice 1024, and 0 nothing: one of them goes over, then both are even."""
     made = crowded(calm=0)
-    assert [made.where[block].instances for block in (1, 3)] == [{0}, {1}]
+    assert [where(made)[block].instances for block in (1, 3)] == [{0}, {1}]
     assert list(made.firm.values()) == [1024 * MICRO] * 2
     assert made.route(prompt(1, 2, number=9), cluster(2)) == 0
-    assert [crowded().where[block].instances for block in (1, 3)] == [{1}, {1}]
-    assert crowded(calm=2).where[1].instances == {0}
-    assert crowded(calm=3).where[1].instances == {1}
+    assert [where(crowded())[block].instances for block in (1, 3)] == [{1}, {1}]
+    assert where(crowded(calm=2))[1].instances == {0}
+    assert where(crowded(calm=3))[1].instances == {1}
+
+
+def test_what_stands_behind_goes_over_too() -> None:
+    """1 2 and 3 4 cost 1 as much; 1 2 was charged before, and 5, which carries no costs, goes along with it."""
+    made = preble(calm=0)
+    asked = [prompt(*range(10, 20)), prompt(1, 2), prompt(3, 4), prompt(1, 2, 5), prompt(3, 4, 6)]
+    for number, ask in enumerate(asked):
+        ask.number = number
+        assert made.route(ask, cluster(2)) == min(number, 1)
+    assert list(made.firm.values()) == [1536 * 2 * 1024 * MICRO // 2560] * 2
+    assert [where(made)[block].instances for block in (1, 3)] == [{0}, {1}]
+    assert made.route(prompt(1, 2, 5, number=9), cluster(2)) == 0
+    assert made.route(prompt(3, 4, 6, number=10), cluster(2)) == 1
 
 
 def test_a_node_that_is_alone_is_shared_if_its_prompts_wait_longer() -> None:
@@ -104,7 +122,7 @@ def test_a_node_that_is_alone_is_shared_if_its_prompts_wait_longer() -> None:
         made.route(prompt(*range(10, 20)), cluster(2))
         made.route(prompt(1, 2, number=1), cluster(2))  # 1024 tokens until its first one
         made.route(prompt(1, 2, number=2, time=60 * SECOND), cluster(2, pending=[0, pending]))
-        assert made.where[1].instances == expected
+        assert where(made)[1].instances == expected
 
 
 def test_traces_without_blocks() -> None:
@@ -118,7 +136,7 @@ def test_traces_without_blocks() -> None:
 def recount(made: Any) -> list[int]:
     """Costs from the definition, node by node."""
     total = dict.fromkeys(made.costs, 0)
-    nodes = {id(node): node for node in made.where.values()}
+    nodes = {id(node): node for node in made._nodes()}
     for node in nodes.values():
         recent = node.recent
         if recent is None or not node.instances:
@@ -140,8 +158,8 @@ def test_sums_and_tree_against_a_recount(seed: int) -> None:
         way = rng.integers(0, 2, rng.integers(1, 9))
         blocks = [int("1" + "".join(map(str, way[: k + 1])), 3) for k in range(len(way))]
         ask = prompt(*blocks, number=number, time=number * SECOND // 10)
-        matched = len([block for block in blocks if block in made.where])
-        assert made._known(blocks) == matched
+        matched = len([block for block in blocks if block in where(made)])
+        assert made._known(blocks)[1] == matched
         pending = rng.integers(0, 3000, 3).tolist()
         made.route(ask, cluster(3, pending=pending))
         asked[number] = ask
@@ -156,7 +174,7 @@ def test_sums_and_tree_against_a_recount(seed: int) -> None:
             firm[instance] = sum(recent.charged[instance] for recent in owned)
         assert list(made.firm.values()) == firm
     for ask in asked.values():  # each prompt is a way down the tree
-        node, way = made.where[ask.blocks[-1]], []
+        node, way = where(made)[ask.blocks[-1]], []
         assert node.before + node.tokens == ask.prompt or node.blocks[-1] != ask.blocks[-1]
         for held in reversed(node.path()):
             assert held.before == BLOCK * len(way)
