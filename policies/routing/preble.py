@@ -114,7 +114,8 @@ class Preble:
     def changed(self, instances: Sequence[int]) -> None:
         """Those that have gone have computed nothing."""
         self.up, gone = list(instances), self.costs.keys() - instances
-        nodes = list(self._nodes()) if gone else []
+        costly = (recent.node for _, recent, *_ in self.entries)
+        nodes = dict.fromkeys([*self._nodes(), *costly] if gone else [])
         for node in nodes:
             self._learn(node.path())
         for node in nodes:
@@ -210,7 +211,7 @@ class Preble:
         return node, known
 
     def _nodes(self) -> Iterator[Node]:
-        """All that have blocks."""
+        """All that have blocks; the others are nowhere in the tree."""
         left = list(self.roots.values())
         while left:
             node = left.pop()

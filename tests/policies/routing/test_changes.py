@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.oracles.routing import BLOCK, cluster, prompt, router
+from tests.oracles.routing import BLOCK, Request, cluster, prompt, router
 from tests.policies.routing.test_preble import where
 from tiersim._base.registry import index, load
 
@@ -107,6 +107,14 @@ def test_preble_forgets_who_computed_it() -> None:
     assert where(made)[20].instances == {0}
     made.changed([0, 1, 2])
     assert made.route(prompt(40, number=40), cluster(3)) == 1
+
+
+def test_preble_forgets_prompts_without_blocks_too() -> None:
+    made = router("preble", 2, window="1 s")
+    assert [made.route(Request(k, 0, 100, -1, 0, []), cluster(2)) for k in (0, 1)] == [0, 1]
+    made.changed([1])
+    assert list(made.costs) == [1]
+    assert made.route(Request(2, 3 * SECOND, 100, -1, 0, []), cluster(1)) == 0
 
 
 def test_the_stack_counts_by_instance() -> None:
