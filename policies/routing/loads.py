@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import add
 from typing import Annotated, Literal
 
 from tiersim._base.params import Param
@@ -32,4 +33,4 @@ def loads_of(view: View, load: str) -> Sequence[int]:
 
 def in_flight(view: View) -> list[int]:
     """The requests that each instance has and has not finished."""
-    return [waiting + running for waiting, running in zip(view.waiting, view.running, strict=True)]
+    return list(map(add, view.waiting, view.running))

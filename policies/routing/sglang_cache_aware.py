@@ -59,8 +59,7 @@ class SglangCacheAware:
         for instance in self.trees.keys() - instances:
             for block in self.trees.pop(instance):
                 self._drop(block, instance)
-        for instance in instances:
-            self.trees.setdefault(instance, OrderedDict())
+        self.trees = {instance: self.trees.get(instance, OrderedDict()) for instance in instances}
 
     def route(self, request: Asked, view: View) -> int:
         if request.time - self.last >= self.every:
@@ -87,19 +86,26 @@ class SglangCacheAware:
             if tokens * WHOLE > request.prompt * self.match:
                 return holder
             self._touch(blocks[:matched], holder)
-        return min(self.up, key=lambda instance: len(self.trees[instance]))
+        sizes = list(map(len, self.trees.values()))
+        return self.up[sizes.index(min(sizes))]
 
     def _insert(self, blocks: Sequence[int], instance: int) -> None:
+        holders = self.holders
         for block in blocks:
-            self.holders.setdefault(block, {})[instance] = None
+            if (held := holders.get(block)) is None:
+                holders[block] = {instance: None}
+            else:
+                held[instance] = None
         self._touch(blocks, instance)
 
     def _touch(self, blocks: Sequence[int], instance: int) -> None:
         """The last block first, so that what stands behind is older than what it stands on."""
         tree = self.trees[instance]
         for block in reversed(blocks):
-            tree[block] = None
-            tree.move_to_end(block)
+            if block in tree:
+                tree.move_to_end(block)
+            else:
+                tree[block] = None
 
     def _evict(self) -> None:
         for instance, tree in self.trees.items():
