@@ -13,14 +13,12 @@ from numpy.typing import NDArray
 from tiersim._base.errors import PolicyError
 from tiersim.models.members import DOWN, DRAINING, UP, Change, Members, Scale
 from tiersim.models.routed import SAMPLE, TOLD, Asked, Look, Router, Turns, View, look
-from tiersim.sim.serving import Engines
-from tiersim.sim.serving_loop import NEVER, VIEW
+from tiersim.sim.serving import Engines, Seen
+from tiersim.sim.serving_loop import NEVER
 
 __all__ = ["Change", "Cluster", "Scale", "drives"]
 
 Numbers = NDArray[np.int64]
-
-PENDING = VIEW.index("pending")
 
 
 def drives(policy: Any) -> bool:
@@ -31,7 +29,7 @@ def drives(policy: Any) -> bool:
 class Sight(View):
     """The instances that are up, as a router sees them."""
 
-    def __init__(self, engines: Engines, time: int, up: Sequence[int], seen: list[list[int]] | None) -> None:
+    def __init__(self, engines: Engines, time: int, up: Sequence[int], seen: Seen | None) -> None:
         super().__init__(engines, time)
         self.up, self.seen = up, seen
         self.all = len(up) == engines.count
@@ -141,7 +139,7 @@ class Cluster:
         self.door: deque[int] = deque()
         self.lost = np.zeros(len(self.prompts), np.bool_)
         self.rerouted = np.zeros(len(self.prompts), np.int64)
-        self.looked, self.seen = -refresh, list[list[int]]()  # when, and what was seen then
+        self.looked, self.seen = -refresh, Seen([])  # when, and what was seen then
         self.loads: list[Look] = []
         self.routed = 0
 
@@ -169,7 +167,7 @@ class Cluster:
                 self._look(until)
             self._changes(until)
             if self.members.look == until:
-                self.members.weigh(self.engines.view()[PENDING], self.router.waiting, until)
+                self.members.weigh(self.engines.view()["pending"], self.router.waiting, until)
                 self._changes(until)
             self._arrivals(until)
         self.progress(self.routed % TOLD)

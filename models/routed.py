@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from tiersim._base.errors import PolicyError
 from tiersim.sim.prompts import Prompts
-from tiersim.sim.serving import Engines
-from tiersim.sim.serving_loop import VIEW
+from tiersim.sim.serving import Engines, Seen
 
 __all__ = ["SAMPLE", "TOLD", "Driver", "Look", "Router", "Turns", "look"]
 
@@ -50,7 +49,7 @@ class View:
 
     def __init__(self, engines: Engines, time: int) -> None:
         self.engines, self.time = engines, time
-        self.seen: list[list[int]] | None = None
+        self.seen: Seen | None = None
 
     @property
     def instances(self) -> Sequence[int]:
@@ -59,7 +58,7 @@ class View:
     def _column(self, name: str) -> list[int]:
         if self.seen is None:
             self.seen = self.engines.view()
-        return self.seen[VIEW.index(name)]
+        return self.seen[name]
 
     waiting = property(lambda self: self._column("waiting"))
     running = property(lambda self: self._column("running"))

@@ -22,7 +22,7 @@ from tiersim.sim.prompts import Prompts
 from tiersim.sim.serving_loop import CACHE, FAULTS, INSTANCE, LOG, NEVER, REQUEST, SETTINGS, SPLIT, VIEW
 from tiersim.sim.serving_tiers import EXTRA, LINK, TIER, Beyond
 
-__all__ = ["Engines", "Iterations", "Link", "Served", "Server", "Tier"]
+__all__ = ["Engines", "Iterations", "Link", "Seen", "Served", "Server", "Tier"]
 
 Numbers = NDArray[np.int64]
 
@@ -196,6 +196,25 @@ class Iterations:
         return rows
 
 
+class Seen(dict[str, list[int]]):
+    """Instances as they were at one time: for each of `tiersim.sim.serving_loop.VIEW` a number for each instance.
+
+    ``prompts`` is the tokens of prompts that are to be computed, or computed anew, ``pending`` those of them that are
+    neither computed nor cached; of a request that waits, as it was when it was routed. Requests that have come over
+    wait with nothing to compute.
+    """
+
+    def __init__(self, rows: Any) -> None:
+        self.rows = rows
+
+    def __missing__(self, name: str) -> list[int]:
+        """Most ask for one or two of them, so that a list is made when it is asked for."""
+        column = self.rows[VIEW.index(name) :: len(VIEW)]
+        found: list[int] = column.tolist() if isinstance(column, np.ndarray) else column
+        self[name] = found
+        return found
+
+
 def _sum(took: int, slope: int, count: int) -> int:
     """What the first so many iterations of a row take."""
     return count * took + slope * (count * (count - 1) // 2)
@@ -288,6 +307,8 @@ class Engines:
             extra = [np.zeros((len(prompts), len(EXTRA)), np.int64), np.zeros(longest, np.int64), _tree(count)]
             self._extra = [self._given(array) for array in extra]
         self._after = (*self._extra, *times, *self._own)
+        self._given_all = (*self._before, self._log, *self._after)
+        self._hits = self._view[:count] if self.compiled else self._view
 
     def _fresh(self, count: int, seed: int) -> list[NDArray[Any]]:
         """The arrays of some instances at first, each with a row for each, or one where all share it."""
@@ -352,7 +373,7 @@ class Engines:
     def _run(self, what: int, first: int, second: int = 0, third: int = 0) -> int:
         """A call of the loop, with a longer log if it wants one."""
         while True:
-            made = int(self.loop.module.run(what, first, second, third, *self._before, self._log, *self._after))
+            made = int(self.loop.module.run(what, first, second, third, *self._given_all))
             if made >= 0:
                 return made
             if made < -1:
@@ -363,6 +384,7 @@ class Engines:
     def _more_log(self) -> None:
         more = np.zeros(len(self._log), np.int64)
         self._log = np.concatenate([self._log, more]) if self.compiled else [*self._log, *more.tolist()]
+        self._given_all = (*self._before, self._log, *self._after)
         self._settings[LOG_ROOM] *= 2
 
     def submit(self, request: int, instance: int, now: int) -> bool:
@@ -486,21 +508,15 @@ class Engines:
         firsts: list[int] = np.asarray(self._ended[half : half + self._settings[FIRSTS]]).tolist()
         return firsts
 
-    def view(self) -> list[list[int]]:
-        """A list for each of `tiersim.sim.serving_loop.VIEW`, with a number for each instance, as things are now.
-
-        ``prompts`` is the tokens of prompts that are to be computed, or computed anew, ``pending`` those of them that
-        are neither computed nor cached; of a request that waits, as it was when it was routed. Requests that have come
-        over wait with nothing to compute.
-        """
+    def view(self) -> Seen:
+        """What there is at each instance now."""
         self._run(LOOK, 0)
-        seen: list[int] = self._view.tolist() if self.compiled else self._view
-        return [seen[place :: len(VIEW)] for place in range(len(VIEW))]
+        return Seen(self._view.copy())
 
     def hits(self, request: int) -> list[int]:
         """How many tokens of the prompt of a request each instance has cached."""
         self._run(HITS, request)
-        held: list[int] = self._view[: self.count].tolist() if self.compiled else self._view[: self.count]
+        held: list[int] = self._hits.tolist() if self.compiled else self._hits[: self.count]
         return held
 
     @property
@@ -579,7 +595,8 @@ class Engines:
         """No request is lost or counted twice."""
         served = self.served
         open_ = int(((served.routed >= 0) & (served.end < 0) & ~served.rejected & ~served.refused).sum())
-        waiting, running = map(sum, self.view()[:2])
+        seen = self.view()
+        waiting, running = sum(seen["waiting"]), sum(seen["running"])
         if open_ != waiting + running:
             raise AuditError(f"of {open_} requests that are not finished {waiting} wait and {running} run")
 

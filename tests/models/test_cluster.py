@@ -251,7 +251,7 @@ def test_stale_loads_are_those_that_were_seen_then(system: System, refresh: int,
     held.prompts.session[:] = np.arange(len(held.prompts)) % 3
     came = held.in_turn(5) if in_turn else held.as_recorded()
     again, at = engines(system, compiled=False), -1
-    seen: list[Any] = []
+    seen: dict[str, list[int]] = {}
     order = sorted(range(len(came)), key=lambda number: (came[number], number))
     for number, (time, waiting, pending, hits) in zip(order, policy.saw, strict=True):
         assert time == came[number]
@@ -260,5 +260,5 @@ def test_stale_loads_are_those_that_were_seen_then(system: System, refresh: int,
             again.advance(at * refresh)
             seen = again.view()
         again.advance(time)
-        assert (waiting, pending, hits) == (seen[0], seen[3], again.hits(number))
+        assert (waiting, pending, hits) == (seen["waiting"], seen["pending"], again.hits(number))
         again.submit(number, number % system.count, time)

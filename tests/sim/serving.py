@@ -15,6 +15,7 @@ from tests.oracles import serving as oracle
 from tiersim._base.registry import build
 from tiersim.sim.prompts import Prompts
 from tiersim.sim.serving import Engines, Link, Server, Tier
+from tiersim.sim.serving_loop import VIEW
 from tiersim.traces.ragged import Ragged
 
 __all__ = ["Linear", "System", "Two", "engines", "modelled", "prompts_from", "simulated", "systems", "tiered", "told"]
@@ -352,7 +353,7 @@ def simulated(system: System, clock: Any = Linear, **options: Any) -> tuple[list
         return made
 
     def submit(number: int, now: int) -> None:
-        seen.append((now, held.view(), held.hits(number)))
+        seen.append((now, [held.view()[name] for name in VIEW], held.hits(number)))
         held.submit(number, system.requests[number][4], now)
 
     drive(system, advance, submit, lambda: over)

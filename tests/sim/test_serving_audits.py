@@ -27,7 +27,8 @@ def busy() -> Engines:
         held.advance(time)
         held.submit(number, 0, time)
     held.advance(1000)
-    assert held.view()[:2] == [[1], [2]]
+    seen = held.view()
+    assert (seen["waiting"], seen["running"]) == ([1], [2])
     return held
 
 
