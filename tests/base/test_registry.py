@@ -68,8 +68,8 @@ def test_an_alias_is_the_same_class() -> None:
             "scenario",
             "zzz",
             (
-                "no scenario is called 'zzz'; there are: expert-routing, memory-hierarchy, object-cache, serving, "
-                "translation"
+                "no scenario is called 'zzz'; there are: expert-offload, expert-routing, memory-hierarchy, "
+                "object-cache, serving, translation"
             ),
         ),
         (WAY, "none.py:Lru", "there is no file 'none.py' to take 'Lru' from"),
