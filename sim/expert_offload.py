@@ -19,13 +19,13 @@ from tiersim.sim.expert_loop import ASKED, GPU, HEADER, LOG, MANY, NEVER, OUT, O
 from tiersim.sim.expert_policy import expert_state
 from tiersim.sim.expert_rows import Costs, Rows
 from tiersim.sim.kernels import next_uses
-from tiersim.sim.object_replay import state_of
+from tiersim.sim.object_replay import explained, state_of
+from tiersim.sim.requests import NEVER as UNUSED
 
 __all__ = ["Machine", "Offloaded", "offload"]
 
 Numbers = NDArray[np.int64]
 
-UNUSED: Final = (1 << 62) - 1  # the next use of what is not used again, as tiersim.policies.object.contract.NEVER
 CHUNK: Final = 1 << 14  # rows between two words of progress
 LOADS: Final = 1 << 16  # lines of the log between two looks
 PLACES: Final = {name: place for place, name in enumerate(HEADER)}
@@ -220,7 +220,7 @@ class Machine:
             try:
                 answer = self._loop(limit, upto, self._table)
             except Exception as error:
-                raise _explained(error, self.system) from None
+                raise explained(error, self.system) from None
             if self._held[0][FAULT]:
                 self._explain()
             if answer != expert_loop.FULL:
@@ -476,18 +476,6 @@ def _wide(array: NDArray[Any], kind: Any = None) -> NDArray[Any]:
     if kind is None:
         kind = np.float64 if array.dtype.kind == "f" else np.int64
     return np.ascontiguousarray(array, kind).reshape(-1)
-
-
-def _explained(error: Exception, system: Any) -> Exception:
-    who = type(system).__name__
-    if type(error).__module__.startswith("numba"):
-        said = [line.strip() for line in str(error).splitlines() if line.strip()]
-        return PolicyError(
-            f"{who} cannot be compiled: {said[0] if said else type(error).__name__}",
-            None,
-            "keep its verbs to numbers, loops and arrays, or set `compiled = False` in the class",
-        )
-    return error
 
 
 def _equal(what: str, a: int, b: int) -> None:

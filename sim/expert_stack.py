@@ -22,6 +22,7 @@ from tiersim.sim.expert_policy import expert_state, expert_verbs, keeps_worth
 from tiersim.sim.expert_tokens import ExpertTokens
 from tiersim.sim.kernels import next_uses
 from tiersim.sim.object_loop import Part
+from tiersim.sim.object_replay import explained
 from tiersim.sim.requests import NEVER
 from tiersim.sim.source import load_module
 
@@ -159,7 +160,7 @@ class _Run:
                 *map(self._given, arrays),
             )
         except Exception as error:
-            raise _explained(error, policy) from None
+            raise explained(error, policy) from None
         least[first:last] += np.asarray(flat, np.int64).reshape(out.shape)
 
     def kept(self, first: int, last: int, least: NDArray[np.int64]) -> None:
@@ -267,20 +268,6 @@ def _text(verbs: Part, by_layer: bool) -> str:
         "",
     ]
     return "\n".join([verbs.text, "\n", *lines])
-
-
-def _explained(error: Exception, policy: Any) -> Exception:
-    if isinstance(error, PolicyError | AuditError | MemoryError):
-        return error
-    who = type(policy).__name__
-    if type(error).__module__.startswith("numba"):
-        said = [line.strip() for line in str(error).splitlines() if line.strip()]
-        return PolicyError(
-            f"{who} cannot be compiled: {said[0] if said else type(error).__name__}",
-            None,
-            "keep its verbs to numbers, loops and arrays, or set `compiled = False` in the class",
-        )
-    return PolicyError(f"{who} fails: {type(error).__name__}: {error}", None, "mend the class")
 
 
 def _in(lines: list[str], depth: int = 1) -> list[str]:

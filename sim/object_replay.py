@@ -16,7 +16,7 @@ from tiersim.sim.object_loop import HEADER, HIT, LOG, MISS, Shape
 from tiersim.sim.plain_objects import is_plain, plain_outcomes
 from tiersim.sim.requests import Requests
 
-__all__ = ["Known", "Life", "Outcome", "Totals", "replay_objects", "settle", "state_of"]
+__all__ = ["Known", "Life", "Outcome", "Totals", "explained", "replay_objects", "settle", "state_of"]
 
 CHUNK = 1 << 20
 
@@ -240,7 +240,7 @@ class _Run:
         try:
             logged = self.loop.module.run(start, stop - start, self.objects, self.capacity, self.watched, *given)
         except Exception as error:
-            raise _explained(error, self.policy) from None
+            raise explained(error, self.policy) from None
         self._check_victim()
         if self.log is not None:
             for row in self.log[: logged * LOG].reshape(-1, LOG).tolist():
@@ -307,7 +307,8 @@ def state_of(
     return {name: np.ascontiguousarray(array).reshape(-1) for name, array in made.items()}
 
 
-def _explained(error: Exception, policy: Any) -> Exception:
+def explained(error: Exception, policy: Any) -> Exception:
+    """What a policy's author is told of an error in its verbs; what is told already stays as it is."""
     if isinstance(error, PolicyError | AuditError | MemoryError):
         return error
     who = type(policy).__name__

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import numpy as np
+
 from tiersim._base.registry import register
 from tiersim.policies.expert_replacement.contract import State, Words
 
@@ -23,7 +25,7 @@ class Static:
 
     @staticmethod
     def state(popular: Words) -> State:
-        return {"popular": popular}  # type: ignore[dict-item]
+        return {"popular": np.array(popular, np.int64)}
 
     @staticmethod
     def use() -> None:

@@ -92,10 +92,8 @@ def predicted(tokens: list[Token], layer: int) -> list[int]:
 
 def rows(sequences: list[list[Token]], batch: int, prompt: int) -> dict[str, list[Any]]:
     """All that there is of each step and each row, as lists by name."""
-    out: dict[str, list[Any]] = {
-        name: []
-        for name in "needed predicted size context pairs sampled begins prefill sequence".split()  # noqa: SIM905
-    }
+    of_steps = ("size", "context", "pairs", "sampled", "begins", "prefill", "sequence")
+    out: dict[str, list[Any]] = {name: [] for name in ("needed", "predicted", *of_steps)}
     for step in steps([len(held) for held in sequences], batch, prompt):
         held = [sequences[sequence][token] for sequence, token in step.tokens]
         for layer in range(len(held[0].experts)):

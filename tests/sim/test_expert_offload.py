@@ -391,6 +391,16 @@ class Curious:
 
 
 @config
+class Failing:
+    replacement: Any = field(default_factory=lru)
+    scope: str = "layer"
+
+    @staticmethod
+    def decide(n: int) -> int:
+        return n // 0
+
+
+@config
 class Silent:
     scope: str = "layer"
 
@@ -402,6 +412,7 @@ class Silent:
         (Many, "Many.wish gave 99"),
         (Nobody, "Nobody.wish listed -3"),
         (Curious, "Curious.wish asks for 'n'"),
+        (Failing, "Failing fails: ZeroDivisionError"),
         (Silent, "Silent has no replacement and no verb 'use'"),
     ],
 )
