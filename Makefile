@@ -12,7 +12,7 @@ help: ## this list
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e ".[report,pandas,cluster,serving,docs,test]"
+	$(BIN)/python -m pip install --quiet -e ".[report,sense,pandas,cluster,serving,docs,test]"
 	@# a peer that tests and benchmarks compare with: needs a C compiler, and they say so when it is absent
 	-$(BIN)/python -m pip install --quiet pycachesim==0.3.1
 	@touch $@
