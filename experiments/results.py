@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tiersim.experiments.claims.verdicts import Claims, Verdict
+    from tiersim.experiments.sections import Section
 
 __all__ = ["SPEEDUP", "TIME", "Row", "StudyResult", "differing", "speed_up"]
 
@@ -174,6 +175,10 @@ class StudyResult:
         from tiersim.experiments.claims.verdicts import judge
 
         return judge(self.claims, self.rows) if self.claims else []
+
+    def sections(self) -> list[Section]:
+        """What analyses of the study add to its report."""
+        return []
 
     def csv(self) -> str:
         """All rows as text with named columns."""
