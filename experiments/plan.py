@@ -19,9 +19,9 @@ from tiersim.experiments.presets import expand
 from tiersim.experiments.results import SPEEDUP, TIME, Row, StudyResult, speed_up
 from tiersim.experiments.scenario import Metric, Scenario, Sessioned
 from tiersim.experiments.study import RESERVED, Study, problem, read_study
-from tiersim.experiments.yaml_tree import Node, plain
+from tiersim.experiments.yaml_tree import Node, from_data, plain
 
-__all__ = ["FigureSpec", "Plan", "Planned", "ReportSpec", "make_plan"]
+__all__ = ["FigureSpec", "Plan", "Planned", "ReportSpec", "make_plan", "scenario_of"]
 
 WHOLE = 10**9  # parts per billion
 
@@ -219,6 +219,17 @@ def make_plan(source: str | Path | dict[str, Any], sets: Sequence[str] = ()) -> 
     if study.claims is not None:
         plan.claims = _claims(study, study.claims, runs, refused)
     return plan
+
+
+def scenario_of(name: str, config: dict[str, Any]) -> Scenario:
+    """The scenario that a run's `config` describes.
+
+    Raises StudyError where no such one can be, and TraceError where its trace cannot be read.
+    """
+    cls = load("scenario", name)
+    tree = from_data({key: held for key, held in config.items() if key != "use"}, "study")
+    made: Scenario = _build(cls, expand(tree, cls))
+    return made
 
 
 def _build(cls: type, tree: Node) -> Any:

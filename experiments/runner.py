@@ -24,10 +24,10 @@ from tiersim.experiments.plan import Plan, make_plan
 from tiersim.experiments.progress import Bar, Counted, aloud
 from tiersim.experiments.rates import Rates
 from tiersim.experiments.results import Row, StudyResult
-from tiersim.experiments.scenario import Measured
+from tiersim.experiments.scenario import Measured, Scenario
 from tiersim.experiments.store import Outcome, Parts, as_lists, encode, write_bytes
 
-__all__ = ["Estimate", "estimate", "run", "unfinished"]
+__all__ = ["Estimate", "estimate", "key_of", "run", "run_plan", "unfinished"]
 
 
 @dataclass
@@ -88,10 +88,23 @@ def run(
     with aloud(not quiet, plain):
         plan = make_plan(source, sets)
         folder = (Path(out) if out is not None else Path("results") / plan.study.name) if keep else None
-        parts = Parts(folder) if folder is not None else None
-        work = _work(plan, parts, fresh)
-        executor = _executor(workers, dask, len(work.jobs))
-        return _Run(plan, work, parts, executor).run(quiet)
+        return run_plan(plan, folder, workers=workers, fresh=fresh, quiet=quiet, dask=dask)
+
+
+def run_plan(
+    plan: Plan,
+    folder: Path | None,
+    *,
+    workers: int = 1,
+    fresh: bool = False,
+    quiet: bool = True,
+    dask: str | None = None,
+) -> StudyResult:
+    """Run what was planned, as `run` does; without a folder nothing is written."""
+    parts = Parts(folder) if folder is not None else None
+    work = _work(plan, parts, fresh)
+    executor = _executor(workers, dask, len(work.jobs))
+    return _Run(plan, work, parts, executor).run(quiet)
 
 
 def _executor(workers: int, dask: str | None, jobs: int) -> Executor:
@@ -134,7 +147,7 @@ def _work(plan: Plan, parts: Parts | None, fresh: bool) -> _Work:
         scenario = item.scenario
         code, trace, config = code_hash(scenario.modules()), scenario.trace_fingerprint(), dump(scenario)
         seed = item.seed if scenario.is_random() else None
-        key = _hash({"config": config, "trace": trace, "code": code, "seed": seed})
+        key = _key(config, trace, code, seed)
         row = Row(item.label, item.factors, item.seed, key, status="waiting", config=config)
         work.rows.append(row)
         found = parts.find(key) if parts is not None else None
@@ -153,6 +166,16 @@ def _work(plan: Plan, parts: Parts | None, fresh: bool) -> _Work:
         job.keys.append(key)
     work.steps = sum(job.scenario.size() for job in work.jobs.values())
     return work
+
+
+def key_of(scenario: Scenario, seed: int) -> str:
+    """The key of the run of a scenario with this seed, as this code would make it."""
+    code, trace, config = code_hash(scenario.modules()), scenario.trace_fingerprint(), dump(scenario)
+    return _key(config, trace, code, seed if scenario.is_random() else None)
+
+
+def _key(config: dict[str, Any], trace: str, code: str, seed: int | None) -> str:
+    return _hash({"config": config, "trace": trace, "code": code, "seed": seed})
 
 
 def _hash(question: dict[str, Any]) -> str:
