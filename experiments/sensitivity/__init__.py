@@ -1,0 +1,1 @@
+"""Sensitivity: which of the uncertain numbers a conclusion hinges on."""
