@@ -459,6 +459,7 @@ def command_line() -> str:
 
 def python() -> str:
     from tiersim.experiments import miss_ratio_curve, replays
+    from tiersim.experiments.opened import open_result
     from tiersim.experiments.runner import run
     from tiersim.sim import requests
 
@@ -468,6 +469,7 @@ def python() -> str:
     ]
     shown: list[tuple[str, Any]] = [
         ("tiersim.run", run),
+        ("tiersim.open_result", open_result),
         ("tiersim.load_trace", load_trace),
         ("tiersim.replay", replays.replay),
         ("tiersim.miss_ratio_curve", miss_ratio_curve.miss_ratio_curve),

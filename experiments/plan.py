@@ -114,6 +114,7 @@ class Plan:
             blocks=self.report.blocks,
             drawn=self.study.drawn,
             claims=self.claims,
+            tree=self.study.tree,
         )
 
     def _describe(self, name: str) -> Metric | None:

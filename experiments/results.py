@@ -2,6 +2,7 @@
 
     results/STUDY/
         resolved.yaml       the study as it was run, every default shown
+        study.json          what is needed beside the runs to open the folder again
         runs/KEY.DIGEST.parquet
                             a run each, with its course; KEY is the hash of all that it depends on
         runs.csv            all rows of this study in order
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from tiersim.experiments.claims.verdicts import Claims, Verdict
     from tiersim.experiments.sections import Section
+    from tiersim.experiments.yaml_tree import Node
 
 __all__ = ["SPEEDUP", "TIME", "Row", "StudyResult", "differing", "speed_up"]
 
@@ -108,6 +110,8 @@ class StudyResult:
     drawn: dict[str, str | list[Any]] = field(default_factory=dict)
     """How a design drew each of its factors: ``linear``, ``log``, or the list it was drawn from."""
     claims: Claims | None = field(default=None, repr=False)
+    tree: Node | None = field(default=None, repr=False, compare=False)
+    """The study as it was read, after `extends` and ``--set``."""
     _compared: tuple[tuple[Any, ...], list[Summary]] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property

@@ -20,6 +20,7 @@ from tiersim.experiments.code import code_hash
 from tiersim.experiments.executors import Executor, Finished, Job
 from tiersim.experiments.executors.here import Here
 from tiersim.experiments.executors.processes import Processes
+from tiersim.experiments.opened import stored
 from tiersim.experiments.plan import Plan, make_plan
 from tiersim.experiments.progress import Bar, Counted, aloud
 from tiersim.experiments.rates import Rates
@@ -276,6 +277,8 @@ class _Run:
     def _tables(self, result: StudyResult) -> None:
         assert self.parts is not None, "there is a folder"
         write_bytes(self.parts.study / "resolved.yaml", self.plan.resolved().encode())
+        told = result.notes[: len(result.notes) - len(self.notes)]  # warnings are of this one run
+        write_bytes(self.parts.study / "study.json", stored(replace(result, notes=told)))
         write_bytes(self.parts.study / "runs.csv", result.csv().encode())
 
     def _log(self, *, complete: bool) -> None:

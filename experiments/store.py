@@ -26,11 +26,12 @@ import pyarrow.parquet as pq
 
 from tiersim._base.errors import StudyError
 
-__all__ = ["Outcome", "Parts", "Table", "as_lists", "encode", "read_table", "write_bytes"]
+__all__ = ["AGAIN", "Outcome", "Parts", "Table", "as_lists", "encode", "read_table", "write_bytes"]
 
 Table = dict[str, list[Any]]
 
 NAME = re.compile(r"([0-9a-f]{20})\.([0-9a-f]{16})\.parquet")
+AGAIN = "run the study again: what is whole is kept"
 FIXED = ("key", "seed", "status", "error", "config", "notes")
 
 
@@ -110,7 +111,8 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def _decode(path: Path) -> Outcome:
+def _decode(path: Path) -> tuple[Outcome, str]:
+    """What came out of a run, and its configuration in JSON."""
     file = _file(path)
     try:
         plain = [item.name for item in file.schema_arrow if not pa.types.is_list(item.type)]
@@ -118,7 +120,8 @@ def _decode(path: Path) -> Outcome:
         metrics = {name: value for name, value in held.items() if name not in FIXED}
         if held["key"] != path.name.split(".")[0]:
             raise _DamagedError("it holds another run")
-        return Outcome(held["status"], held["error"], metrics, json.loads(held["notes"]), path=path)
+        notes = json.loads(held["notes"])
+        return Outcome(held["status"], held["error"], metrics, notes, path=path), held["config"]
     except (pa.ArrowException, OSError, ValueError, KeyError):
         raise _DamagedError("it holds no run") from None
 
@@ -134,7 +137,7 @@ def read_table(path: Path, kind: str) -> Table:
         names = [name for name in file.schema_arrow.names if name.startswith(f"{kind}.")]
         read = file.read(names, use_threads=False).to_pydict()
     except (_DamagedError, pa.ArrowException, OSError) as error:
-        raise StudyError(f"{path} is damaged: {error}", None, "run the study again: what is whole is kept") from None
+        raise StudyError(f"{path} is damaged: {error}", None, AGAIN) from None
     return {name.partition(".")[2]: held[0] for name, held in read.items() if held[0] is not None}
 
 
@@ -165,7 +168,7 @@ class Parts:
         good: dict[str, Outcome] = {}
         for name in self._names.get(key, ()):
             try:
-                outcome = _decode(self.folder / name)
+                outcome, _ = _decode(self.folder / name)
             except _DamagedError as why:
                 self.damaged[name] = str(why)
                 continue
@@ -177,12 +180,30 @@ class Parts:
             self.damaged |= dict.fromkeys(good, "there is another answer to its question")
         return next(iter(good.values())) if len(good) == 1 else None
 
+    def held(self, key: str, status: str) -> tuple[Outcome, dict[str, Any]]:
+        """A run that is to be there with this status, and its configuration.
+
+        Raises StudyError where it is not, is damaged, or has two answers.
+        """
+        found, why = [], f"there is no part of it in {self.folder}"
+        for name in self._names.get(key, ()):
+            try:
+                outcome, config = _decode(self.folder / name)
+                if outcome.status == status:
+                    found.append((outcome, json.loads(config)))
+            except (_DamagedError, ValueError) as error:
+                why = f"{self.folder / name} is damaged: {error}"
+        if len(found) != 1:
+            why = f"{self.folder} holds {len(found)} answers to its question" if found else why
+            raise StudyError(f"the run {key} cannot be read: {why}", None, AGAIN)
+        return found[0]
+
     def _tidy(self) -> None:
         """Remove what a writer that was killed left behind: drafts, and failures that a later try has replaced."""
         for name in self._left:
             if name.startswith(".") or len(self._names[name.partition(".")[0]]) > 1:
                 (self.folder / name).unlink(missing_ok=True)
-        for name in ("resolved.yaml", "runs.csv", "log.json"):
+        for name in ("resolved.yaml", "study.json", "runs.csv", "log.json"):
             for draft in self.study.glob(f".{name}.*"):
                 draft.unlink(missing_ok=True)
 

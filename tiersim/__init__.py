@@ -11,11 +11,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["TiersimError", "Trace", "__version__", "load_trace", "miss_ratio_curve", "read_requests", "replay", "run"]
+__all__ = [
+    "TiersimError",
+    "Trace",
+    "__version__",
+    "load_trace",
+    "miss_ratio_curve",
+    "open_result",
+    "read_requests",
+    "replay",
+    "run",
+]
 
 if TYPE_CHECKING:
     from tiersim._base.errors import TiersimError
     from tiersim.experiments.miss_ratio_curve import miss_ratio_curve
+    from tiersim.experiments.opened import open_result
     from tiersim.experiments.replays import read_requests, replay
     from tiersim.experiments.runner import run
     from tiersim.traces import Trace, load_trace
@@ -25,6 +36,7 @@ _HOME = {
     "Trace": "tiersim.traces",
     "load_trace": "tiersim.traces",
     "miss_ratio_curve": "tiersim.experiments.miss_ratio_curve",
+    "open_result": "tiersim.experiments.opened",
     "read_requests": "tiersim.experiments.replays",
     "replay": "tiersim.experiments.replays",
     "run": "tiersim.experiments.runner",

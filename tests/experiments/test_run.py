@@ -71,6 +71,7 @@ def test_a_study_gives_rows_metrics_and_a_folder() -> None:
     assert slower["average_access_time"] == pytest.approx(1 + 120 * base["memory.reads"] / 20_000)
     assert {name.split("/")[0] for name in content("results/small")} == {
         "resolved.yaml",
+        "study.json",
         "runs.csv",
         "runs",
     }
@@ -86,7 +87,7 @@ def test_the_same_study_gives_the_same_bytes_on_one_worker_and_on_two() -> None:
     for out, workers in (("a", 1), ("b", 1), ("c", 2)):
         tiersim.run("s.yaml", out=out, workers=workers)
         assert simulations(out) == 2
-    assert len(content("a")) == 6  # two files, and a part for each run
+    assert len(content("a")) == 7  # three files, and a part for each run
     assert content("a") == content("b") == content("c")
 
 
