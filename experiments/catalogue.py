@@ -134,7 +134,7 @@ def keys_of(cls: type, path: str = "") -> list[Key]:
                 param.doc if param else "",
                 _form(hint, param),
                 shown,
-                param.source if param else "",
+                _source(param) if param else "",
                 said is MISSING,
             )
         )
@@ -143,6 +143,10 @@ def keys_of(cls: type, path: str = "") -> list[Key]:
             many = "dict[" in str(hint)
             out += keys_of(inner, f"{key}.NAME" if many else key)
     return out
+
+
+def _source(param: Param) -> str:
+    return f"{param.source}; uncertainty: {param.uncertainty}" if param.uncertainty else param.source
 
 
 def _config_inside(hint: Any) -> type | None:

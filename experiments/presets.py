@@ -9,7 +9,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from tiersim._base.errors import StudyError
+from tiersim._base.errors import Place, StudyError
 from tiersim._base.registry import nearest
 from tiersim.experiments.yaml_tree import Node, from_data, load, merge, plain
 
@@ -24,12 +24,13 @@ WRITTEN = "write {value: ..., source: ...}"
 
 @dataclass(frozen=True)
 class Value:
-    """One number of a preset with where it is from."""
+    """One number of a preset with where it is from; `place` is where it stands in its file."""
 
     key: str
     value: Any
     source: str
     uncertainty: str = ""
+    place: Place | None = None
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,8 @@ def _strip(node: Node, path: str, values: list[Value]) -> Node:
         said = plain(node)
         if not isinstance(said.get("source"), str):
             raise StudyError(f"{path} has no source", node.place, "say where the value is from: source: ...")
-        values.append(Value(path, said["value"], said["source"], said.get("uncertainty", "")))
         found: Node = inside["value"]
+        values.append(Value(path, said["value"], said["source"], said.get("uncertainty", ""), found.place))
         return found
     if not isinstance(inside, dict):
         raise StudyError(f"{path} is {node.text!r}, and each value says its source", node.place, WRITTEN)
@@ -108,12 +109,12 @@ def _strip(node: Node, path: str, values: list[Value]) -> Node:
     return Node(kept, node.place, node.key_place)
 
 
-def expand(tree: Node, cls: type) -> Node:
+def expand(tree: Node, cls: type, used: list[Preset] | None = None) -> Node:
     """Fill presets into a scenario's tree: what the study says goes before what the preset says.
 
     A key whose type is a plain config class that there are presets for (their kind is its name: ``pcie`` for Pcie),
     given as a name or with ``use``, names one of them; so does such a key inside what a preset says, or inside
-    something that has a name of the user's own.
+    something that has a name of the user's own. To `used` those are added that are named.
     """
     hints = _hints(cls)
     out = dict(tree.value)
@@ -123,7 +124,8 @@ def expand(tree: Node, cls: type) -> Node:
             each = _config_of_each(hints.get(key))
             if each is not None and isinstance(said, dict):
                 made = {
-                    name: expand(held, each) if isinstance(held.value, dict) else held for name, held in said.items()
+                    name: expand(held, each, used) if isinstance(held.value, dict) else held
+                    for name, held in said.items()
                 }
                 out[key] = Node(made, node.place, node.key_place)
             continue
@@ -138,10 +140,12 @@ def expand(tree: Node, cls: type) -> Node:
                 if error.place is not None:  # it is in the file of the preset
                     raise
                 raise StudyError(error.message, use.place, "`tiersim list presets` shows them all") from None
+            if used is not None:
+                used.append(preset)
             rest = {k: v for k, v in said.items() if k != "use"} if isinstance(said, dict) else {}
             out[key] = merge(preset.tree, Node(rest, node.place, node.key_place))
         if isinstance(out[key].value, dict):
-            out[key] = expand(out[key], inner)
+            out[key] = expand(out[key], inner, used)
     return Node(out, tree.place, tree.key_place)
 
 

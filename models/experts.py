@@ -35,9 +35,10 @@ WHOLE: Final = 10**9
 ENDLESS: Final = 1 << 40
 AVX2 = (
     "assumed: 8 cores of 4.5 GHz with two units of 8 products and sums a cycle do 1.15 T, of which large matrices "
-    "reach nine tenths; uncertainty 0.4 T (4 cores) to 4 T (AVX-512 in bfloat16)"
+    "reach nine tenths"
 )
-COPY = "assumed: launch and set-up of one copy (cudaMemcpyAsync); uncertainty 3 to 20 us"
+CORES = "0.4 T to 4 T: from 4 cores to AVX-512 in bfloat16"
+COPY = "assumed: launch and set-up of one copy (cudaMemcpyAsync)"
 
 
 @config
@@ -68,11 +69,20 @@ class ExpertSystem:
         ),
     ] = None
     link: Annotated[Pcie | None, Param("from the host to each GPU; unless said, that of the accelerator")] = None
-    copy: Annotated[int, Param("of each copy, besides what the link takes", unit="time", ge=0, source=COPY)] = 10**7
+    copy: Annotated[
+        int,
+        Param("of each copy, besides what the link takes", unit="time", ge=0, source=COPY, uncertainty="3 to 20 us"),
+    ] = 10**7
     host: Annotated[Node, Param("the node, whose DRAM holds the experts, and whose cores may run them")]
     cpu: Annotated[
         int,
-        Param("operations a second that all cores together reach with matrices", unit="count", ge=1, source=AVX2),
+        Param(
+            "operations a second that all cores together reach with matrices",
+            unit="count",
+            ge=1,
+            source=AVX2,
+            uncertainty=CORES,
+        ),
     ] = 10**12
     host_experts: Annotated[
         int | None, Param("experts that DRAM holds, the others on the drive; unless said, all", unit="count", ge=1)

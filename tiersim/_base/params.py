@@ -46,7 +46,8 @@ class Param:
     ``unit`` names a dimension of `tiersim._base.units`: the value in YAML carries a unit and the field holds the
     integer of the base unit (bytes, picoseconds, parts per billion ...). Several dimensions, ``"time|cycles"``, keep
     the `units.Quantity`. ``family`` names a registry family: the value in YAML is a name or ``{use: name, ...}`` and
-    the field holds an instance of that class. ``ge`` and ``le`` bound the number in the base unit.
+    the field holds an instance of that class. ``ge`` and ``le`` bound the number in the base unit. ``uncertainty`` says
+    of a default what else it could be, as in a preset: ``3 to 20 us: why``.
     """
 
     doc: str
@@ -55,6 +56,7 @@ class Param:
     le: float | None = None
     family: str | None = None
     source: str = ""
+    uncertainty: str = ""
     reads_all: bool = False  # `read` takes whatever stands in YAML: the type of the field is not checked first
 
     def read(self, value: Any) -> Any:
