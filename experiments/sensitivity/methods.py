@@ -40,6 +40,7 @@ METHODS = ("sobol", "morris", "pawn", "delta")
 FAILED = ("refuse", "drop", "median")
 UNITS = {"sobol": ("base sample", "base samples"), "morris": ("trajectory", "trajectories")}
 RESAMPLES = 200
+SHUFFLES = 40  # of classes, each with as many resamples, for the delta of a factor that does nothing
 GRID = 4  # positions of a range in Morris's trajectories
 SLICES = 10  # of a range for PAWN, at most
 IN_SLICE = 10  # samples, at least
@@ -70,9 +71,10 @@ class Indices:
     """What one output of the samples says about each factor.
 
     `kinds` has for each name of an index (sobol: first, total; morris: mu_star, mu, sigma; pawn: median, maximum,
-    minimum, dummy; delta: delta, first) an estimate for each of `names`, in their order; None where it has no meaning,
-    as the sign of a change of category. `second` has those of pairs. Without an answer both are empty and `why` says
-    why. `used` and `failed` count samples; `notes` are sentences for the reader.
+    minimum, dummy; delta: delta, dummy, first) an estimate for each of `names`, in their order; None where it has no
+    meaning, as the sign of a change of category. `dummy` is the leading index of a factor that does nothing. `second`
+    has those of pairs. Without an answer both are empty and `why` says why. `used` and `failed` count samples; `notes`
+    are sentences for the reader.
     """
 
     method: str
@@ -245,7 +247,7 @@ def _zero(method: str, factors: Sequence[Factor], second_order: bool) -> tuple[K
         "sobol": ("first", "total"),
         "morris": ("mu_star", "mu", "sigma"),
         "pawn": ("median", "maximum", "minimum", "dummy"),
-        "delta": ("delta", "first"),
+        "delta": ("delta", "dummy", "first"),
     }
     kinds: Kinds = {
         kind: tuple(None if _signed(kind) and factor.kind == "categories" else nothing for factor in factors)
@@ -327,8 +329,8 @@ def _pawn(factors: Sequence[Factor], shares: Floats, outputs: Floats, asked: _Dr
     """Statistics of Kolmogorov and Smirnov between the outputs of each slice and of all.
 
     The slices of a list are its entries, those of a range hold equally many samples. SALib cuts all at quantiles, and
-    the greatest sample falls out of its last slice. `dummy` is the median that a factor without any effect would have:
-    the distances of small slices are never 0.
+    the greatest sample falls out of its last slice. Distances of small slices are never 0: `dummy` is their median
+    where samples stand in slices of the same sizes by chance.
     """
     order = np.argsort(outputs, kind="stable")
     ends = np.flatnonzero(np.append(np.diff(outputs[order]) > 0, True))  # the last of equal outputs
@@ -350,9 +352,7 @@ def _pawn(factors: Sequence[Factor], shares: Floats, outputs: Floats, asked: _Dr
             spread = np.std([summary(one) for one in resampled], ddof=1)
             kinds[kind].append(_around(summary(found), asked.sure * spread))
         idle = [np.median(_distances(random.permutation(held), ends, np.ones(len(outputs)))) for _ in range(RESAMPLES)]
-        tail = (1 - asked.confidence) / 2
-        low, high = np.quantile(idle, [tail, 1 - tail])
-        kinds["dummy"].append(Estimate(float(np.mean(idle)), float(low), float(high)))
+        kinds["dummy"].append(_between(np.array(idle), asked.confidence))
     return {kind: tuple(estimates) for kind, estimates in kinds.items()}, {}
 
 
@@ -370,12 +370,14 @@ def _delta(factors: Sequence[Factor], shares: Floats, outputs: Floats, asked: _D
 
     Classes are a list's entries, and of a range as many with equally many samples as Plischke et al. advise. SALib's
     begin in the middle of an entry, those with one and the same output are left out as if they told nothing, and narrow
-    peaks fall through its grid.
+    peaks fall through its grid. Some of the bias stays: `dummy` is delta where samples stand in classes of the same
+    sizes by chance.
     """
     outputs = (outputs - outputs.mean()) / outputs.std()
     many = len(outputs)
     wanted = min(math.ceil(many ** (2 / (7 + math.tanh((1500 - many) / 500)))), 48)
-    kinds: dict[str, list[Estimate | None]] = {"delta": [], "first": []}
+    kinds: dict[str, list[Estimate | None]] = {"delta": [], "dummy": [], "first": []}
+    dummies: dict[tuple[int, ...], Estimate] = {}  # by the sizes of classes
     for column, factor in enumerate(factors):
         inside = _sliced(factor, shares[:, column], wanted)
         held = (inside[:, None] == np.unique(inside)).astype(np.float64)
@@ -385,6 +387,11 @@ def _delta(factors: Sequence[Factor], shares: Floats, outputs: Floats, asked: _D
         for kind, found in (("delta", _overlap(outputs, held, weights)), ("first", _first(outputs, held, weights))):
             unbiased = 2 * found[0] - found[1:].mean()
             kinds[kind].append(_around(unbiased, asked.sure * float(np.std(found[1:], ddof=1))))
+        sizes = tuple(sorted(np.bincount(inside).tolist()))
+        if sizes not in dummies:
+            idle = [_overlap(outputs, random.permutation(held), weights[: SHUFFLES + 1]) for _ in range(SHUFFLES)]
+            dummies[sizes] = _between(np.array([2 * one[0] - one[1:].mean() for one in idle]), asked.confidence)
+        kinds["dummy"].append(dummies[sizes])
     return {kind: tuple(estimates) for kind, estimates in kinds.items()}, {}
 
 
@@ -446,6 +453,13 @@ def _sliced(factor: Factor, shares: Floats, slices: int) -> Whole:
 def _classes(factor: Factor, shares: Floats) -> Whole:
     """Which entry of its list each share stands for, as `level`."""
     return np.minimum(np.floor(shares * factor.count).astype(np.intp), factor.count - 1)
+
+
+def _between(values: Floats, confidence: float) -> Estimate:
+    """The mean of values, with the quantiles that hold so many of them."""
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return Estimate(float(values.mean()), float(low), float(high))
 
 
 def _around(value: float, half: float) -> Estimate:
