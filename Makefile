@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-BENCHMARKS = $(wildcard $(patsubst %,benchmarks/%.py,run studies objects traces generators dram links_measured engine serving translation experts))
+BENCHMARKS = $(wildcard $(patsubst %,benchmarks/%.py,run studies objects traces generators dram links_measured engine serving translation experts report))
 
 .DEFAULT_GOAL := help
 .PHONY: help torch demo test lint docs bench verify-full captures clean

@@ -32,15 +32,19 @@ __all__ = [
     "PAGE",
     "PALETTE",
     "at_least",
+    "axis_label",
     "begin",
     "encode",
     "factor_axis",
+    "far_apart",
     "legend",
     "look",
     "marker",
     "metric_axis",
     "metric_of",
     "style",
+    "titled",
+    "without_unit",
 ]
 
 COLUMN, PAGE = 3.5, 7.0  # inches: one column of a paper, and both
@@ -49,6 +53,7 @@ PALETTE = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#5
 MARKERS = "osD^vPX<"
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
 HATCHES = ("", "////", "----", "\\\\\\\\", "xxxx")  # of lines only: dots make an SVG ten times larger
+MOST_TICKS = 60  # of an axis: more are drawn with a label alone
 LOG_FROM = 8  # a logarithmic axis once the largest value is so many times the smallest
 STYLE: Any = {  # a dict; newer matplotlibs type its keys
     "axes.edgecolor": "#444444",
@@ -103,12 +108,13 @@ def metric_of(result: StudyResult, name: str) -> Metric:
     return result.metrics.get(name) or Metric(name, "ratio" if name.endswith("_ratio") else "", "")
 
 
-def _axis_label(metric: Metric) -> str:
+def axis_label(metric: Metric) -> str:
     unit = "%" if metric.unit == "ratio" else metric.unit
     return f"{words(metric.name)} ({unit})" if unit else words(metric.name)
 
 
-def _title(result: StudyResult, spec: Spec, picked: Picked, width: float) -> str:
+def titled(spec: Spec, picked: Picked) -> tuple[str, str]:
+    """What stands over a figure: what it shows, and what is kept and what each mean is of."""
     over = {"what_if": "by variant", "time": "over the trace"}.get(spec["x"], f"over {words(spec['x'])}")
     said = spec.get("title") or f"{words(spec['y'])} {over}"
     said = said if spec.get("title") else said[:1].upper() + said[1:]
@@ -122,15 +128,14 @@ def _title(result: StudyResult, spec: Spec, picked: Picked, width: float) -> str
         small.append(f"{' and '.join(map(words, picked.in_step))} in step")
     if picked.many:
         small.append(f"mean and range of {picked.many}")
-    letters = int(width / LETTER)
-    return "\n".join(textwrap.fill(line, letters) for line in (said, "; ".join(small)) if line)
+    return said, "; ".join(small)
 
 
 def begin(result: StudyResult, spec: Spec, picked: Picked, width: float, height: float) -> tuple[Figure, Axes]:
     """An empty figure whose axes have this height (inches) when title and legend have theirs."""
     from matplotlib.figure import Figure
 
-    title = _title(result, spec, picked, width)
+    title = "\n".join(textwrap.fill(line, int(width / LETTER)) for line in titled(spec, picked) if line)
     labels = _legend_labels(picked)
     lines = 1 + max((label.count("\n") for label in labels), default=0)
     rows = lines * math.ceil(len(labels) / _legend_columns(labels, width)) + bool(_legend_title(picked))
@@ -182,7 +187,7 @@ def metric_axis(result: StudyResult, axes: Axes, name: str, which: Literal["x", 
     times = 100 if metric.unit == "ratio" else 1
     axis.set_major_formatter(FuncFormatter(lambda value, _: _short(times * value)))
     axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-    label = textwrap.fill(_axis_label(metric), 34)
+    label = textwrap.fill(axis_label(metric), 34)
     if which == "y":
         axes.set_ylabel(label)
     else:
@@ -205,6 +210,18 @@ def marker(place: int) -> str:
     return MARKERS[place % len(MARKERS)]
 
 
+def without_unit(texts: list[str]) -> tuple[list[str], str]:
+    """Amounts without their unit, and the unit, where they share one."""
+    split = [re.fullmatch(r"\s*([\d._]+)\s*(.*)", text) for text in texts]
+    shared = {match[2] for match in split if match}
+    return ([match[1] for match in split if match], shared.pop()) if len(shared) == 1 and all(split) else (texts, "")
+
+
+def far_apart(at: NDArray[np.float64]) -> bool:
+    """Whether an axis with these values is better logarithmic."""
+    return bool(at[0] > 0 and at[-1] / at[0] >= LOG_FROM)
+
+
 def factor_axis(
     axes: Axes, name: str, xs: list[Any], at: NDArray[np.float64], real: bool, log: bool | None = None
 ) -> None:
@@ -217,21 +234,21 @@ def factor_axis(
     texts = [text_of(x) for x in xs]
     unit = ""
     if real:
-        split = [re.fullmatch(r"\s*([\d._]+)\s*(.*)", text) for text in texts]
-        shared = {match[2] for match in split if match}
-        if len(shared) == 1 and all(split):
-            unit = shared.pop()
-            texts = [match[1] for match in split if match]
+        texts, unit = without_unit(texts)
     places = at
-    if log or (log is None and real and at[0] > 0 and at[-1] / at[0] >= LOG_FROM):
+    if log or (log is None and real and far_apart(at)):
         axes.set_xscale("log", base=2)
         places = np.log2(at)
-    axes.xaxis.set_major_locator(FixedLocator(at.tolist()))
-    axes.xaxis.set_minor_locator(NullLocator())
     room = COLUMN - 0.9
     if real:
         span = float(places[-1] - places[0]) or 1.0
-        axes.set_xticklabels(_thinned(texts, (places - places[0]) / span * room))
+        texts = _thinned(texts, (places - places[0]) / span * room)
+        if len(texts) > MOST_TICKS:
+            at, texts = at[[bool(text) for text in texts]], [text for text in texts if text]
+    axes.xaxis.set_major_locator(FixedLocator(at.tolist()))
+    axes.xaxis.set_minor_locator(NullLocator())
+    if real:
+        axes.set_xticklabels(texts)
     else:
         letters = int(room / LETTER / len(texts)) - 1
         if max(len(word) for text in texts for word in text.split() or [text]) <= letters:

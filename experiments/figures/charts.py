@@ -35,16 +35,22 @@ if TYPE_CHECKING:
     from matplotlib.container import BarContainer
     from matplotlib.figure import Figure
 
-__all__ = ["draw_bars", "draw_course", "draw_lines"]
+__all__ = ["draw_bars", "draw_course", "draw_lines", "placed"]
+
+
+def placed(picked: Picked) -> tuple[list[Any], NDArray[np.float64], bool]:
+    """The values of x from left to right, where they lie, and whether that is an amount of theirs."""
+    values = list(picked.xs.values())
+    numbers = amounts(values)
+    if numbers is None:
+        return values, np.arange(len(values), dtype=float), False
+    return [value for _, value in sorted(zip(numbers, values), key=lambda p: p[0])], np.array(sorted(numbers)), True
 
 
 def draw_lines(result: StudyResult, spec: Spec) -> Figure:
     picked = pick(result, spec)
-    values = list(picked.xs.values())
-    numbers = amounts(values)
-    xs = values if numbers is None else [value for _, value in sorted(zip(numbers, values), key=lambda p: p[0])]
-    at = np.arange(len(xs), dtype=float) if numbers is None else np.array(sorted(numbers))
-    figure, axes = begin(result, spec, picked, COLUMN, 2.0 if numbers is not None else 2.4)
+    xs, at, real = placed(picked)
+    figure, axes = begin(result, spec, picked, COLUMN, 2.0 if real else 2.4)
     handles = []
     texts = [text_of(x) for x in xs]
     for one in picked.series:
@@ -52,11 +58,11 @@ def draw_lines(result: StudyResult, spec: Spec) -> Figure:
         looks = look(one.place)
         (line,) = axes.plot(at, mean, marker=marker(one.place), **looks)
         handles.append(line)
-        if picked.many and (numbers is None or len(xs) == 1):
+        if picked.many and (not real or len(xs) == 1):
             axes.errorbar(at, mean, one.errors(texts), fmt="none", ecolor=looks["color"], elinewidth=0.8, capsize=2)
         elif picked.many:
             axes.fill_between(at, low, high, color=looks["color"], alpha=0.2, linewidth=0)
-    factor_axis(axes, spec["x"], xs, at, numbers is not None)
+    factor_axis(axes, spec["x"], xs, at, real)
     metric_axis(result, axes, spec["y"])
     at_least(axes)
     legend(figure, picked, handles)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,16 +15,16 @@ from numpy.typing import NDArray
 
 from tiersim._base import units
 from tiersim.experiments.figures.canvas import COLUMN, at_least, begin, factor_axis, legend, look, marker, metric_axis
-from tiersim.experiments.figures.series import Series, Spec, pick, values_of
+from tiersim.experiments.figures.series import Picked, Series, Spec, pick, values_of
 from tiersim.experiments.figures.words import quantities, text_of
 from tiersim.experiments.results import StudyResult
-from tiersim.experiments.statistics import estimate
+from tiersim.experiments.statistics import Estimate, estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["draw_cloud"]
+__all__ = ["Cloud", "Clouds", "Part", "clouds", "draw_cloud"]
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -34,28 +35,74 @@ WIDTH = 0.8  # of the distance between two categories that their points take
 GOLDEN = (math.sqrt(5) - 1) / 2  # its multiples lie evenly in 0 to 1, however many there are
 
 
-def draw_cloud(result: StudyResult, spec: Spec) -> Figure:
+@dataclass(frozen=True)
+class Part:
+    """A mean of points that lie side by side, with its interval: around `middle`, from `left` to `right`."""
+
+    mean: Estimate
+    middle: float
+    left: float
+    right: float
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """The points of a series: what they are called, where they lie, and the means of their parts."""
+
+    series: Series
+    keys: list[str]
+    at: Floats
+    parts: list[Part]
+
+
+@dataclass(frozen=True)
+class Clouds:
+    """All points over a factor; `axis` has the numbers, dimension and what they are per, None for a list of names."""
+
+    picked: Picked
+    xs: list[Any]
+    axis: tuple[list[float], str, str] | None
+    clouds: list[Cloud]
+
+
+def clouds(result: StudyResult, spec: Spec) -> Clouds:
     """All points over one factor of a design; means of each category, or of parts of the range with as many points."""
     picked = pick(result, spec)
     name = spec["x"]
     listed = isinstance(result.drawn[name], list)
     xs = values_of(result, result.rows, name) if listed else list(picked.xs.values())
-    found = None if listed else quantities(xs)
-    places = {text_of(x): place for x, place in zip(xs, found[0] if found else range(len(xs)))}
-    clouds = [_cloud(one, {key: places[text_of(x)] for key, x in picked.xs.items()}) for one in picked.series]
-    groups = [_columns(at) if found is None else _parts(at) for _, at in clouds]
-    means = "; large marks are means with 95 % intervals" if any(groups) else ""
+    axis = None if listed else quantities(xs)
+    places = {text_of(x): float(place) for x, place in zip(xs, axis[0] if axis else range(len(xs)))}
+    lies = {key: places[text_of(x)] for key, x in picked.xs.items()}
+    slot = WIDTH / len(picked.series) if axis is None else 0.0
+    found = []
+    for number, one in enumerate(picked.series):
+        keys = [key for key in lies if key in one.points]
+        at = np.array([lies[key] for key in keys], float)
+        groups = _columns(at) if axis is None else _parts(at)
+        mean, middle = one.columns(keys)[0], at + (number - (len(picked.series) - 1) / 2) * slot
+        parts = [
+            Part(estimate(mean[group]), float(np.median(middle[group])), middle[group].min(), middle[group].max())
+            for group in groups
+        ]
+        found.append(Cloud(one, keys, middle + slot * _jitter(len(at)), parts))
+    means = "; large marks are means with 95 % intervals" if any(one.parts for one in found) else ""
     picked.note = f"{len(picked.xs)} points{means}"
+    return Clouds(picked, xs, axis, found)
+
+
+def draw_cloud(result: StudyResult, spec: Spec) -> Figure:
+    """All points over one factor of a design, and means of parts of them."""
+    held = clouds(result, spec)
+    picked, found, name = held.picked, held.axis, spec["x"]
     figure, axes = begin(result, spec, picked, COLUMN, 2.2)
-    slot = WIDTH / len(clouds) if found is None else 0.0
     handles = []
-    for number, (one, (keys, at), parts) in enumerate(zip(picked.series, clouds, groups)):
-        middle = at + (number - (len(clouds) - 1) / 2) * slot
-        handles.append(_draw_points(axes, one, keys, middle + slot * _jitter(len(at)), bool(picked.seeds > 1)))
-        _draw_means(axes, one, one.columns(keys)[0], middle, parts)
+    for one in held.clouds:
+        handles.append(_draw_points(axes, one.series, one.keys, one.at, bool(picked.seeds > 1)))
+        _draw_means(axes, one)
     if found is None:
-        factor_axis(axes, name, xs, np.arange(len(xs), dtype=float), real=False)
-        axes.set_xlim(-0.5, len(xs) - 0.5)
+        factor_axis(axes, name, held.xs, np.arange(len(held.xs), dtype=float), real=False)
+        axes.set_xlim(-0.5, len(held.xs) - 0.5)
     else:
         log = result.drawn[name] == "log"
         ticks = _ticks(min(found[0]), max(found[0]), log, found[1])
@@ -65,12 +112,6 @@ def draw_cloud(result: StudyResult, spec: Spec) -> Figure:
     at_least(axes)
     legend(figure, picked, handles)
     return figure
-
-
-def _cloud(one: Series, places: dict[str, float]) -> tuple[list[str], Floats]:
-    """The points that a series has, and where they lie."""
-    keys = [key for key in places if key in one.points]
-    return keys, np.array([places[key] for key in keys], float)
 
 
 def _columns(at: Floats) -> list[Indices]:
@@ -100,22 +141,19 @@ def _draw_points(axes: Axes, one: Series, keys: Sequence[str], at: Floats, sever
     return points
 
 
-def _draw_means(axes: Axes, one: Series, y: Floats, at: Floats, groups: Sequence[Indices]) -> None:
-    """The mean of each group with its interval, over a thin line as long as the group is wide."""
-    if not groups:
+def _draw_means(axes: Axes, one: Cloud) -> None:
+    """The mean of each part with its interval, over a thin line as long as the part is wide."""
+    if not one.parts:
         return
-    held = [estimate(y[group]) for group in groups]
-    mean = np.array([found.value for found in held])
-    ends = np.array([(found.low, found.high) for found in held]).T
-    middle = np.array([np.median(at[group]) for group in groups])
-    reach = np.array([(at[group].min(), at[group].max()) for group in groups]).T
-    colour = look(one.place)["color"]
-    axes.hlines(mean, *reach, color=colour, linewidth=0.6)
+    mean = np.array([part.mean.value for part in one.parts])
+    ends = np.array([(part.mean.low, part.mean.high) for part in one.parts]).T
+    colour = look(one.series.place)["color"]
+    axes.hlines(mean, *np.array([(part.left, part.right) for part in one.parts]).T, color=colour, linewidth=0.6)
     axes.errorbar(
-        middle,
+        [part.middle for part in one.parts],
         mean,
         yerr=np.abs(ends - mean),
-        fmt=marker(one.place),
+        fmt=marker(one.series.place),
         color=colour,
         markersize=6,
         markeredgecolor="white",

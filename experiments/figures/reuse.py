@@ -20,21 +20,26 @@ from tiersim.experiments.store import Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw_reuse"]
+__all__ = ["SHARE", "draw_reuse", "parts_of"]
 
 TABLE, LEAST = "reuse", "least"
 SHARE = "share of the lines that left"
 
 
-def draw_reuse(result: StudyResult, spec: Spec) -> Figure:
-    """Bars in parts, one for each value of ``by``."""
+def parts_of(result: StudyResult, spec: Spec) -> tuple[str, Picked]:
+    """What the bars are of, and their parts as series."""
     by = spec.get("by") or "what_if"
     held = [(row, row.table(TABLE)) for row in _rows(result, by)]
     held = [(row, table) for row, table in held if spec["y"] in table]
     if not held:
         message = f"no figure of the reuse of {spec['y']}: no run that finished has it"
         raise StudyError(message, None, "take a metric that is a share of lines without reuse, such as zero_reuse")
-    picked = _picked(result, spec["y"], by, held)
+    return by, _picked(result, spec["y"], by, held)
+
+
+def draw_reuse(result: StudyResult, spec: Spec) -> Figure:
+    """Bars in parts, one for each value of ``by``."""
+    by, picked = parts_of(result, spec)
     xs = list(picked.xs)
     short = shortened(by, xs)
     figure, axes = begin(result, {**spec, "x": by}, picked, COLUMN, 0.2 * len(xs) + 0.1)
