@@ -11,9 +11,9 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from tiersim._base.errors import Place, StudyError
 from tiersim._base.registry import nearest
-from tiersim.experiments.yaml_tree import Node, from_data, get, load, merge, plain
+from tiersim.experiments.yaml_tree import Node, from_data, load, merge, plain
 
-__all__ = ["Preset", "Value", "built", "expand", "find", "names", "used"]
+__all__ = ["Preset", "Value", "built", "expand", "find", "names"]
 
 T = TypeVar("T")
 
@@ -147,36 +147,6 @@ def expand(tree: Node, cls: type, used: list[Preset] | None = None) -> Node:
         if isinstance(out[key].value, dict):
             out[key] = expand(out[key], inner, used)
     return Node(out, tree.place, tree.key_place)
-
-
-def used(tree: Node, cls: type, path: str = "") -> dict[str, tuple[Preset, Value]]:
-    """What `expand` takes out of presets: the dotted key of each value that the study leaves as it is."""
-    found: dict[str, tuple[Preset, Value]] = {}
-    hints = _hints(cls)
-    for key, node in tree.value.items():
-        inner, said, at = _config_of(hints.get(key)), node.value, f"{path}{key}"
-        if inner is None:
-            each = _config_of_each(hints.get(key))
-            named = said.items() if each is not None and isinstance(said, dict) else ()
-            for name, held in named:
-                if each is not None and isinstance(held.value, dict):
-                    found |= used(held, each, f"{at}.{name}.")
-            continue
-        use = node if isinstance(said, str) else said.get("use") if isinstance(said, dict) else None
-        whole = node
-        if use is not None and inner.__name__.lower() in _kinds().values():
-            preset = find(str(use.value))
-            own = said if isinstance(said, dict) else {}
-            found |= {
-                f"{at}.{value.key}": (preset, value)
-                for value in preset.values
-                if get(Node(own, node.place), value.key.split(".")) is None
-            }
-            rest = {name: held for name, held in own.items() if name != "use"}
-            whole = merge(preset.tree, Node(rest, node.place, node.key_place))
-        if isinstance(whole.value, dict):
-            found |= used(whole, inner, f"{at}.")
-    return found
 
 
 def built(name: str, cls: type[T]) -> T:

@@ -25,9 +25,9 @@ Chart = dict[str, Any]
 def chart(result: StudyResult, spec: Spec) -> Chart:
     """One figure of a study, as plain data without not-a-numbers.
 
-    ``kind`` is ``bars`` (which lie), ``stack`` (bars in parts), ``lines``, ``points`` or ``course`` (steps). ``x`` holds
-    the label, the texts of the places ``at`` and whether the axis is logarithmic; each of the ``series`` its label, its
-    ``place`` in the palette, its values and the ends of their ranges. Raises StudyError as `draw` does.
+    ``kind`` is ``bars`` (which lie), ``stack`` (bars in parts), ``lines``, ``points`` or ``course`` (steps). ``x``
+    holds the label, the texts of the places ``at`` and whether the axis is logarithmic; each of the ``series`` its
+    label, its ``place`` in the palette, its values and the ends of their ranges. Raises StudyError as `draw` does.
     """
     result, spec = derived(result, spec)
     kinds = {"reuse": _stack, "time": _course, "what_if": _bars, "trace": _bars}

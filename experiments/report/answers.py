@@ -42,9 +42,7 @@ def answers(result: StudyResult, summaries: list[Summary]) -> list[Answer]:
     return found[:MOST]
 
 
-def _of_variants(
-    result: StudyResult, summaries: list[Summary], name: str, unit: str, better: str
-) -> tuple[str, str]:
+def _of_variants(result: StudyResult, summaries: list[Summary], name: str, unit: str, better: str) -> tuple[str, str]:
     """The variant that is best at most points of the sweep, and how far it is from the baseline there."""
     points: dict[str, list[Summary]] = {}
     for held in summaries:
@@ -63,7 +61,9 @@ def _of_variants(
         best.setdefault(who, []).append(winners[0].metrics[name])
     (who, often), *_ = wins.most_common(1)
     several = len(points) > 1
-    where = f" at {often:,} of {len(points):,} points" if several and often < len(points) else " at every point" * several
+    where = (
+        f" at {often:,} of {len(points):,} points" if several and often < len(points) else " at every point" * several
+    )
     changes = [held for held in best.get(who, ()) if held.difference is not None]
     if not changes:
         return who, f"{result.baseline} is not beaten{where}" if who == result.baseline else where.strip()

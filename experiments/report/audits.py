@@ -19,7 +19,7 @@ Config = dict[str, Any]
 
 @dataclass(frozen=True)
 class Audit:
-    """One check: what must hold, the function that raises AuditError where it does not, and the configs that have it."""
+    """One check: what must hold, the function that raises AuditError where it does not, and which configs have it."""
 
     what: str
     where: str
@@ -56,7 +56,9 @@ def _nested(config: Config) -> bool:
     return bool((config.get("system") or {}).get("nested"))
 
 
-LINES = "Lines are conserved: in each cache, fills less evictions, invalidations and lines taken out are the lines held."
+LINES = (
+    "Lines are conserved: in each cache, fills less evictions, invalidations and lines taken out are the lines held."
+)
 KINDS = "Cold, capacity and conflict misses are all misses, in each cache."
 REPLAY, CORES = "tiersim.sim.replay:_audit", "tiersim.sim.cores:_audit"
 WALKED, NESTED = "tiersim.sim.translation:_audit", "tiersim.sim.translation:_audit_nested"
@@ -69,7 +71,7 @@ AUDITS: dict[str, tuple[Audit, ...]] = {
         Audit(KINDS, REPLAY, lambda config: _added(config) and _kinds(config)),
         Audit(KINDS, CORES, lambda config: _queued(config) and _kinds(config)),
         Audit(
-            "What a cache, or the memory, is asked for is what the caches above it missed; write-backs reach memory once.",
+            "A cache, or the memory, is asked for what the caches above it missed; write-backs reach memory once.",
             REPLAY,
             _added,
         ),
@@ -87,11 +89,11 @@ AUDITS: dict[str, tuple[Audit, ...]] = {
     ),
     "object-cache": (
         Audit("Objects are conserved: those let in less those that left are those held and pinned.", OBJECTS),
-        Audit("The policy holds as many objects and bytes as were counted, and no more than there is room for.", OBJECTS),
+        Audit("The policy holds as many objects and bytes as were counted, no more than there is room for.", OBJECTS),
     ),
     "expert-offload": (
         Audit("Each needed expert was on the GPU, computed elsewhere or skipped.", OFFLOADED),
-        Audit("Each load was a miss or a wish, the link's time is that of all loads, and no scope is too full.", OFFLOADED),
+        Audit("Each load was a miss or a wish; the link's time is that of all loads; no scope is too full.", OFFLOADED),
         Audit("The parts of each step add up to its time.", "tiersim.sim.expert_offload:Machine._audit_times"),
         Audit(
             "Bytes are conserved on every link, and none is faster than its rate.",

@@ -6,6 +6,7 @@ import base64
 import json
 import math
 import zlib
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ def columns(
     none. `points` are the variants over their seeds, with means and intervals. Long tables are here whole.
     """
     done = [row for row in result.rows if row.status == "done"]
-    factors = [name for name in differing(result.rows)]
+    factors = differing(result.rows)
     shown = [name for name in result.shown if any(name in row.metrics for row in done)]
     names = [*shown, *(name for name in dict.fromkeys(n for row in done for n in row.metrics) if name not in shown)]
     out: Columns = {
@@ -83,17 +84,15 @@ def _runs(result: StudyResult, rows: list[Row], factors: list[str], names: list[
     return {
         "count": len(rows),
         "row": [places[id(row)] for row in rows],
-        "factors": [_coded(result, name, [row.factors.get(name, _otherwise(result, name)) for row in rows]) for name in factors],
+        "factors": [_coded(result, name, rows) for name in factors],
         "values": [[finite(row.metrics.get(name)) for row in rows] for name in names],
     }
 
 
-def _otherwise(result: StudyResult, name: str) -> str:
-    return result.baseline if name == "what_if" else ""
-
-
-def _coded(result: StudyResult, name: str, values: list[Any]) -> Columns:
+def _coded(result: StudyResult, name: str, rows: Sequence[Row | Summary]) -> Columns:
     """A factor as its different values in the order of the study, or of amounts, and a code for each row."""
+    otherwise = result.baseline if name == "what_if" else ""
+    values = [row.factors.get(name, otherwise) for row in rows]
     texts = [text_of(value) for value in values]
     there = dict(zip(texts, values, strict=True))
     found = amounts([value for value in there.values() if value != ""])
@@ -129,7 +128,8 @@ def _points(
         ends: list[tuple[float | None, float | None, float | None]] = []
         for held in there:
             found = held.metrics[name].value if name in held.metrics else None
-            given = [value for row in groups[point(held.factors)] if finite(value := row.metrics.get(name)) is not None]
+            measured = (finite(row.metrics.get(name)) for row in groups[point(held.factors)])
+            given = [value for value in measured if value is not None]
             if found is None and given:
                 found = estimate(given, confidence=result.confidence)
             ends.append((finite(found.value), finite(found.low), finite(found.high)) if found else (None, None, None))
@@ -139,7 +139,7 @@ def _points(
     return {
         "count": len(there),
         "seeds": [max(1, len(held.seeds)) for held in there],
-        "factors": [_coded(result, name, [held.factors.get(name, _otherwise(result, name)) for held in there]) for name in factors],
+        "factors": [_coded(result, name, there) for name in factors],
         "values": values,
         "low": low,
         "high": high,

@@ -78,8 +78,8 @@ def write_report(result: StudyResult) -> list[str]:
         return []
     try:
         import jinja2
-        import matplotlib
-        import plotly  # noqa: F401  (the figures need both)
+        import matplotlib  # noqa: F401  (the figures need it)
+        import plotly  # noqa: F401  (and those that move)
     except ImportError:
         return ["report: not written, it needs matplotlib, plotly and jinja2: pip install 'tiersim[report]'"]
     pictures, charts, missing = _figures(result, result.folder)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, is_dataclass
+from typing import Any, get_args
 
-from tiersim._base.errors import TiersimError
+from tiersim._base.errors import Place, TiersimError
+from tiersim._base.params import Param, params
 from tiersim._base.registry import load
 from tiersim.experiments.figures.words import text_of
-from tiersim.experiments.presets import Preset, Value, used
+from tiersim.experiments.presets import Preset, Value, expand
 from tiersim.experiments.results import StudyResult, differing
 from tiersim.experiments.yaml_tree import Node, from_data, get, put
 
 __all__ = ["Setting", "settings"]
+
+Found = dict[str, tuple[Preset, Value]]
 
 MOST = 8  # values of a key that are told one by one
 ALTERNATIVES = 200  # values of factors that are looked at for presets
@@ -39,6 +42,7 @@ def settings(result: StudyResult) -> list[Setting]:
     first = configs[0]
     same = _same(configs)
     numbers = _numbers(tree, result.scenario)
+    scenario = load("scenario", result.scenario) if tree is not None else None
     found = []
     for key, value in first.items():
         if key == "use":
@@ -52,7 +56,8 @@ def settings(result: StudyResult) -> list[Setting]:
         elif key in numbers:
             found.append(Setting(key, text_of(value), numbers[key][0].name, *_told(numbers[key])))
         else:
-            found.append(Setting(key, text_of(value), "default" if tree is not None else ""))
+            origin = "default" if tree is not None else ""
+            found.append(Setting(key, text_of(value), origin, *_of_default(scenario, key)))
     known = {(held.origin, held.key) for held in found} | {(preset.name, key) for key, (preset, _) in numbers.items()}
     for key, (preset, value) in _alternatives(result, tree):
         if (preset.name, key) not in known:
@@ -88,14 +93,46 @@ def _said(tree: Node, key: str) -> bool:
     return found is not None
 
 
-def _numbers(tree: Node | None, scenario: str) -> dict[str, tuple[Preset, Value]]:
-    """The values of presets by dotted key; none where a preset is no longer to be had."""
+def _numbers(tree: Node | None, scenario: str) -> Found:
+    """What presets say, by dotted key; nothing where a preset is no longer to be had."""
     if tree is None:
         return {}
+    presets: list[Preset] = []
     try:
-        return used(tree, load("scenario", scenario))
-    except (TiersimError, AttributeError):
+        whole = expand(tree, load("scenario", scenario), presets)
+    except TiersimError:
         return {}
+    marks = {value.place: (preset, value) for preset in presets for value in preset.values if value.place}
+    return dict(_marked(whole, marks, ""))
+
+
+def _marked(node: Node, marks: Mapping[Place, tuple[Preset, Value]], path: str) -> Iterator[tuple[str, Any]]:
+    """A value that is still where its preset's file has it was set by nobody else."""
+    if path and node.place in marks:
+        yield path, marks[node.place]
+    for step, held in node.items():
+        yield from _marked(held, marks, f"{path}.{step}" if path else step)
+
+
+def _of_default(cls: Any, key: str) -> tuple[str, str]:
+    """Where the default of a key is from, and how sure it is, where the class of its configuration says so."""
+    found: Param | None = None
+    for step in key.split("."):
+        held = {item.name: (hint, param) for item, hint, param in params(cls)} if is_dataclass(cls) else {}
+        if step in held:
+            hint, found = held[step]
+            cls = next((form for form in _forms(hint) if is_dataclass(form)), hint)
+        else:  # the name of one thing among several
+            cls = next((form for form in _forms(cls) if is_dataclass(form)), None)
+            found = None
+    return (found.source, found.uncertainty) if found is not None else ("", "")
+
+
+def _forms(hint: Any) -> Iterator[Any]:
+    """The types inside a type, outermost first."""
+    yield hint
+    for inside in get_args(hint):
+        yield from _forms(inside)
 
 
 def _alternatives(result: StudyResult, tree: Node | None) -> Iterator[tuple[str, tuple[Preset, Value]]]:
@@ -114,8 +151,7 @@ def _varied(result: StudyResult, tree: Node) -> Iterator[tuple[str, Node]]:
     """Each what_if as a whole, and each different value of a swept key."""
     told = 0
     for _, held in (get(tree, ["what_if"]) or Node({}, tree.place)).items():
-        for key, node in held.items():
-            yield key, node
+        yield from held.items()
     for name in differing(result.rows):
         if name in ("what_if", "seed") or name.split(".")[0] not in tree.value:
             continue

@@ -16,7 +16,16 @@ from tiersim.experiments.report.settings import settings
 from tiersim.experiments.results import Row, StudyResult, differing
 from tiersim.experiments.scenario import Metric
 from tiersim.experiments.sections import Grid
-from tiersim.experiments.table import change, change_with_reach, estimated, explained, mark, number, sureness, with_reach
+from tiersim.experiments.table import (
+    change,
+    change_with_reach,
+    estimated,
+    explained,
+    mark,
+    number,
+    sureness,
+    with_reach,
+)
 
 __all__ = [
     "WRITTEN",
@@ -114,7 +123,9 @@ def run_table(result: StudyResult, summaries: list[Summary]) -> Table:
     """A row a run with its factors and the metrics that are shown."""
     factors, seeds = differing(result.rows), repeated(result.rows)
     compared = "what_if" in factors
-    caption = f"One row a run. Differences are to {result.baseline} with all else equal." if compared else "One row a run."
+    caption = (
+        f"One row a run. Differences are to {result.baseline} with all else equal." if compared else "One row a run."
+    )
     if not seeds and (told := explained(result, summaries)):
         caption += f" {told}"
     table = Table("runs", caption, [*_heads(factors, "run"), *_metrics(result, compared)])
@@ -327,7 +338,10 @@ def grid_table(grid: Grid, taken: Iterable[str]) -> Table:
         for place, column in enumerate(grid.columns)
     ]
     rows = [
-        [Cell(_with_interval(slot, column.unit), finite(slot.value)) for slot, column in zip(row, grid.columns, strict=True)]
+        [
+            Cell(_with_interval(slot, column.unit), finite(slot.value))
+            for slot, column in zip(row, grid.columns, strict=True)
+        ]
         for row in grid.rows
     ]
     return Table(name, grid.caption, heads, rows)
