@@ -18,7 +18,7 @@ from tiersim._base.errors import TiersimError
 from tiersim._base.registry import Entry, index, load
 from tiersim.cli import COMMANDS
 from tiersim.experiments import presets
-from tiersim.experiments.catalogue import STUDY_KEYS, Key, claim_keys, keys_of, listing
+from tiersim.experiments.catalogue import STUDY_KEYS, Key, claim_keys, keys_of, listing, sensitivity_keys
 from tiersim.experiments.claims.published import published
 from tiersim.experiments.plan import ReportSpec
 from tiersim.experiments.results import Row, StudyResult
@@ -223,9 +223,9 @@ All others are of its scenario: {", ".join(f"[{name}]({name}.md)" for name in SP
 
 ## What goes before what
 
-`extends` < the file < `what_if` < `sweep`. `--set` edits the file, before variants are made of it. No two of `what_if`
-and `sweep` may set the same key; either may override the file. A key inside another applies after that one is
-replaced.
+`extends` < the file < `what_if` < `sweep`, or `sensitivity` in its place. `--set` edits the file, before variants are
+made of it. No two of `what_if`, `sweep` and `sensitivity` may set the same key; each may override the file. A key
+inside another applies after that one is replaced.
 
 `policy: lru` and `policy: {{use: lru}}` are the same. `null` takes away what a file that is extended says.
 
@@ -238,6 +238,11 @@ unit is refused.
 ## `report`
 
 {keys(keys_of(ReportSpec))}
+## `sensitivity`
+
+[How to find what matters](../how-to/find-what-matters.md).
+
+{keys(sensitivity_keys())}
 `tiersim schema` prints the JSON Schema of a study, for editors that complete and check while one types.
 """
 

@@ -17,10 +17,12 @@ from tiersim.experiments.designs import NAMES
 from tiersim.experiments.plan import ReportSpec
 from tiersim.experiments.results import SPEEDUP, TIME
 from tiersim.experiments.scenario import Metric
+from tiersim.experiments.sensitivity.methods import FAILED, METHODS
+from tiersim.experiments.sensitivity.spec import DEFAULT, KINDS
 from tiersim.traces.catalogue import bundled
 from tiersim.traces.fetch import public
 
-__all__ = ["Answer", "Key", "claim_keys", "explain", "keys_of", "kinds", "listing", "schema"]
+__all__ = ["Answer", "Key", "claim_keys", "explain", "keys_of", "kinds", "listing", "schema", "sensitivity_keys"]
 
 STUDY_KEYS = {
     "study": "name of the study and of its folder",
@@ -31,6 +33,9 @@ STUDY_KEYS = {
     "mapping of keys to values. Or drawn points: `design` (random, latin-hypercube or sobol), `points` (how many), "
     "`seed` (default 0; of sobol the published sequence, which a seed scrambles) and `factors`: key -> list of values "
     "or {range: [low, high], scale: linear or log, step: what values are multiples of}",
+    "sensitivity": "how the answer depends on numbers that are not sure: `factors` (as of a design; {levels: [...]} "
+    "have an order, {categories: [...]} none; or `auto`, all that carry an uncertainty), sampled on top of the "
+    "variants `at`, without the sweep. `sensitivity: auto` asks for a Morris screening of all",
     "repeat": "{seeds: 5} or a list of seeds; runs that nothing random reaches run once",
     "seed": "the root of all random streams (default 0)",
     "report": "what is shown: baseline, metrics, figures",
@@ -255,6 +260,8 @@ def explain(word: str) -> Answer:
 
 def _of_study(word: str) -> Answer:
     """A key that every study has."""
+    if word == "sensitivity":
+        return Answer(word, STUDY_KEYS[word], keys=sensitivity_keys())
     if word == "claims":
         return Answer(word, f"{STUDY_KEYS[word]}\n\n{getdoc(expressions)}", keys=claim_keys())
     return Answer(word, STUDY_KEYS[word], keys=keys_of(ReportSpec, "report") if word == "report" else [])
@@ -269,6 +276,45 @@ def _of_claim(item: Published) -> Answer:
         said.append(f"Reproduced where it is measured as: {item.tolerance}.")
     said += [f"From {count} {what}." for count, what in ((item.average, "workloads"), (item.seeds, "seeds")) if count]
     return Answer(f"{item.claim} (a published figure)", "\n".join([*said, f"Set-up: {item.setup}"]), item.source)
+
+
+def sensitivity_keys() -> list[Key]:
+    """What a sensitivity says."""
+    samples = ", ".join(f"{count} for {name}" for name, count in DEFAULT.items())
+    own = "of a list of two or more variants"
+    found = {
+        "at": (
+            "the variants that are sampled; the sweep is not applied",
+            "base, a label of what_if, a list, or all",
+            "base",
+        ),
+        "method": ("how factors are sampled and told", " | ".join(METHODS), "sobol"),
+        "samples": (
+            "base samples of sobol, 2k + 2 runs each for k factors; trajectories of morris, k + 1 runs each; else runs",
+            "a count such as 64",
+            samples,
+        ),
+        "seed": ("of the samples; runs have seeds of their own", "a whole number", "0"),
+        "second_order": ("whether sobol tells pairs; without, k + 2 runs each", "true | false", "true"),
+        "factors": (
+            "what varies; auto: all numbers with an uncertainty that the study uses and does not set itself",
+            "key -> {range: [low, high], scale: log, step: 1 ns}, {levels: [...]} or {categories: [...]} | auto",
+            "",
+        ),
+        "outputs": ("the metrics that are told", "a list of metrics", "those of the report that have a direction"),
+        "failed": (
+            "with failed samples: no indices, their base samples or trajectories are left out, or they are the median",
+            " | ".join(FAILED),
+            "refuse",
+        ),
+        "crossover": ("whether it is looked for where along each factor alone the winner changes", "true | false", own),
+        "map": ("two factors over which the winner is told; true: those that matter most", "[key, key] | true", ""),
+        "speedups": ("each factor that is a rate or a time so much faster, alone", "a list such as [10 %, 20 %]", ""),
+    }
+    return [
+        Key(f"sensitivity.{name}", doc, form, said or None, required=name == "factors")
+        for name, (doc, form, said) in found.items()
+    ]
 
 
 def claim_keys() -> list[Key]:
@@ -341,20 +387,22 @@ def _use(known: list[str], part: dict[str, Any]) -> dict[str, Any]:
     return part | {"properties": {"use": name, **part["properties"]}, "required": ["use"]}
 
 
+NUMBER: dict[str, Any] = {"type": ["number", "string"]}
+RANGED = {
+    "type": "object",
+    "properties": {
+        "range": {"type": "array", "items": NUMBER},
+        "scale": {"enum": ["linear", "log"]},
+        "step": NUMBER,
+    },
+    "required": ["range"],
+    "additionalProperties": False,
+}
+
+
 def _sweep() -> dict[str, Any]:
     """The schema of a sweep: a product of lists, or a design."""
-    values = {"type": "array"}
-    number = {"type": ["number", "string"]}
-    ranged = {
-        "type": "object",
-        "properties": {
-            "range": {"type": "array", "items": number},
-            "scale": {"enum": ["linear", "log"]},
-            "step": number,
-        },
-        "required": ["range"],
-        "additionalProperties": False,
-    }
+    values, ranged = {"type": "array"}, RANGED
     product = {
         "type": "object",
         "properties": {
@@ -377,9 +425,36 @@ def _sweep() -> dict[str, Any]:
     return {"anyOf": [product, design]}
 
 
+def _sensitivity() -> dict[str, Any]:
+    """The schema of a sensitivity."""
+    values, words = {"type": "array"}, {"type": "array", "items": {"type": "string"}}
+    listed = [
+        {"type": "object", "properties": {kind: values}, "required": [kind], "additionalProperties": False}
+        for kind in KINDS
+    ]
+    factors = {"type": "object", "additionalProperties": {"anyOf": [values, RANGED, *listed]}}
+    forms: dict[str, dict[str, Any]] = {
+        "at": {"anyOf": [{"type": "string"}, words]},
+        "method": {"enum": list(METHODS)},
+        "samples": {"type": ["integer", "string"]},
+        "seed": {"type": "integer", "minimum": 0},
+        "second_order": {"type": "boolean"},
+        "factors": {"anyOf": [{"const": "auto"}, factors]},
+        "outputs": {"anyOf": [{"type": "string"}, words]},
+        "failed": {"enum": list(FAILED)},
+        "crossover": {"type": "boolean"},
+        "map": {"anyOf": [{"type": "boolean"}, words]},
+        "speedups": {"anyOf": [NUMBER, {"type": "array", "items": NUMBER}]},
+    }
+    told = {key.key.rpartition(".")[2]: key.doc for key in sensitivity_keys()}
+    properties = {name: form | {"description": told[name]} for name, form in forms.items()}
+    block = {"type": "object", "properties": properties, "required": ["factors"], "additionalProperties": False}
+    return {"anyOf": [{"const": "auto"}, block]}
+
+
 def _claim() -> dict[str, Any]:
     """The schema of a claim."""
-    number = {"type": ["number", "string"]}
+    number = NUMBER
     several = {"anyOf": [number, {"type": "array", "items": number}]}
     ranges = {"type": "array", "items": {"anyOf": [number, {"type": "array", "items": number}]}}
     forms: dict[str, dict[str, Any]] = {"measure": number, "figure": several, "range": ranges, "below": number}
@@ -412,6 +487,7 @@ def schema(scenario: str = "memory-hierarchy") -> dict[str, Any]:
         "seed": {"type": "integer", "minimum": 0},
         "what_if": {"type": "object", "additionalProperties": {"type": "object"}},
         "sweep": _sweep(),
+        "sensitivity": _sensitivity(),
         "repeat": {"type": "object", "properties": {"seeds": seeds}, "additionalProperties": False},
         "report": report,
         "claims": {"type": "object", "additionalProperties": _claim()},

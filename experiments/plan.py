@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,7 +18,10 @@ from tiersim.experiments.claims.verdicts import Claims, check, read_claims
 from tiersim.experiments.presets import expand
 from tiersim.experiments.results import SPEEDUP, TIME, Row, StudyResult, speed_up
 from tiersim.experiments.scenario import Metric, Scenario, Sessioned
+from tiersim.experiments.sensitivity.result import SensitivityResult
+from tiersim.experiments.sensitivity.spec import Point, Sensitivity
 from tiersim.experiments.study import RESERVED, Study, problem, read_study
+from tiersim.experiments.unfold import short_names
 from tiersim.experiments.yaml_tree import Node, from_data, plain
 
 __all__ = ["FigureSpec", "Plan", "Planned", "ReportSpec", "make_plan", "scenario_of"]
@@ -74,6 +77,8 @@ class Planned:
     factors: dict[str, Any]
     seed: int
     scenario: Scenario
+    refused: str = ""
+    """Why a sample cannot be run, which makes it a failed one."""
 
 
 @dataclass
@@ -87,9 +92,38 @@ class Plan:
     report: ReportSpec
     metrics: dict[str, Metric] = field(default_factory=dict)
     claims: Claims | None = None
+    sensitivity: Sensitivity | None = None
 
-    def result(self, rows: list[Row]) -> StudyResult:
-        """A result that holds these rows."""
+    def more(self, rows: list[Row]) -> list[Planned]:
+        """The runs that the sensitivity needs beside those of these rows; none when it has all, or there is none."""
+        if self.sensitivity is None:
+            return []
+        points = self._sensitivity(self.sensitivity, rows).missing()
+        return [made for point in points for made in self._sampled(point)]
+
+    def _sensitivity(self, spec: Sensitivity, rows: list[Row]) -> SensitivityResult:
+        described = {name: held for name in spec.outputs or () if (held := self._describe(name))}
+        return SensitivityResult(spec, rows, described, self.report.baseline, self.report.confidence / WHOLE)
+
+    def _sampled(self, point: Point) -> list[Planned]:
+        """The runs of a point, one for each seed that reaches it."""
+        study, values = self.study, point.values
+        named = {"what_if": point.at} if len(study.what_ifs) > 1 else {}
+        short = short_names([factor.key for factor in (self.sensitivity and self.sensitivity.factors) or ()])
+        told = ", ".join(f"{short[key]} {held}" for key, held in values.items())
+        label = ", ".join(filter(None, [point.at if named or not told else "", told]))
+        cls = type(self.runs[0].scenario)
+        try:
+            scenario = _build(cls, expand(study.at(point), cls))
+        except (StudyError, TraceError) as error:
+            raise type(error)(f"{error.message} (sample {label})", error.place, error.remedy) from None
+        factors, refused = {**named, **values}, scenario.refuses()
+        if len(study.seeds) == 1 or not scenario.is_random():
+            return [Planned(label, factors, study.seeds[0], scenario, refused)]
+        return [Planned(label, {**factors, "seed": seed}, seed, scenario, refused) for seed in study.seeds]
+
+    def result(self, rows: list[Row], samples: list[Row] | None = None) -> StudyResult:
+        """A result that holds these rows, and these of the sensitivity."""
         speed_up(rows, self.report.baseline)
         names = {name for row in rows for name in row.metrics}
         notes = list(dict.fromkeys([*self.notes, *(note for row in rows for note in row.notes)]))
@@ -115,6 +149,7 @@ class Plan:
             drawn=self.study.drawn,
             claims=self.claims,
             tree=self.study.tree,
+            sensitivity=self._sensitivity(self.sensitivity, samples or []) if self.sensitivity else None,
         )
 
     def _describe(self, name: str) -> Metric | None:
@@ -131,6 +166,7 @@ class Plan:
             **{key: held for key, held in dump(first.scenario).items() if key != "use"},
             "report": dump(self.report),
             **({"claims": plain(self.study.claims)} if self.study.claims else {}),
+            **({"sensitivity": self.sensitivity.resolved()} if self.sensitivity else {}),
         }
         yaml = YAML()
         yaml.width = 120
@@ -219,6 +255,8 @@ def make_plan(source: str | Path | dict[str, Any], sets: Sequence[str] = ()) -> 
         plan.report = _report(study, study.report, runs)
     if study.claims is not None:
         plan.claims = _claims(study, study.claims, runs, refused)
+    if study.sensitivity is not None:
+        plan.sensitivity = _sensitivity(study.sensitivity, plan)
     return plan
 
 
@@ -319,6 +357,21 @@ def _claims(study: Study, node: Node, runs: list[Planned], refused: list[Row]) -
         names,
         len(study.seeds),
     )
+
+
+def _sensitivity(spec: Sensitivity, plan: Plan) -> Sensitivity:
+    """What is sampled, with the outputs that it is told of."""
+    known = _metrics_of(plan.runs)
+    for place, name in enumerate(spec.outputs or ()):
+        if told := _unknown_metric(name, known, plan.runs):
+            raise StudyError(told, spec.output_place(place), "`tiersim list metrics` shows them all")
+        if name == SPEEDUP.name and plan.report.baseline not in spec.at:
+            remedy = f"sample it too: `at: [{plan.report.baseline}, ...]`, or `at: all`"
+            raise StudyError("a speedup is against the baseline", spec.output_place(place), remedy)
+    shown = plan.report.metrics or plan.runs[0].scenario.shown()
+    shown = [name for name in shown if name != SPEEDUP.name or plan.report.baseline in spec.at]
+    directed = [name for name in shown if (held := plan._describe(name)) and held.better]
+    return replace(spec, outputs=spec.outputs or tuple(directed or shown))
 
 
 def _metrics_of(runs: list[Planned]) -> list[str]:

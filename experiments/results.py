@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from tiersim.experiments.claims.verdicts import Claims, Verdict
     from tiersim.experiments.sections import Section
+    from tiersim.experiments.sensitivity.result import SensitivityResult
     from tiersim.experiments.yaml_tree import Node
 
 __all__ = ["SPEEDUP", "TIME", "Row", "StudyResult", "differing", "speed_up"]
@@ -63,6 +64,11 @@ class Row:
         self.status, self.error = outcome.status, outcome.error
         self.metrics, self.notes = outcome.metrics, outcome.notes
         self.tables, self.part = outcome.tables, outcome.path
+
+    @property
+    def outcome(self) -> Outcome:
+        """What came out, for another row that asks the same."""
+        return Outcome(self.status, self.error, self.metrics, self.notes, self.tables, self.part)
 
     def table(self, name: str) -> Table:
         """A table over the run, of equally long columns; read from the run's part whenever it is asked for.
@@ -112,6 +118,7 @@ class StudyResult:
     claims: Claims | None = field(default=None, repr=False)
     tree: Node | None = field(default=None, repr=False, compare=False)
     """The study as it was read, after `extends` and ``--set``."""
+    sensitivity: SensitivityResult | None = field(default=None, repr=False)
     _compared: tuple[tuple[Any, ...], list[Summary]] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -131,6 +138,8 @@ class StudyResult:
         out["variants"] = [held.public() for held in self.compare()]
         if self.claims is not None:
             out["claims"] = [held.public() for held in self.verdicts()]
+        if self.sensitivity is not None:
+            out["sensitivity"] = self.sensitivity.public()
         if self.folder is not None:
             out["folder"] = str(self.folder)
         return out
@@ -182,7 +191,7 @@ class StudyResult:
 
     def sections(self) -> list[Section]:
         """What analyses of the study add to its report."""
-        return []
+        return [] if self.sensitivity is None else self.sensitivity.sections()
 
     def csv(self) -> str:
         """All rows as text with named columns."""

@@ -8,9 +8,10 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from tiersim.experiments.executors import Executor, Finished, Job
 from tiersim.experiments.executors.here import Here
 from tiersim.experiments.executors.processes import Processes
 from tiersim.experiments.opened import stored
-from tiersim.experiments.plan import Plan, make_plan
+from tiersim.experiments.plan import Plan, Planned, make_plan
 from tiersim.experiments.progress import Bar, Counted, aloud
 from tiersim.experiments.rates import Rates
 from tiersim.experiments.results import Row, StudyResult
@@ -37,6 +38,8 @@ class Estimate:
 
     study: str
     runs: int
+    samples: int
+    """Runs of the sensitivity among them; where it looks for crossovers it may ask for more once these are there."""
     simulations: int
     stored: int
     steps: int
@@ -53,16 +56,62 @@ class Estimate:
         return dict(vars(self))
 
 
-@dataclass
 class _Work:
     """The runs of a study, which of them are to be made, and by which jobs."""
 
-    rows: list[Row] = field(default_factory=list)
-    jobs: dict[str, Job] = field(default_factory=dict)
-    waiting: dict[str, list[Row]] = field(default_factory=dict)  # by key of the run
-    seeds: dict[str, int | None] = field(default_factory=dict)  # by key of the run; None where none reaches it
-    before: dict[str, Path] = field(default_factory=dict)  # by key of the run: the part that is made again
-    steps: int = 0
+    def __init__(self, plan: Plan, parts: Parts | None, fresh: bool) -> None:
+        self.plan, self.parts, self.fresh = plan, parts, fresh
+        self.rows: list[Row] = []
+        self.samples: list[Row] = []  # of the sensitivity, which are no rows of the study
+        self.waiting: dict[str, list[Row]] = {}  # by key of the run
+        self.seeds: dict[str, int | None] = {}  # by key of the run; None where none reaches it
+        self.before: dict[str, Path] = {}  # by key of the run: the part that is made again
+        self._jobs: dict[str, Job] = {}  # that are not handed out yet, by what they share
+        self._add(plan.runs, self.rows)
+        self.jobs = self.more()
+        """The first ones to make."""
+
+    @property
+    def everything(self) -> list[Row]:
+        """All runs."""
+        return [*self.rows, *self.samples]
+
+    def more(self) -> list[Job]:
+        """The jobs that the sensitivity asks for now that these runs are there, until it asks for none."""
+        while asked := self.plan.more(self.samples):
+            self._add(asked, self.samples)
+            if any(row.status == "waiting" for row in self.samples):
+                break  # what they tell decides what is asked for next
+        jobs, self._jobs = list(self._jobs.values()), {}
+        return jobs
+
+    def _add(self, planned: Sequence[Planned], rows: list[Row]) -> None:
+        for item in planned:
+            scenario = item.scenario
+            code, trace, config = code_hash(scenario.modules()), scenario.trace_fingerprint(), dump(scenario)
+            seed = item.seed if scenario.is_random() else None
+            key = _key(config, trace, code, seed)
+            row = Row(item.label, item.factors, item.seed, key, status="waiting", config=config)
+            rows.append(row)
+            if item.refused:
+                row.key, row.status, row.error = "", "failed", item.refused
+                continue
+            if key in self.seeds:  # another variant asks the same
+                self.waiting[key].append(row)
+                if (first := self.waiting[key][0]).status != "waiting":
+                    row.take(first.outcome)
+                continue
+            self.seeds[key], self.waiting[key] = seed, [row]
+            found = self.parts.find(key) if self.parts is not None else None
+            if found is not None and found.path is not None:
+                if not self.fresh:
+                    row.take(found)
+                    continue
+                self.before[key] = found.path
+            shared = _hash({"structure": scenario.structure(), "trace": trace, "code": code, "seed": seed})
+            job = self._jobs.setdefault(shared, Job(item.seed, code, trace))
+            job.scenarios.append(scenario)
+            job.keys.append(key)
 
 
 def run(
@@ -103,9 +152,8 @@ def run_plan(
 ) -> StudyResult:
     """Run what was planned, as `run` does; without a folder nothing is written."""
     parts = Parts(folder) if folder is not None else None
-    work = _work(plan, parts, fresh)
-    executor = _executor(workers, dask, len(work.jobs))
-    return _Run(plan, work, parts, executor).run(quiet)
+    work = _Work(plan, parts, fresh)
+    return _Run(plan, work, parts, partial(_executor, workers, dask)).run(quiet)
 
 
 def _executor(workers: int, dask: str | None, jobs: int) -> Executor:
@@ -122,16 +170,17 @@ def estimate(
     """Check a study whole and say what it would cost on so many processes, without running it."""
     plan = make_plan(source, sets)
     parts = Parts(Path(out) if out is not None else Path("results") / plan.study.name)
-    work = _work(plan, parts, fresh=False)
-    jobs, rates = list(work.jobs.values()), Rates()
+    work = _Work(plan, parts, fresh=False)
+    jobs, rates, rows = work.jobs, Rates(), work.everything
     spans = [job.scenario.size() / rates.of(job.scenario) for job in jobs]
     workers = max(1, min(workers, len(jobs)))
     return Estimate(
         plan.study.name,
-        len(work.rows),
+        len(rows),
+        len(work.samples),
         len(jobs),
-        sum(row.status == "done" for row in work.rows),
-        work.steps,
+        sum(row.status == "done" for row in rows),
+        sum(job.scenario.size() for job in jobs),
         plan.runs[0].scenario.steps,
         max(sum(spans) / workers, max(spans, default=0.0)),
         workers,
@@ -140,33 +189,6 @@ def estimate(
         plan.skipped,
         [*plan.notes, *_damages(parts)],
     )
-
-
-def _work(plan: Plan, parts: Parts | None, fresh: bool) -> _Work:
-    work = _Work()
-    for item in plan.runs:
-        scenario = item.scenario
-        code, trace, config = code_hash(scenario.modules()), scenario.trace_fingerprint(), dump(scenario)
-        seed = item.seed if scenario.is_random() else None
-        key = _key(config, trace, code, seed)
-        row = Row(item.label, item.factors, item.seed, key, status="waiting", config=config)
-        work.rows.append(row)
-        found = parts.find(key) if parts is not None else None
-        if found is not None and found.path is not None:
-            if not fresh:
-                row.take(found)
-                continue
-            work.before[key] = found.path
-        work.waiting.setdefault(key, []).append(row)
-        if key in work.seeds:  # another variant asks the same
-            continue
-        work.seeds[key] = seed
-        shared = _hash({"structure": scenario.structure(), "trace": trace, "code": code, "seed": seed})
-        job = work.jobs.setdefault(shared, Job(item.seed, code, trace))
-        job.scenarios.append(scenario)
-        job.keys.append(key)
-    work.steps = sum(job.scenario.size() for job in work.jobs.values())
-    return work
 
 
 def key_of(scenario: Scenario, seed: int) -> str:
@@ -192,8 +214,9 @@ def _damages(parts: Parts | None) -> list[str]:
 class _Run:
     """One study on its way into its folder, or nowhere."""
 
-    def __init__(self, plan: Plan, work: _Work, parts: Parts | None, executor: Executor) -> None:
+    def __init__(self, plan: Plan, work: _Work, parts: Parts | None, executor: Callable[[int], Executor]) -> None:
         self.plan, self.work, self.parts, self.executor = plan, work, parts, executor
+        self.workers = 0
         self.begun = time.time()
         self.rates = Rates()
         self.made = 0  # simulations
@@ -201,11 +224,10 @@ class _Run:
 
     def run(self, quiet: bool) -> StudyResult:
         """Make what is not there. What ends it early is raised with a word on what is there."""
-        jobs = list(self.work.jobs.values())
         for damage in _damages(self.parts):
             self._say(damage)
         if self.parts is None:
-            self._simulate(jobs, quiet)
+            self._rounds(quiet)
             return self._result()
         _check_writable(self.parts.study)
         with self.parts.alone():
@@ -213,7 +235,7 @@ class _Run:
             before = log.read_bytes() if log.exists() else None
             try:
                 self._log(complete=False)
-                self._simulate(jobs, quiet)
+                self._rounds(quiet)
                 result = self._result()
                 self._tables(result)
                 self._log(complete=True)
@@ -221,19 +243,27 @@ class _Run:
                 raise self._broken_off(error, log, before) from None
         return result
 
+    def _rounds(self, quiet: bool) -> None:
+        """Simulate, and again what the sensitivity asks for when it has seen what came out."""
+        self._simulate(self.work.jobs, quiet)
+        while jobs := self.work.more():
+            self._simulate(jobs, quiet)
+
     def _simulate(self, jobs: list[Job], quiet: bool) -> None:
+        executor = self.executor(len(jobs))
+        self.workers = max(self.workers, executor.workers)
         if not jobs:
             return
-        if self.executor.here:
+        if executor.here:
             _check_memory(jobs)
-            if self.executor.workers > 1 or not _streams(jobs):
+            if executor.workers > 1 or not _streams(jobs):
                 _prepare(jobs, quiet)
-        there = sum(row.status != "waiting" for row in self.work.rows)
-        counted = Counted(len(self.work.rows), there)
+        rows, steps = self.work.everything, sum(job.scenario.size() for job in jobs)
+        counted = Counted(len(rows), sum(row.status != "waiting" for row in rows))
         try:
             with (
-                Bar(self.plan.study.name, self.work.steps, jobs[0].scenario.steps, quiet=quiet, runs=counted) as bar,
-                closing(self.executor.run(jobs, bar)) as finished,
+                Bar(self.plan.study.name, steps, jobs[0].scenario.steps, quiet=quiet, runs=counted) as bar,
+                closing(executor.run(jobs, bar)) as finished,
             ):
                 for job, one in finished:
                     self._settle(job, one)
@@ -269,7 +299,7 @@ class _Run:
         self.notes.append(text)
 
     def _result(self) -> StudyResult:
-        result = self.plan.result(self.work.rows)
+        result = self.plan.result(self.work.rows, self.work.samples)
         result.notes += self.notes
         result.folder = self.parts.study if self.parts is not None else None
         return result
@@ -280,10 +310,12 @@ class _Run:
         told = result.notes[: len(result.notes) - len(self.notes)]  # warnings are of this one run
         write_bytes(self.parts.study / "study.json", stored(replace(result, notes=told)))
         write_bytes(self.parts.study / "runs.csv", result.csv().encode())
+        if result.sensitivity is not None:
+            write_bytes(self.parts.study / "samples.csv", result.sensitivity.csv().encode())
 
     def _log(self, *, complete: bool) -> None:
         assert self.parts is not None, "there is a folder"
-        statuses = [row.status for row in self.work.rows]
+        statuses = [row.status for row in self.work.everything]
         log = {
             "complete": complete,
             "runs": len(statuses),
@@ -292,7 +324,7 @@ class _Run:
             "seconds": round(time.time() - self.begun, 3),
             "warnings": self.notes,
             "damaged": self.parts.damaged,
-            "workers": self.executor.workers,
+            "workers": self.workers,
             "host": platform.node(),
             "machine": platform.machine(),
             "python": platform.python_version(),
@@ -302,7 +334,8 @@ class _Run:
 
     def _broken_off(self, error: BaseException, log: Path, before: bytes | None) -> BaseException:
         """What to raise when a study ends early; its folder tells what is there, or is as it was if nothing is."""
-        there = sum(row.status != "waiting" for row in self.work.rows)
+        rows = self.work.everything
+        there = sum(bool(row.key) and row.status != "waiting" for row in rows)
         with suppress(StudyError):  # the disk may be full
             if there:
                 self._tables(self._result())
@@ -313,7 +346,7 @@ class _Run:
                 log.unlink(missing_ok=True)
         if not there:
             return error
-        told = f"{there} of {len(self.work.rows)} runs are there; run again to go on"
+        told = f"{there} of {len(rows)} runs are there; run again to go on"
         if isinstance(error, KeyboardInterrupt):
             return KeyboardInterrupt(f"interrupted; {told}")
         if isinstance(error, TiersimError):
@@ -359,9 +392,15 @@ def _prepare(jobs: list[Job], quiet: bool) -> None:
 
 
 def unfinished(result: StudyResult) -> StudyError | None:
-    """The error to end with when runs of a study failed."""
+    """The error to end with when runs of a study failed, or samples whose failures it refuses."""
     failed = [row for row in result.rows if row.status == "failed"]
-    if not failed:
-        return None
-    many = f"{len(failed)} of {len(result.rows)} runs failed; the first: " if len(result.rows) > 1 else ""
-    return StudyError(f"{many}{failed[0].label}: {failed[0].error}")
+    if failed:
+        many = f"{len(failed)} of {len(result.rows)} runs failed; the first: " if len(result.rows) > 1 else ""
+        return StudyError(f"{many}{failed[0].label}: {failed[0].error}")
+    sensitivity = result.sensitivity
+    if sensitivity is not None and sensitivity.failures and sensitivity.spec.failed == "refuse":
+        label, why = sensitivity.failures[0]
+        told = f"{len(sensitivity.failures)} of the sensitivity's samples failed; the first: {label}: {why}"
+        remedy = "mend it, or say how they are handled: `failed: drop` or `failed: median`"
+        return StudyError(told, sensitivity.spec.place("failed"), remedy)
+    return None

@@ -13,6 +13,7 @@ from rich.text import Text
 from tiersim.experiments.claims.show import make_console, show_verdicts
 from tiersim.experiments.comparison import Compared, Summary, repeated
 from tiersim.experiments.results import StudyResult, differing
+from tiersim.experiments.sections import Section
 from tiersim.experiments.statistics import OUT_OF_REACH_LENGTH, Estimate, Longer
 
 __all__ = [
@@ -203,8 +204,26 @@ def show_result(result: StudyResult, console: Console | None = None) -> None:
         console.print(Text(f"skipped: {item['what']}: {item['why']}", style="yellow"))
     for note in result.notes:
         console.print(Text(f"note: {note}"))
+    for section in result.sections():
+        show_section(section, console)
     if verdicts := result.verdicts():
         show_verdicts(verdicts, console)
+
+
+def show_section(section: Section, console: Console) -> None:
+    """Print what an analysis adds: its tables, then its sentences."""
+    console.print(Text(f"\n{section.title}", style="bold"))
+    for grid in section.grids:
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, title=grid.caption, title_justify="left", title_style="")
+        for place, column in enumerate(grid.columns):
+            numeric = any(row[place].value is not None for row in grid.rows)
+            head = f"{column.name}{f' ({column.unit})' if column.unit and column.unit != 'ratio' else ''}"
+            table.add_column(head, justify="right" if numeric else "left", overflow="fold")
+        for row in grid.rows:
+            table.add_row(*(Text(slot.text) for slot in row))
+        console.print(table)
+    for text in section.text:
+        console.print(Text(text))
 
 
 def _estimates(result: StudyResult, summary: Summary, compared: bool) -> list[Any]:
@@ -248,14 +267,19 @@ STYLES = {"": "", "better": "green", "worse": "red"}
 def show_estimate(cost: Any) -> str:
     """What `--dry-run` prints."""
     how = _measured(cost)
+    runs = f"{cost.runs} runs{_sampled(cost)}"
     lines = [
-        f"{cost.study}: {cost.runs} runs, {cost.stored} of them stored already; {cost.simulations} simulations left",
+        f"{cost.study}: {runs}, {cost.stored} of them stored already; {cost.simulations} simulations left",
         f"about {cost.steps:,} {cost.of}, {_span(cost.seconds)} on {_cores(cost.workers)} ({how})",
         f"about {cost.bytes / 1e6:,.0f} MB of memory for each worker",
     ]
     lines += [f"skipped: {item['what']}: {item['why']}" for item in cost.skipped]
     lines += [f"note: {note}" for note in cost.notes]
     return "\n".join(lines)
+
+
+def _sampled(cost: Any) -> str:
+    return f" ({cost.samples} of the sensitivity)" if cost.samples else ""
 
 
 def _cores(workers: int) -> str:

@@ -381,7 +381,6 @@ REST = [
     ("extends: [a, b]", "3:10", "[a, b]", "`extends` names one study file"),
     ("extends: gone.yaml", "3:10", "gone.yaml", "there is no file 'gone.yaml'"),
     ("extends: s.yaml", "3:10", "s.yaml", "these files extend each other in a circle: s.yaml -> s.yaml"),
-    ("sensitivity: {at: base}", "3:1", "sensitivity", "sensitivity analysis is not part of this version"),
 ]
 
 
@@ -712,9 +711,11 @@ def test_the_studies_of_the_design_load(name: str, variants: int) -> None:
 
 
 @pytest.mark.skipif(not DESIGN.is_dir(), reason="the folder of the design is not beside this checkout")
-def test_the_study_of_the_design_with_a_sensitivity_loads_without_it() -> None:
-    with pytest.raises(StudyError, match="18:1: sensitivity analysis is not part of this version"):
-        read_study(DESIGN / "moe-offload.yaml")
-    study = read_study(DESIGN / "moe-offload.yaml", ["sensitivity=null"])
+def test_the_study_of_the_design_with_a_sensitivity_loads() -> None:
+    study = read_study(DESIGN / "moe-offload.yaml")
+    assert study.sensitivity is not None
+    assert study.sensitivity.runs == 64 * (2 * 3 + 2)
+    assert [factor.kind for factor in study.sensitivity.factors or ()] == ["range", "range", "levels"]
+    assert read_study(DESIGN / "moe-offload.yaml", ["sensitivity=null"]).sensitivity is None
     assert len(study.variants) == 12
     assert trees(study)[3]["policy"] == {"use": "mixtral-offloading", "lookahead": 1}

@@ -1,0 +1,219 @@
+"""What a sensitivity found: indices for each variant and output, where the winner changes, what speed is worth."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tiersim.experiments.results import speed_up
+from tiersim.experiments.sensitivity.answers import Answer, Answers
+from tiersim.experiments.sensitivity.crossover import Course, Winners, course, winners
+from tiersim.experiments.sensitivity.methods import Estimate, Indices, analyse
+from tiersim.experiments.sensitivity.spec import Point, Sensitivity, Varied
+from tiersim.experiments.sensitivity.speedups import Faster, speedups
+
+if TYPE_CHECKING:
+    from tiersim.experiments.results import Row
+    from tiersim.experiments.scenario import Metric
+    from tiersim.experiments.sections import Section
+
+__all__ = ["LEADING", "Found", "SensitivityResult"]
+
+LEADING = {"sobol": "total", "morris": "mu_star", "pawn": "median", "delta": "delta"}  # the index that orders factors
+
+
+@dataclass(frozen=True)
+class Found:
+    """The indices of one output of one variant."""
+
+    variant: str
+    output: str
+    indices: Indices
+
+    def leading(self) -> list[tuple[str, Estimate]]:
+        """Factors with the index that orders them, the greatest first."""
+        held = self.indices.kinds.get(LEADING[self.indices.method], ())
+        known = [(name, found) for name, found in zip(self.indices.names, held, strict=False) if found is not None]
+        return sorted(known, key=lambda pair: -pair[1].value)
+
+
+class SensitivityResult:
+    """The sensitivity of a finished study. `rows` are its runs, which are no rows of the study.
+
+    A point that is asked for twice, or is the same as another after rounding, is one row for each seed.
+    """
+
+    def __init__(
+        self,
+        spec: Sensitivity,
+        rows: list[Row],
+        metrics: dict[str, Metric],
+        baseline: str = "base",
+        confidence: float = 0.95,
+    ) -> None:
+        self.spec, self.rows, self.metrics = spec, rows, metrics
+        self.baseline, self.confidence = baseline, confidence
+        speed_up(rows, baseline)
+        self.answers = Answers(rows)
+
+    # what is asked
+
+    @property
+    def factors(self) -> tuple[Varied, ...]:
+        """What varies."""
+        return self.spec.factors or ()
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The metrics that are told of."""
+        return self.spec.outputs or ()
+
+    def missing(self) -> list[Point]:
+        """The points that must be run before more can be told; none when all is there."""
+        for at in self.spec.at:
+            self.answers.all([*self.spec.points(at), Point(at)])
+        _ = self.courses, self.map, self.speedups
+        return list(self.answers.missing.values())
+
+    # what came out
+
+    @cached_property
+    def samples(self) -> dict[str, list[Answer]]:
+        """The answers at the samples of each variant that has all of them."""
+        found = ((at, self.answers.all(self.spec.points(at))) for at in self.spec.at)
+        return {at: held for at, held in found if held is not None}
+
+    @cached_property
+    def indices(self) -> list[Found]:
+        """The indices for each variant and output; none of a variant whose samples are not all there."""
+        spec = self.spec
+        factors = [factor.factor() for factor in self.factors]
+        return [
+            Found(
+                at,
+                output,
+                analyse(
+                    spec.method,
+                    factors,
+                    self.spec.shares,
+                    np.array([answer.value(output) for answer in held]),
+                    spec.seed,
+                    spec.second_order,
+                    self.confidence,
+                    spec.failed,
+                ),
+            )
+            for at, held in self.samples.items()
+            for output in self.outputs
+        ]
+
+    @cached_property
+    def failures(self) -> list[tuple[str, str]]:
+        """The points at which a run failed, or gave no finite value of an output: what and why."""
+        out: dict[Any, tuple[str, str]] = {}
+        for at, held in self.samples.items():
+            for point, answer in zip(self.spec.points(at), held, strict=True):
+                lacking = [name for name in self.outputs if not math.isfinite(answer.value(name))]
+                if answer.why or lacking:
+                    out[point.name] = answer.rows[0].label, answer.why or f"it has no {lacking[0]}"
+        return list(out.values())
+
+    def _better(self, output: str) -> str:
+        found = self.metrics.get(output)
+        return found.better if found else ""
+
+    def _course(self, factor: Varied, output: str) -> Course | None:
+        better = self._better(output)
+        return course(self.spec.at, factor, output, better, self.answers) if better else None
+
+    @cached_property
+    def courses(self) -> list[Course]:
+        """Each output that has a direction along each factor alone."""
+        asked = [(factor, output) for output in self.outputs for factor in self.factors]
+        found = (self._course(factor, output) for factor, output in asked) if self.spec.crossover else ()
+        return [held for held in found if held is not None]
+
+    @cached_property
+    def map(self) -> Winners | None:
+        """Who wins on the first output with a direction over two factors; None where none is asked for or there yet."""
+        output = next(filter(self._better, self.outputs), None)
+        if not self.spec.map or output is None:
+            return None
+        keys = self.spec.map if isinstance(self.spec.map, tuple) else self._two()
+        if len(keys) != 2:
+            return None
+        first, second = (next(factor for factor in self.factors if factor.key == key) for key in keys)
+        return winners(self.spec.at, (first, second), output, self._better(output), self.answers)
+
+    def _two(self) -> list[str]:
+        """The two factors with the greatest part of the leading index, over variants and outputs."""
+        if any(at not in self.samples for at in self.spec.at):
+            return []
+        parts = dict.fromkeys((factor.key for factor in self.factors), 0.0)
+        for found in self.indices:
+            leading = found.leading()
+            whole = sum(max(held.value, 0.0) for _, held in leading)
+            for name, held in leading if whole else ():
+                parts[name] += max(held.value, 0.0) / whole
+        return sorted(parts, key=lambda name: -parts[name])[:2] if any(parts.values()) else []
+
+    @cached_property
+    def speedups(self) -> list[Faster]:
+        """What each factor that is a rate or a time is worth when it alone is faster."""
+        return (speedups(self.spec, self.outputs, self.answers) or []) if self.spec.speedups else []
+
+    # how it is told
+
+    def public(self) -> dict[str, Any]:
+        """The form of `tiersim run --json`; what is no finite number is null."""
+        from tiersim.experiments.sensitivity.told import public
+
+        return public(self)
+
+    def sections(self) -> list[Section]:
+        """What a report and the terminal show."""
+        from tiersim.experiments.sensitivity.told import sections
+
+        return sections(self)
+
+    def csv(self) -> str:
+        """The samples of each variant in the order of the method, a line for each seed, with all metrics."""
+        lines: list[dict[str, Any]] = []
+        for at, held in self.samples.items():
+            for number, (point, answer) in enumerate(zip(self.spec.points(at), held, strict=True), 1):
+                for row in answer.rows:
+                    seeded = {"seed": row.seed} if "seed" in row.factors else {}
+                    named = {"sample": number, "what_if": at, **seeded, "status": row.status}
+                    lines.append({**named, **point.values, **row.metrics})
+        return _csv(lines)
+
+    # how it is kept
+
+    def stored(self) -> dict[str, Any]:
+        """What a folder keeps of it beside the study and the parts of its runs; plain data."""
+        from tiersim.experiments.yaml_tree import plain
+
+        names = ("label", "factors", "seed", "key", "status", "error")
+        return {
+            "factors": {factor.key: plain(factor.node) for factor in self.factors},
+            "outputs": list(self.outputs),
+            "metrics": {name: vars(held) for name, held in self.metrics.items() if name in self.outputs},
+            "rows": [{name: getattr(row, name) for name in names} for row in self.rows],
+        }
+
+
+def _csv(lines: Iterable[dict[str, Any]]) -> str:
+    kept: Sequence[dict[str, Any]] = list(lines)
+    names = list(dict.fromkeys(name for line in kept for name in line))
+    out = io.StringIO()
+    writer = csv.DictWriter(out, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(kept)
+    return out.getvalue()

@@ -1,0 +1,348 @@
+"""How a sensitivity is told: sentences, tables with intervals, and JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from tiersim.experiments.sections import Column, Grid, Section, Slot
+from tiersim.experiments.table import number
+from tiersim.experiments.unfold import as_written
+from tiersim.experiments.yaml_tree import plain
+
+if TYPE_CHECKING:
+    from tiersim.experiments.sensitivity.crossover import Course
+    from tiersim.experiments.sensitivity.methods import Estimate
+    from tiersim.experiments.sensitivity.result import Found, SensitivityResult
+    from tiersim.experiments.sensitivity.speedups import Faster
+
+__all__ = ["public", "sections"]
+
+PAIRS = 5  # of a variant and output, at most
+FAILURES = 3  # that are named
+SHARES = ("sobol",)  # methods whose indices are shares of the variance
+INDICES = {  # method -> name of an index -> its head, and what it means
+    "sobol": {
+        "first": ("alone", "share of the variance that the factor explains alone (first order)"),
+        "total": ("with interactions", "share of the variance that the factor takes part in (total)"),
+    },
+    "morris": {
+        "mu_star": ("moves it by", "mean size of the change over the whole range of the factor"),
+        "mu": ("up or down", "mean change over the whole range, with its sign"),
+        "sigma": ("spread", "standard deviation of the change: interactions, and what is not linear"),
+    },
+    "pawn": {
+        "median": ("median", "of the distances between the distributions in slices of the factor and of all"),
+        "maximum": ("maximum", "of these distances"),
+        "dummy": ("of no effect", "the median that a factor without effect would have"),
+    },
+    "delta": {
+        "delta": ("delta", "the part of the density that moves when the factor is known"),
+        "first": ("alone", "share of the variance that the factor explains alone (first order)"),
+    },
+}
+
+
+# sentences
+
+
+def answers(found: SensitivityResult) -> list[str]:
+    """The answer in sentences, the most important first."""
+    said = [_matters(found, held) for held in found.indices]
+    said += [_crossing(held) for held in found.courses]
+    said += [text for held in found.speedups for text in _worth(found, held)]
+    return [text for text in said if text]
+
+
+def notes(found: SensitivityResult) -> list[str]:
+    """What must be said of how it was found: failures, and how they were handled."""
+    said = [note for held in found.indices for note in (*held.indices.notes, held.indices.why) if note]
+    failures = found.failures
+    said += [f"failed: {label}: {why}" for label, why in failures[:FAILURES]]
+    if len(failures) > FAILURES:
+        said.append(f"and {len(failures) - FAILURES} more failed, see samples.csv")
+    return list(dict.fromkeys(said))
+
+
+def _of(found: SensitivityResult, variant: str) -> str:
+    return f" ({variant})" if len(found.spec.at) > 1 else ""
+
+
+def _matters(found: SensitivityResult, held: Found) -> str:
+    """Which factor matters most for an output."""
+    leading, of = held.leading(), _of(found, held.variant)
+    if not leading:
+        return ""
+    name, most = leading[0]
+    if not any(its.value for _, its in leading):
+        return f"Nothing that varies here changes {held.output}{of}."
+    if most.low is not None and most.low <= 0:
+        return f"These samples are too few to tell what changes {held.output}{of}."
+    method = held.indices.method
+    if method == "pawn":
+        idle = held.indices.kinds["dummy"][held.indices.names.index(name)]
+        if idle is not None and idle.high is not None and most.value <= idle.high:
+            return f"Nothing that varies here shifts the distribution of {held.output}{of} more than chance does."
+    if method == "sobol":
+        alone = held.indices.kinds["first"][held.indices.names.index(name)]
+        assert alone is not None, "of every factor"
+        text = f"{name} explains {_percent(alone.value)} of the variance of {held.output}{of}"
+        if _percent(most.value) != _percent(alone.value):
+            text += f", {_percent(most.value)} with its interactions"
+    elif method == "morris":
+        text = f"{name} moves {held.output}{of} most, by {_amount(found, held.output, most.value)} over its range"
+        text += " on average"
+    else:
+        word = "shifts the distribution of" if method == "pawn" else "tells most of the distribution of"
+        text = f"{name} {word} {held.output}{of}{' most' if method == 'pawn' else ''} ({method} {most.value:.2f})"
+    if len(leading) > 1:
+        other, second = leading[1]
+        if second.high is not None and most.low is not None and second.high > most.low:
+            text += f"; these samples cannot tell whether {other} matters more"
+    return f"{text}."
+
+
+def _percent(share: float) -> str:
+    return f"{100 * min(1.0, max(0.0, share)):.0f} %"
+
+
+def _unit(found: SensitivityResult, output: str) -> str:
+    held = found.metrics.get(output)
+    return held.unit if held else ""
+
+
+def _amount(found: SensitivityResult, output: str, value: float) -> str:
+    unit = _unit(found, output)
+    text = number(value, unit)
+    return text if unit in ("", "ratio", "bytes") or text.endswith("B") else f"{text} {unit}"
+
+
+def _crossing(held: Course) -> str:
+    """Where along a factor alone the winner changes."""
+    wins: list[tuple[str, str, str]] = []  # who, from, to
+    for setting, name in zip(held.settings, held.winners, strict=True):
+        if wins and wins[-1][0] == (name or "nobody") and held.kind != "categories":
+            wins[-1] = (wins[-1][0], wins[-1][1], setting)
+        else:
+            wins.append((name or "nobody", setting, setting))
+    first, last = held.settings[0], held.settings[-1]
+    if len({name for name, *_ in wins}) == 1:
+        where = f"{', '.join(held.settings)}" if held.kind == "categories" else f"{first} to {last}"
+        return f"No crossover along {held.factor}: {wins[0][0]} has the best {held.output} throughout ({where})."
+    parts = [f"{name} {low if low == high else f'from {low} to {high}'}" for name, low, high in wins]
+    return f"Best {held.output} along {held.factor}: {', '.join(parts)}."
+
+
+def _worth(found: SensitivityResult, held: Faster) -> Iterator[str]:
+    step = held.steps[0]
+    for output in found.outputs:
+        ratio = held.ratios[output][0]
+        if math.isfinite(ratio):
+            what = f"{held.factor} {100 * (step.speed - 1):.3g} % faster"
+            yield f"{what}: {output} {_change(ratio)}{_of(found, held.at)}."
+
+
+def _change(ratio: float) -> str:
+    return "+0 %" if ratio == 1 else f"{100 * (ratio - 1):+.3g} %"
+
+
+# tables
+
+
+def sections(found: SensitivityResult) -> list[Section]:
+    """The section of a sensitivity."""
+    grids = [*_indices(found), *_pairs(found), *_courses(found), *_map(found), *_speedups(found)]
+    return [Section("Sensitivity", (*answers(found), *notes(found)), tuple(grids))]
+
+
+def _heads(found: SensitivityResult) -> tuple[Column, ...]:
+    variant = (Column("variant"),) if len(found.spec.at) > 1 else ()
+    return (*variant, *((Column("output"),) if len(found.outputs) > 1 else ()))
+
+
+def _names(found: SensitivityResult, variant: str, output: str) -> tuple[Slot, ...]:
+    variants = (Slot(variant),) if len(found.spec.at) > 1 else ()
+    return (*variants, *((Slot(output),) if len(found.outputs) > 1 else ()))
+
+
+def _slot(held: Estimate | None, unit: str = "", method: str = "") -> Slot:
+    """An index and how far its interval reaches."""
+    if held is None:
+        return Slot("-")
+    shares = method in SHARES
+    text = f"{100 * held.value:.0f} %" if shares else number(held.value, unit)
+    if held.low is not None and held.high is not None and held.high > held.low:
+        reach = (held.high - held.low) / 2
+        text += f" ±{100 * reach:.0f}" if shares else f" ±{number(reach, unit)}"
+    return Slot(text, held.value, held.low, held.high)
+
+
+def _indices(found: SensitivityResult) -> Iterator[Grid]:
+    kinds = INDICES[found.spec.method]
+    rows = []
+    for held in found.indices:
+        unit = _unit(found, held.output) if held.indices.method == "morris" else ""
+        for name, _ in held.leading():
+            place = held.indices.names.index(name)
+            slots = [_slot(held.indices.kinds[kind][place], unit, held.indices.method) for kind in kinds]
+            rows.append((*_names(found, held.variant, held.output), Slot(name), *slots))
+    if rows:
+        columns = (*_heads(found), Column("factor"), *(Column(head, "", doc) for head, doc in kinds.values()))
+        of = f" of {found.outputs[0]}" if len(found.outputs) == 1 else ""
+        each = " of each variant" if len(found.spec.at) > 1 else ""
+        caption = f"What matters{of} ({found.spec.method}, {found.spec.runs:,} samples"
+        yield Grid("sensitivity", f"{caption}{each})", columns, tuple(rows))
+
+
+def _pairs(found: SensitivityResult) -> Iterator[Grid]:
+    """Pairs with more effect than their parts have, as far as samples tell."""
+    rows = []
+    for held in found.indices:
+        pairs = [(pair, its) for pair, its in held.indices.second.items() if its.low is None or its.low > 0]
+        for (a, b), its in sorted(pairs, key=lambda pair: -pair[1].value)[:PAIRS]:
+            rows.append((*_names(found, held.variant, held.output), Slot(a), Slot(b), _slot(its, "", "sobol")))
+    if rows:
+        columns = (*_heads(found), Column("factor"), Column("with"), Column("together", "", "share of the variance"))
+        caption = "What two factors do together beyond what each does alone"
+        yield Grid("sensitivity-pairs", caption, columns, tuple(rows))
+
+
+def _courses(found: SensitivityResult) -> Iterator[Grid]:
+    rows = [
+        (
+            *((Slot(held.output),) if len(found.outputs) > 1 else ()),
+            *(Slot(held.factor), Slot(change.low), Slot(change.before or "nobody")),
+            *(Slot(change.high), Slot(change.after or "nobody")),
+        )
+        for held in found.courses
+        for change in held.changes
+    ]
+    if rows:
+        output = (Column("output"),) if len(found.outputs) > 1 else ()
+        columns = (*output, Column("factor"), Column("at"), Column("best"), Column("and at"), Column("best there"))
+        yield Grid("crossovers", "Where along one factor alone the best variant changes", columns, tuple(rows))
+
+
+def _map(found: SensitivityResult) -> Iterator[Grid]:
+    held = found.map
+    if held is not None:
+        first, second = held.factors
+        columns = (Column(f"{first} over {second}"), *(Column(setting) for setting in held.settings[1]))
+        rows = tuple(
+            (Slot(setting), *(Slot(name or "nobody") for name in cells))
+            for setting, cells in zip(held.settings[0], held.cells, strict=True)
+        )
+        yield Grid("winners", f"The variant with the best {held.output}", columns, rows)
+
+
+def _speedups(found: SensitivityResult) -> Iterator[Grid]:
+    rows = []
+    for held in found.speedups:
+        there = {step.asked: (step, place) for place, step in enumerate(held.steps)}
+        for output in found.outputs:
+            slots = []
+            for share in found.spec.speedups:
+                step, place = there.get(share, (None, 0))
+                ratio = held.ratios[output][place] if step else math.nan
+                slots.append(Slot(_change(ratio), ratio - 1) if math.isfinite(ratio) else Slot("-"))
+            elasticity = held.elasticity(output)
+            told = Slot(f"{elasticity:.2f}", elasticity) if math.isfinite(elasticity) else Slot("-")
+            rows.append((*_names(found, held.at, output), Slot(held.factor), Slot(held.own), *slots, told))
+    if rows:
+        asked = [Column(f"{100 * float(share):g} % faster") for share in found.spec.speedups]
+        doc = "per cent of the output for a per cent of speed, at the smallest step"
+        columns = (*_heads(found), Column("factor"), Column("is"), *asked, Column("elasticity", "", doc))
+        yield Grid("speedups", "What it is worth to make one thing faster", columns, tuple(rows))
+
+
+# JSON
+
+
+def public(found: SensitivityResult) -> dict[str, Any]:
+    """The form of `tiersim run --json`."""
+    spec = found.spec
+    out: dict[str, Any] = {
+        "at": list(spec.at),
+        "method": spec.method,
+        "samples": spec.samples,
+        "seed": spec.seed,
+        "factors": {factor.key: {"kind": factor.kind, **_values(factor)} for factor in found.factors},
+        "outputs": list(found.outputs),
+        "runs": len(found.rows),
+        "failures": [{"run": label, "why": why} for label, why in found.failures],
+        "answers": answers(found),
+        "indices": [_found(held) for held in found.indices],
+    }
+    if spec.crossover:
+        out["crossovers"] = [
+            {
+                "output": held.output,
+                "factor": held.factor,
+                "values": list(held.settings),
+                "best": list(held.winners),
+                "changes": [vars(change) for change in held.changes],
+            }
+            for held in found.courses
+        ]
+    if found.map is not None:
+        held = found.map
+        out["map"] = {
+            "output": held.output,
+            "factors": list(held.factors),
+            "values": [list(settings) for settings in held.settings],
+            "best": [list(cells) for cells in held.cells],
+        }
+    if spec.speedups:
+        out["speedups"] = [_faster(found, item) for item in found.speedups]
+    return out
+
+
+def _values(factor: Any) -> dict[str, Any]:
+    if factor.range is None:
+        return {"values": [as_written(entry.node) for entry in factor.entries]}
+    said: dict[str, Any] = plain(factor.node)
+    return said
+
+
+def _found(held: Found) -> dict[str, Any]:
+    indices = held.indices
+    return {
+        "variant": held.variant,
+        "output": held.output,
+        "used": indices.used,
+        "failed": indices.failed,
+        "why": indices.why or None,
+        "notes": list(indices.notes),
+        **{
+            kind: {name: _estimate(one) for name, one in zip(indices.names, estimates, strict=True)}
+            for kind, estimates in indices.kinds.items()
+        },
+        "second": [{"factors": list(pair), **(_estimate(one) or {})} for pair, one in indices.second.items()],
+    }
+
+
+def _estimate(held: Estimate | None) -> dict[str, float | None] | None:
+    return None if held is None else {"value": held.value, "low": held.low, "high": held.high}
+
+
+def _faster(found: SensitivityResult, held: Faster) -> dict[str, Any]:
+    return {
+        "variant": held.at,
+        "factor": held.factor,
+        "own": held.own,
+        "steps": [
+            {
+                "faster": float(step.asked),
+                "speed": step.speed,
+                "value": step.setting,
+                "ratios": {name: _finite(held.ratios[name][place]) for name in found.outputs},
+            }
+            for place, step in enumerate(held.steps)
+        ],
+        "elasticity": {name: _finite(held.elasticity(name)) for name in found.outputs},
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
