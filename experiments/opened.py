@@ -18,6 +18,7 @@ from tiersim._base.params import dump
 from tiersim.experiments.claims.verdicts import Claims, read_claims
 from tiersim.experiments.results import Row, StudyResult, speed_up
 from tiersim.experiments.scenario import Metric
+from tiersim.experiments.sensitivity.result import restored
 from tiersim.experiments.store import AGAIN, Parts
 from tiersim.experiments.yaml_tree import Node, from_data, get, plain
 
@@ -46,6 +47,9 @@ def stored(result: StudyResult) -> bytes:
             "chance": sorted(held.chance),
             "metrics": sorted(held.metrics),
         }
+    if result.sensitivity is not None:
+        out["sensitivity"] = result.sensitivity.stored()
+        out["samples"] = [_row(row) for row in result.sensitivity.rows]
     out["rows"] = [_row(row) for row in result.rows]
     return _lines(out).encode()
 
@@ -58,9 +62,9 @@ def _lines(document: dict[str, Any]) -> str:
     """JSON with a line for each key, and for each of many rows."""
     lines = []
     for name, held in document.items():
-        if name == "rows":
+        if name in ("rows", "samples"):
             rows = ",\n".join(f"  {_json(row)}" for row in held)
-            lines.append(f'"rows": [\n{rows}\n]')
+            lines.append(f'"{name}": [\n{rows}\n]')
         else:
             lines.append(f"{_json(name)}: {_json(held)}")
     return "{\n" + ",\n".join(lines) + "\n}\n"
@@ -93,7 +97,10 @@ def open_result(folder: str | Path) -> StudyResult:
     try:
         if document["format"] != FORMAT:
             raise _damaged(folder, f"it is of another version of tiersim (format {document['format']}, not {FORMAT})")
-        rows = [Row(**{name: held[name] for name in ROW}) for held in document["rows"]]
+        rows, samples = (
+            [Row(**{name: held[name] for name in ROW}) for held in document.get(kind, ())]
+            for kind in ("rows", "samples")
+        )
         metrics = [Metric(**held) for held in document["metrics"]]
         rest = {name: document[name] for name in PLAIN}
         tree = _tree(document)
@@ -110,11 +117,17 @@ def open_result(folder: str | Path) -> StudyResult:
     except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
         raise _damaged(folder, f"what stands in it is no study ({type(error).__name__}: {error})") from None
     parts = Parts(folder)
-    for row in rows:
-        if row.status != "waiting":
+    for row in [*rows, *samples]:
+        if row.status != "waiting" and row.key:  # a sample that cannot be run has none
             outcome, row.config = parts.held(row.key, row.status)
             row.take(outcome)
     speed_up(rows, result.baseline)
+    if "sensitivity" in document and tree is not None:
+        try:
+            sensitivity = restored(tree, document["sensitivity"], samples, result.baseline, result.confidence)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise _damaged(folder, f"its sensitivity is none ({type(error).__name__}: {error})") from None
+        result.sensitivity = sensitivity
     return result
 
 

@@ -18,10 +18,11 @@ from tiersim.experiments.claims.verdicts import Claims, check, read_claims
 from tiersim.experiments.presets import expand
 from tiersim.experiments.results import SPEEDUP, TIME, Row, StudyResult, speed_up
 from tiersim.experiments.scenario import Metric, Scenario, Sessioned
+from tiersim.experiments.sensitivity.auto import Uncertain, auto_factors, without_range
 from tiersim.experiments.sensitivity.result import SensitivityResult
-from tiersim.experiments.sensitivity.spec import Point, Sensitivity
+from tiersim.experiments.sensitivity.spec import Point, Sensitivity, read_factors
 from tiersim.experiments.study import RESERVED, Study, problem, read_study
-from tiersim.experiments.unfold import short_names
+from tiersim.experiments.unfold import check_runs, short_names
 from tiersim.experiments.yaml_tree import Node, from_data, plain
 
 __all__ = ["FigureSpec", "Plan", "Planned", "ReportSpec", "make_plan", "scenario_of"]
@@ -359,8 +360,39 @@ def _claims(study: Study, node: Node, runs: list[Planned], refused: list[Row]) -
     )
 
 
+def _automatic(spec: Sensitivity, plan: Plan) -> Sensitivity:
+    """With all factors that carry an uncertainty in one of its variants; a variant without one goes without it."""
+    cls = type(plan.runs[0].scenario)
+    found: dict[str, Uncertain] = {}
+    only: dict[str, list[str]] = {}
+    notes: list[str] = []
+    for at in spec.at:
+        tree = plan.study.at(Point(at))
+        for one in auto_factors(cls, tree):
+            first = found.setdefault(one.key, one)
+            if one.range == first.range and one.key not in plan.study.swept:
+                only.setdefault(one.key, []).append(at)
+            elif one.range != first.range:
+                notes.append(f"{one.key} is of another preset in {at}, and keeps its value there")
+        notes += without_range(cls, tree)
+    kept = {key: from_data(found[key].range, f"the uncertainty of {key}") for key in only}
+    if not kept:
+        remedy = "name factors: {key: {range: [low, high]}}"
+        raise StudyError("nothing that this study uses carries an uncertainty", spec.place("factors"), remedy)
+    factors = read_factors(Node(kept, spec.place("factors")), {})
+    factors = tuple(
+        factor if len(only[factor.key]) == len(spec.at) else replace(factor, only=tuple(only[factor.key]))
+        for factor in factors
+    )
+    spec = replace(spec, factors=factors, notes=tuple(dict.fromkeys(notes)))
+    check_runs(spec.node, spec.runs * len(spec.at) * len(plan.study.seeds))
+    return spec
+
+
 def _sensitivity(spec: Sensitivity, plan: Plan) -> Sensitivity:
     """What is sampled, with the outputs that it is told of."""
+    if spec.factors is None:
+        spec = _automatic(spec, plan)
     known = _metrics_of(plan.runs)
     for place, name in enumerate(spec.outputs or ()):
         if told := _unknown_metric(name, known, plan.runs):

@@ -47,6 +47,7 @@ class Study:
     notes: list[str]
     drawn: dict[str, str | list[Any]]
     what_ifs: dict[str, list[Setting]]
+    swept: frozenset[str]
     sensitivity: Sensitivity | None = None
 
     def at(self, point: Point) -> Node:
@@ -111,6 +112,7 @@ def read_study(source: Path | str | dict[str, Any], sets: Sequence[str] = ()) ->
         made.notes,
         drawn,
         made.what_ifs,
+        frozenset(made.swept),
         sensitivity,
     )
 

@@ -14,6 +14,7 @@ from itertools import pairwise
 
 from tiersim.experiments.sensitivity.answers import Answers
 from tiersim.experiments.sensitivity.spec import Point, Varied
+from tiersim.experiments.unfold import Setting
 
 __all__ = ["Change", "Course", "Winners", "course", "positions", "winner", "winners"]
 
@@ -93,7 +94,7 @@ def course(labels: Sequence[str], factor: Varied, output: str, better: str, answ
     while waiting:
         for position in waiting:
             setting = factor.at(share(factor, position))
-            held = answers.all([Point(label, (setting,)) for label in labels])
+            held = answers.all([Point(label, (setting,) if factor.of(label) else ()) for label in labels])
             if held is not None:
                 found[position] = [answer.value(output) for answer in held]
         if any(position not in found for position in waiting):
@@ -132,6 +133,10 @@ def _written(factor: Varied, position: int) -> str:
     return str(Point("", (factor.at(share(factor, position)),)).values[factor.key])
 
 
+def _both(label: str, factors: tuple[Varied, Varied], settings: tuple[Setting, Setting]) -> Point:
+    return Point(label, tuple(setting for factor, setting in zip(factors, settings, strict=True) if factor.of(label)))
+
+
 def winners(
     labels: Sequence[str], factors: tuple[Varied, Varied], output: str, better: str, answers: Answers
 ) -> Winners | None:
@@ -142,7 +147,7 @@ def winners(
     for first in rows:
         cells.append([])
         for second in columns:
-            held = answers.all([Point(label, (first, second)) for label in labels])
+            held = answers.all([_both(label, factors, (first, second)) for label in labels])
             whole &= held is not None
             cells[-1].append(winner([answer.value(output) for answer in held or ()], labels[: len(held or ())], better))
     if not whole:

@@ -6,25 +6,27 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tiersim.experiments.results import speed_up
+from tiersim.experiments.scenario import Metric
 from tiersim.experiments.sensitivity.answers import Answer, Answers
 from tiersim.experiments.sensitivity.crossover import Course, Winners, course, winners
 from tiersim.experiments.sensitivity.methods import Estimate, Indices, analyse
-from tiersim.experiments.sensitivity.spec import Point, Sensitivity, Varied
+from tiersim.experiments.sensitivity.spec import Point, Sensitivity, Varied, read_factors, read_sensitivity
 from tiersim.experiments.sensitivity.speedups import Faster, speedups
+from tiersim.experiments.unfold import read_what_ifs
+from tiersim.experiments.yaml_tree import Node, from_data, get, plain
 
 if TYPE_CHECKING:
     from tiersim.experiments.results import Row
-    from tiersim.experiments.scenario import Metric
     from tiersim.experiments.sections import Section
 
-__all__ = ["LEADING", "Found", "SensitivityResult"]
+__all__ = ["LEADING", "Found", "SensitivityResult", "restored"]
 
 LEADING = {"sobol": "total", "morris": "mu_star", "pawn": "median", "delta": "delta"}  # the index that orders factors
 
@@ -197,16 +199,33 @@ class SensitivityResult:
     # how it is kept
 
     def stored(self) -> dict[str, Any]:
-        """What a folder keeps of it beside the study and the parts of its runs; plain data."""
-        from tiersim.experiments.yaml_tree import plain
-
-        names = ("label", "factors", "seed", "key", "status", "error")
+        """What a folder keeps of it beside the study and its runs: what the study does not say itself."""
+        factors = {factor.key: plain(factor.node) for factor in self.factors}
         return {
-            "factors": {factor.key: plain(factor.node) for factor in self.factors},
+            "factors": factors,
+            "only": {factor.key: list(factor.only) for factor in self.factors if factor.only is not None},
             "outputs": list(self.outputs),
-            "metrics": {name: vars(held) for name, held in self.metrics.items() if name in self.outputs},
-            "rows": [{name: getattr(row, name) for name in names} for row in self.rows],
+            "notes": list(self.spec.notes),
+            "metrics": [vars(held) for held in self.metrics.values()],
         }
+
+
+def restored(tree: Node, held: dict[str, Any], rows: list[Row], baseline: str, confidence: float) -> SensitivityResult:
+    """The sensitivity of a study's tree again, of what `stored` kept and its runs.
+
+    Raises KeyError, TypeError or another error of what is no such thing.
+    """
+    block = get(tree, ["sensitivity"])
+    if block is None:
+        raise KeyError("sensitivity")
+    spec = read_sensitivity(block, read_what_ifs(get(tree, ["what_if"])), {}, 1)
+    if spec.factors is None:
+        found = read_factors(from_data(held["factors"], "factors"), {})
+        only = {key: tuple(labels) for key, labels in held["only"].items()}
+        spec = replace(spec, factors=tuple(replace(factor, only=only.get(factor.key)) for factor in found))
+    spec = replace(spec, outputs=tuple(held["outputs"]), notes=tuple(held["notes"]))
+    metrics = [Metric(**metric) for metric in held["metrics"]]
+    return SensitivityResult(spec, rows, {metric.name: metric for metric in metrics}, baseline, confidence)
 
 
 def _csv(lines: Iterable[dict[str, Any]]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
+from itertools import compress
 from typing import Any
 
 from tiersim._base import units
@@ -50,6 +51,12 @@ class Varied:
     range: Range | None
     entries: tuple[Setting, ...]
     node: Node
+    only: tuple[str, ...] | None = None
+    """The variants that have it, where not all do."""
+
+    def of(self, variant: str) -> bool:
+        """Whether a variant has it."""
+        return self.only is None or variant in self.only
 
     def at(self, share: float) -> Setting:
         """What stands at a share, from 0 to 1."""
@@ -103,6 +110,8 @@ class Sensitivity:
     map: tuple[str, ...] | bool
     speedups: tuple[Fraction, ...]
     node: Node
+    notes: tuple[str, ...] = ()
+    """What is to be said of how the factors were chosen."""
 
     @property
     def runs(self) -> int:
@@ -126,7 +135,10 @@ class Sensitivity:
 
     def points(self, at: str) -> list[Point]:
         """The samples of a variant, in the order of the method."""
-        return [Point(at, settings) for settings in self._settings]
+        had = [factor.of(at) for factor in self.factors or ()]
+        if all(had):
+            return [Point(at, settings) for settings in self._settings]
+        return [Point(at, tuple(compress(settings, had))) for settings in self._settings]
 
     def resolved(self) -> dict[str, Any]:
         """The block with every default shown."""

@@ -77,6 +77,8 @@ def speedups(spec: Sensitivity, outputs: Sequence[str], answers: Answers) -> lis
             whole &= own is not None
             continue
         for factor in spec.factors or ():
+            if not factor.of(at):
+                continue
             text = _inside(own.config, factor.key)
             made = [(share, found) for share in spec.speedups if (found := faster(text, share)) is not None]
             points = [Point(at, (_setting(factor, value),)) for _, (value, _) in made]

@@ -62,7 +62,7 @@ def notes(found: SensitivityResult) -> list[str]:
     said += [f"failed: {label}: {why}" for label, why in failures[:FAILURES]]
     if len(failures) > FAILURES:
         said.append(f"and {len(failures) - FAILURES} more failed, see samples.csv")
-    return list(dict.fromkeys(said))
+    return list(dict.fromkeys([*said, *found.spec.notes]))
 
 
 def _of(found: SensitivityResult, variant: str) -> str:

@@ -17,6 +17,7 @@ from tiersim._base import units
 from tiersim._base.errors import StudyError
 from tiersim.cli.run import run_command
 from tiersim.experiments import runner
+from tiersim.experiments.opened import open_result
 from tiersim.experiments.results import StudyResult
 from tiersim.experiments.scenarios.memory_hierarchy import MemoryHierarchy
 from tiersim.experiments.sensitivity.result import SensitivityResult
@@ -202,12 +203,12 @@ POLICIES = (
 )
 
 
-def failing(failed: str, method: str = "sobol", samples: int = 8) -> StudyResult:
+def failing(failed: str, method: str = "sobol", samples: int = 8, keep: bool = False) -> StudyResult:
     """Belady's policy cannot be run where a cache is inclusive."""
     below = "    l2: {capacity: 32 KiB, ways: 4, latency: 5 ns, inclusion: inclusive}\n"
     text = STUDY.replace("latency: 1 ns}\n", f"latency: 1 ns}}\n{below}")
     Path("s.yaml").write_text(text + POLICIES.format(failed=failed, method=method, samples=samples), encoding="utf-8")
-    return tiersim.run("s.yaml", keep=False)
+    return tiersim.run("s.yaml", keep=keep)
 
 
 def test_failed_samples_are_refused() -> None:
@@ -422,3 +423,62 @@ def test_what_is_no_rate_and_no_time_is_left_out() -> None:
     body = BLOCK.replace("system.memory.latency: {range: [60 ns, 140 ns]}", "system.caches.l1.capacity: [2 KiB, 4 KiB]")
     found = sensitivity(body + "  speedups: 10 %\n", "sensitivity.samples=2")
     assert [held.factor for held in found.speedups] == [L1]
+
+
+# its folder
+
+
+def test_the_folder_is_opened_with_it() -> None:
+    body = RIVAL + OVER_MEMORY % "" + "  speedups: 10 %\n"
+    result = run(body, keep=True)
+    again = open_result("results/small")
+    assert again.to_dict() == result.to_dict()
+    assert again.sections() == result.sections()
+    assert again.sensitivity is not None
+    assert again.sensitivity.csv() == Path("results/small/samples.csv").read_text()
+
+
+def test_the_folder_keeps_samples_that_failed() -> None:
+    result = failing("drop", keep=True)
+    again = open_result("results/small")
+    assert again.to_dict() == result.to_dict()
+    assert again.sensitivity is not None
+    assert len(again.sensitivity.failures) == 2
+
+
+def test_a_damaged_sensitivity_is_told() -> None:
+    run(BLOCK, "sensitivity.samples=2", keep=True)
+    path = Path("results/small/study.json")
+    document = json.loads(path.read_text())
+    document["sensitivity"]["metrics"] = [{"colour": 3}]
+    path.write_text(json.dumps(document))
+    with pytest.raises(StudyError, match="its sensitivity is none"):
+        open_result("results/small")
+
+
+# numbers that nobody measured
+
+
+def test_auto_takes_what_carries_an_uncertainty() -> None:
+    Path("s.yaml").write_text(AUTO, encoding="utf-8")
+    result = tiersim.run("s.yaml", ["sensitivity.samples=2"], keep=True)
+    found = result.sensitivity
+    assert found is not None
+    assert found.spec.method == "morris"
+    assert found.spec.at == ("base", "larger")
+    keys = [factor.key for factor in found.factors]
+    assert "system.memory.latency" in keys
+    assert "system.caches.l2.capacity" not in keys
+    assert open_result("results/auto").to_dict() == result.to_dict()
+    assert len(found.indices) == 2 * len(found.outputs)
+
+
+AUTO = """\
+study: auto
+scenario: memory-hierarchy
+trace: {use: generated/zipf, records: 5k, footprint: 64 KiB, write_share: 20 %, seed: 1}
+system: desktop-cpu
+what_if:
+  larger: {system.caches.l2.capacity: 2 MiB}
+sensitivity: auto
+"""
