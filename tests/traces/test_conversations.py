@@ -104,6 +104,7 @@ def test_knobs_and_wrong_options() -> None:
         "question": 60,
         "answer": 20,
         "spread": 0.3,
+        "law": "geometric",
         "longest": 700,
         "block_size": 16,
         "seed": 1,
@@ -114,3 +115,13 @@ def test_knobs_and_wrong_options() -> None:
         ) or [ids.tolist() for ids in other["blocks"]] != [ids.tolist() for ids in base["blocks"]], key
     with pytest.raises(StudyError, match="turns"):
         load_trace(NAME, turns=0.5)
+
+
+def test_geometric_lengths_have_their_mean_and_forget() -> None:
+    made = columns(requests=40_000, turns=1, law="geometric", system=0, question=100, answer=1, seed=3)
+    lengths = made["input"].astype(float)
+    assert made["output"].max() == 1
+    assert lengths.min() == 1
+    assert abs(lengths.mean() - 100) < 4 * 99.5 / 200  # standard errors of the mean of so many
+    longer = lengths[lengths > 100] - 100
+    assert abs(longer.mean() - 100) < 4 * 99.5 / len(longer) ** 0.5

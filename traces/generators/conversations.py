@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ SECOND: Final = 10**9  # nanoseconds
 RATE: Final = 10**9  # a rate counts events in so many seconds
 PICO: Final = 1000  # picoseconds of a nanosecond
 LARGE: Final = 1 << 20  # tokens
+GEOMETRIC: Final = -1.0  # in place of a spread
 
 Ints = NDArray[np.int64]
 
@@ -32,10 +33,10 @@ Ints = NDArray[np.int64]
 class Conversations:
     """Requests of people who talk to a model: sessions begin by a Poisson process, and each turn has all before it.
 
-    The number of turns is geometric; a question and an answer have lognormal lengths, and the time from a turn to the
-    next is exponential. Every prompt begins with one of some system prompts, followed by the earlier turns of its
-    session. A session ends before a prompt would be longer than `longest`. Blocks are known: those of system prompts
-    are shared by sessions, the others by the turns of one.
+    The number of turns is geometric; a question and an answer have lognormal or geometric lengths, and the time from a
+    turn to the next is exponential. Every prompt begins with one of some system prompts, followed by the earlier turns
+    of its session. A session ends before a prompt would be longer than `longest`. Blocks are known: those of system
+    prompts are shared by sessions, the others by the turns of one.
     """
 
     schema: ClassVar[str] = "request"
@@ -47,10 +48,14 @@ class Conversations:
     think: Annotated[int, Param("from one turn to the next, on average", unit="time", ge=0)] = 30 * SECOND * PICO
     systems: Annotated[int, Param("different system prompts, each as likely", unit="count", ge=1, le=1 << 20)] = 4
     system: Annotated[int, Param("tokens of a system prompt", unit="count", ge=0, le=LARGE)] = 512
+    law: Annotated[
+        Literal["lognormal", "geometric"],
+        Param("of both lengths; geometric is the exponential law of whole numbers, and both lengths are its means"),
+    ] = "lognormal"
     question: Annotated[int, Param("tokens of the middle question", unit="count", ge=1, le=LARGE)] = 120
     answer: Annotated[int, Param("tokens of the middle answer", unit="count", ge=1, le=LARGE)] = 150
     spread: Annotated[
-        float, Param("standard deviation of the logarithm of both lengths; 0 makes them equal", ge=0, le=4)
+        float, Param("lognormal: standard deviation of the logarithm of both lengths; 0 makes them equal", ge=0, le=4)
     ] = 0.8
     longest: Annotated[int, Param("tokens of the longest prompt", unit="count", ge=1, le=LARGE)] = 32 << 10
     block_size: Annotated[int, Param("tokens of a block", unit="count", ge=1, le=LARGE)] = 64
@@ -86,7 +91,8 @@ class Conversations:
         names = ("session", "turn", "system", "arrival", "input", "output", "begun")
         made = {name: np.empty(count, np.int64) for name in names}
         lengths = (self.system, self.question, self.answer, self.longest)
-        done = _talk(key, start, turns, lengths, self.spread, self.think / PICO, self.systems, *made.values())
+        spread = self.spread if self.law == "lognormal" else GEOMETRIC
+        done = _talk(key, start, turns, lengths, spread, self.think / PICO, self.systems, *made.values())
         return {name: held[:done] for name, held in made.items()}
 
     def block(self, start: int, count: int) -> Chunk:
@@ -173,7 +179,10 @@ def _talk(
 
 @compiled
 def _length(share: float, middle: int, spread: float) -> int:
-    """A lognormal number of tokens, at least 1."""
+    """A lognormal number of tokens, or with `GEOMETRIC` a geometric one; at least 1."""
+    if spread == GEOMETRIC:
+        more = log(1.0 - share) / log(1.0 - 1.0 / middle) if middle > 1 else 0.0
+        return 1 + int(min(more, LARGE - 1.0))
     if spread == 0.0:
         return middle
     return int(min(max(middle * exp(spread * normal(share)), 1.0), float(LARGE)))
