@@ -58,6 +58,10 @@ def _row(row: Row) -> dict[str, Any]:
     return {name: getattr(row, name) for name in ROW}
 
 
+def _read(held: dict[str, Any]) -> Row:
+    return Row(**{name: held[name] for name in ROW})
+
+
 def _lines(document: dict[str, Any]) -> str:
     """JSON with a line for each key, and for each of many rows."""
     lines = []
@@ -97,10 +101,8 @@ def open_result(folder: str | Path) -> StudyResult:
     try:
         if document["format"] != FORMAT:
             raise _damaged(folder, f"it is of another version of tiersim (format {document['format']}, not {FORMAT})")
-        rows, samples = (
-            [Row(**{name: held[name] for name in ROW}) for held in document.get(kind, ())]
-            for kind in ("rows", "samples")
-        )
+        rows = [_read(held) for held in document["rows"]]
+        samples = [_read(held) for held in document.get("samples", ())]
         metrics = [Metric(**held) for held in document["metrics"]]
         rest = {name: document[name] for name in PLAIN}
         tree = _tree(document)

@@ -15,8 +15,9 @@ import numpy as np
 from tiersim.experiments.results import speed_up
 from tiersim.experiments.scenario import Metric
 from tiersim.experiments.sensitivity.answers import Answer, Answers
-from tiersim.experiments.sensitivity.crossover import Course, Winners, course, winners
-from tiersim.experiments.sensitivity.methods import Estimate, Indices, analyse
+from tiersim.experiments.sensitivity.crossover import Course, Winners, course, winner, winners
+from tiersim.experiments.sensitivity.methods import Estimate, Floats, Indices, analyse
+from tiersim.experiments.sensitivity.ranks import LEADING, Ranks, rank
 from tiersim.experiments.sensitivity.spec import Point, Sensitivity, Varied, read_factors, read_sensitivity
 from tiersim.experiments.sensitivity.speedups import Faster, speedups
 from tiersim.experiments.unfold import read_what_ifs
@@ -26,9 +27,7 @@ if TYPE_CHECKING:
     from tiersim.experiments.results import Row
     from tiersim.experiments.sections import Section
 
-__all__ = ["LEADING", "Found", "SensitivityResult", "restored"]
-
-LEADING = {"sobol": "total", "morris": "mu_star", "pawn": "median", "delta": "delta"}  # the index that orders factors
+__all__ = ["Found", "SensitivityResult", "restored"]
 
 
 @dataclass(frozen=True)
@@ -95,26 +94,38 @@ class SensitivityResult:
     @cached_property
     def indices(self) -> list[Found]:
         """The indices for each variant and output; none of a variant whose samples are not all there."""
-        spec = self.spec
+        asked = (self.spec.seed, self.spec.second_order, self.confidence, self.spec.failed)
         factors = [factor.factor() for factor in self.factors]
         return [
-            Found(
-                at,
-                output,
-                analyse(
-                    spec.method,
-                    factors,
-                    self.spec.shares,
-                    np.array([answer.value(output) for answer in held]),
-                    spec.seed,
-                    spec.second_order,
-                    self.confidence,
-                    spec.failed,
-                ),
-            )
-            for at, held in self.samples.items()
+            Found(at, output, analyse(self.spec.method, factors, self.spec.shares, self._values(at, output), *asked))
+            for at in self.samples
             for output in self.outputs
         ]
+
+    def _values(self, at: str, output: str) -> Floats:
+        return np.array([answer.value(output) for answer in self.samples[at]])
+
+    @cached_property
+    def ranks(self) -> dict[str, Ranks]:
+        """How stable the order of the variants is on each output that has a direction; empty for one variant.
+
+        Ratios are to the variant that is the best at the study's own point.
+        """
+        spec, out = self.spec, {}
+        own = {at: self.answers.at(Point(at)) for at in spec.at}
+        if len(self.samples) < len(spec.at) or None in own.values():
+            return {}
+        asked = (spec.seed, spec.second_order, self.confidence, spec.failed)
+        factors = [factor.factor() for factor in self.factors]
+        for output in self.outputs:
+            better = self._better(output)
+            values = {at: answer.value(output) for at, answer in own.items() if answer is not None}
+            best = winner(list(values.values()), list(values), better) or spec.at[0]
+            samples = {at: self._values(at, output) for at in spec.at}
+            found = rank(spec.method, factors, spec.shares, samples, values, better, best, *asked)
+            if found is not None:
+                out[output] = found
+        return out
 
     @cached_property
     def failures(self) -> list[tuple[str, str]]:

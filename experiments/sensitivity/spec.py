@@ -184,7 +184,7 @@ def read_sensitivity(
         if key not in KEYS:
             hint = nearest(key, KEYS) or f"known here: {', '.join(KEYS)}"
             raise StudyError(f"unknown key {key!r}; {hint}", held.key_place or held.place, REMEDY)
-    said = {key: held for key, held in node.items() if held.value is not None or held.text}
+    said = {key: held for key, held in node.items() if held.value is not None or not held.text}  # null takes back
     if "factors" not in said:
         raise StudyError("a sensitivity misses `factors`", node.place, REMEDY)
     auto = said["factors"].value == AUTO

@@ -13,12 +13,14 @@ from tiersim.experiments.yaml_tree import plain
 
 if TYPE_CHECKING:
     from tiersim.experiments.sensitivity.crossover import Course
-    from tiersim.experiments.sensitivity.methods import Estimate
+    from tiersim.experiments.sensitivity.methods import Estimate, Indices
+    from tiersim.experiments.sensitivity.ranks import Ranks
     from tiersim.experiments.sensitivity.result import Found, SensitivityResult
     from tiersim.experiments.sensitivity.speedups import Faster
 
 __all__ = ["public", "sections"]
 
+TOP = 10  # factors of a variant and output that tables show
 PAIRS = 5  # of a variant and output, at most
 FAILURES = 3  # that are named
 SHARES = ("sobol",)  # methods whose indices are shares of the variance
@@ -39,6 +41,7 @@ INDICES = {  # method -> name of an index -> its head, and what it means
     },
     "delta": {
         "delta": ("delta", "the part of the density that moves when the factor is known"),
+        "dummy": ("of no effect", "the delta that a factor without effect would have"),
         "first": ("alone", "share of the variance that the factor explains alone (first order)"),
     },
 }
@@ -49,7 +52,8 @@ INDICES = {  # method -> name of an index -> its head, and what it means
 
 def answers(found: SensitivityResult) -> list[str]:
     """The answer in sentences, the most important first."""
-    said = [_matters(found, held) for held in found.indices]
+    said = [text for output, held in found.ranks.items() for text in _hinges(output, held)]
+    said += [_matters(found, held) for held in found.indices]
     said += [_crossing(held) for held in found.courses]
     said += [text for held in found.speedups for text in _worth(found, held)]
     return [text for text in said if text]
@@ -58,6 +62,7 @@ def answers(found: SensitivityResult) -> list[str]:
 def notes(found: SensitivityResult) -> list[str]:
     """What must be said of how it was found: failures, and how they were handled."""
     said = [note for held in found.indices for note in (*held.indices.notes, held.indices.why) if note]
+    said += [note for held in found.ranks.values() for note in held.notes]
     failures = found.failures
     said += [f"failed: {label}: {why}" for label, why in failures[:FAILURES]]
     if len(failures) > FAILURES:
@@ -67,6 +72,26 @@ def notes(found: SensitivityResult) -> list[str]:
 
 def _of(found: SensitivityResult, variant: str) -> str:
     return f" ({variant})" if len(found.spec.at) > 1 else ""
+
+
+def _hinges(output: str, held: Ranks) -> Iterator[str]:
+    """Whether the conclusion holds over the samples, and on which factor it hinges."""
+    if not held.order or not held.used:
+        return
+    best, won = held.order[0], held.wins[held.order[0]]
+    others = sorted((name for name in held.wins if name != best), key=lambda name: -held.wins[name])
+    if won == 1:
+        yield f"Nothing that varies here changes who wins: {best} has the best {output} in all {held.used:,} samples."
+    else:
+        rival = others[0]
+        text = f"{best} has the best {output} in {number(won, 'ratio')} of {held.used:,} samples, {rival} in"
+        text += f" {number(held.wins[rival], 'ratio')}"
+        yield f"{text}; it hinges most on {held.decides[rival]}." if rival in held.decides else f"{text}."
+    if len(held.order) > 2 and held.held is not None and held.tau is not None:
+        yield (
+            f"The whole order by {output} is that of the study's own point in {_percent(held.held)} of the samples "
+            f"(mean Kendall's tau {held.tau:.2f})."
+        )
 
 
 def _matters(found: SensitivityResult, held: Found) -> str:
@@ -80,10 +105,10 @@ def _matters(found: SensitivityResult, held: Found) -> str:
     if most.low is not None and most.low <= 0:
         return f"These samples are too few to tell what changes {held.output}{of}."
     method = held.indices.method
-    if method == "pawn":
+    if method in ("pawn", "delta"):
         idle = held.indices.kinds["dummy"][held.indices.names.index(name)]
         if idle is not None and idle.high is not None and most.value <= idle.high:
-            return f"Nothing that varies here shifts the distribution of {held.output}{of} more than chance does."
+            return f"Nothing that varies here is seen to shift the distribution of {held.output}{of}."
     if method == "sobol":
         alone = held.indices.kinds["first"][held.indices.names.index(name)]
         assert alone is not None, "of every factor"
@@ -152,7 +177,7 @@ def _change(ratio: float) -> str:
 
 def sections(found: SensitivityResult) -> list[Section]:
     """The section of a sensitivity."""
-    grids = [*_indices(found), *_pairs(found), *_courses(found), *_map(found), *_speedups(found)]
+    grids = [*_ranks(found), *_indices(found), *_pairs(found), *_courses(found), *_map(found), *_speedups(found)]
     return [Section("Sensitivity", (*answers(found), *notes(found)), tuple(grids))]
 
 
@@ -178,12 +203,32 @@ def _slot(held: Estimate | None, unit: str = "", method: str = "") -> Slot:
     return Slot(text, held.value, held.low, held.high)
 
 
+def _ranks(found: SensitivityResult) -> Iterator[Grid]:
+    """How often each variant is the best, and what decides between it and the best."""
+    rows = []
+    output = (Column("output"),) if len(found.outputs) > 1 else ()
+    for name, held in found.ranks.items():
+        for place, variant in enumerate(held.order or tuple(held.wins), 1):
+            own = Slot(str(place), place) if held.order else Slot("-")
+            wins = Slot(number(held.wins[variant], "ratio"), held.wins[variant]) if held.wins else Slot("-")
+            named = (Slot(name),) if output else ()
+            rows.append((*named, Slot(variant), own, wins, Slot(held.decides.get(variant, "-"))))
+    if rows:
+        columns = (
+            *output,
+            *(Column("variant"), Column("rank", "", "at the study's own point")),
+            Column("best in", "", "share of the samples"),
+            Column("hinges on", "", "the factor that changes its ratio to the best most"),
+        )
+        yield Grid("ranks", "Who is the best over the samples", columns, tuple(rows))
+
+
 def _indices(found: SensitivityResult) -> Iterator[Grid]:
     kinds = INDICES[found.spec.method]
     rows = []
     for held in found.indices:
         unit = _unit(found, held.output) if held.indices.method == "morris" else ""
-        for name, _ in held.leading():
+        for name, _ in held.leading()[:TOP]:
             place = held.indices.names.index(name)
             slots = [_slot(held.indices.kinds[kind][place], unit, held.indices.method) for kind in kinds]
             rows.append((*_names(found, held.variant, held.output), Slot(name), *slots))
@@ -191,6 +236,8 @@ def _indices(found: SensitivityResult) -> Iterator[Grid]:
         columns = (*_heads(found), Column("factor"), *(Column(head, "", doc) for head, doc in kinds.values()))
         of = f" of {found.outputs[0]}" if len(found.outputs) == 1 else ""
         each = " of each variant" if len(found.spec.at) > 1 else ""
+        if any(len(held.leading()) > TOP for held in found.indices):
+            of += f", the first {TOP}"
         caption = f"What matters{of} ({found.spec.method}, {found.spec.runs:,} samples"
         yield Grid("sensitivity", f"{caption}{each})", columns, tuple(rows))
 
@@ -272,8 +319,10 @@ def public(found: SensitivityResult) -> dict[str, Any]:
         "runs": len(found.rows),
         "failures": [{"run": label, "why": why} for label, why in found.failures],
         "answers": answers(found),
-        "indices": [_found(held) for held in found.indices],
+        "indices": [{"variant": held.variant, "output": held.output, **_told(held.indices)} for held in found.indices],
     }
+    if found.ranks:
+        out["ranks"] = [{"output": output, **_ranked(held)} for output, held in found.ranks.items()]
     if spec.crossover:
         out["crossovers"] = [
             {
@@ -305,11 +354,21 @@ def _values(factor: Any) -> dict[str, Any]:
     return said
 
 
-def _found(held: Found) -> dict[str, Any]:
-    indices = held.indices
+def _ranked(held: Ranks) -> dict[str, Any]:
     return {
-        "variant": held.variant,
-        "output": held.output,
+        "wins": held.wins,
+        "order": list(held.order),
+        "held": held.held,
+        "tau": held.tau,
+        "used": held.used,
+        "failed": held.failed,
+        "hinges_on": held.decides,
+        "ratios": [{"variant": name, **_told(indices)} for name, indices in held.ratios.items()],
+    }
+
+
+def _told(indices: Indices) -> dict[str, Any]:
+    return {
         "used": indices.used,
         "failed": indices.failed,
         "why": indices.why or None,
