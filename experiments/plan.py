@@ -46,6 +46,10 @@ class FigureSpec:
     title: Annotated[str | None, Param("what stands over it")] = None
     variants: Annotated[list[str] | None, Param("the what_ifs that are shown; all unless said")] = None
     against: Annotated[str | None, Param("a what_if: y is shown as the change against it")] = None
+    width: Annotated[
+        Literal["column", "page"] | None,
+        Param("of a paper: one column (3.5 inches), or the page (7); the course of a run takes the page unless said"),
+    ] = None
     mean: Annotated[
         str | None,
         Param("a factor over which the mean is taken, of changes the geometric one; where it is x, one more bar"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tiersim.experiments.figures.canvas import COLUMN, DASHES, MARKERS, PAGE, PALETTE, encode, style
+from tiersim.experiments.figures.canvas import COLUMN, DASHES, MARKERS, PAGE, PALETTE, WIDTHS, encode, style
 from tiersim.experiments.figures.charts import draw_bars, draw_course, draw_lines
 from tiersim.experiments.figures.cloud import draw_cloud
 from tiersim.experiments.figures.derived import derived
@@ -26,6 +26,7 @@ __all__ = [
     "MARKERS",
     "PAGE",
     "PALETTE",
+    "WIDTHS",
     "amounts",
     "default_figures",
     "draw",
@@ -68,12 +69,12 @@ def draw(result: StudyResult, spec: Spec) -> Figure:
     """One figure of a study.
 
     `spec` holds ``x`` (a factor, ``what_if``, ``time``, or ``reuse`` for how often lines were hit before they left),
-    ``y`` (a metric), ``by`` (the factor that makes the lines apart, what_if if it varies), ``title``, ``where``
-    (factors that are kept at a value), and what `derived` works out. Other factors that vary
-    are kept at the baseline or at their first value, and the title says so, unless they go in step with x; several
-    seeds are drawn as their mean with the range from least to greatest. A factor of a design has no value to be kept
-    at: over one of them all points are shown, and over others their mean and range. Raises StudyError when no run has
-    what is asked for.
+    ``y`` (a metric), ``by`` (the factor that makes the lines apart, what_if if it varies), ``title``, ``width``
+    (``column`` or ``page``), ``where`` (factors that are kept at a value), and what `derived` works out. Other factors
+    that vary are kept at the baseline or at their first value, and the title says so, unless they go in step with x;
+    several seeds are drawn as their mean with the range from least to greatest. A factor of a design has no value to be
+    kept at: over one of them all points are shown, and over others their mean and range. Raises StudyError when no run
+    has what is asked for.
     """
     result, spec = derived(result, spec)
     with style():

@@ -31,6 +31,7 @@ __all__ = [
     "MARKERS",
     "PAGE",
     "PALETTE",
+    "WIDTHS",
     "at_least",
     "axis_label",
     "begin",
@@ -44,10 +45,12 @@ __all__ = [
     "metric_of",
     "style",
     "titled",
+    "width_of",
     "without_unit",
 ]
 
 COLUMN, PAGE = 3.5, 7.0  # inches: one column of a paper, and both
+WIDTHS = {"column": COLUMN, "page": PAGE}
 LETTER = 0.062  # inches: the mean width of a letter at 8 point
 PALETTE = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # its yellow is lost on white
 MARKERS = "osD^vPX<"
@@ -73,6 +76,7 @@ STYLE: Any = {  # a dict; newer matplotlibs type its keys
     "legend.handlelength": 3,
     "lines.linewidth": 1.2,
     "lines.markersize": 3.5,
+    "pdf.fonttype": 42,  # TrueType, which publishers ask for
     "savefig.dpi": 200,
     "svg.fonttype": "path",
     "svg.hashsalt": "tiersim",
@@ -82,11 +86,16 @@ STYLE: Any = {  # a dict; newer matplotlibs type its keys
 }
 
 
-def encode(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
+NOTHING = {  # what matplotlib writes of itself and of today
+    "png": ("Software",),
+    "svg": ("Date", "Creator", "Format", "Type"),
+    "pdf": ("CreationDate", "Creator", "Producer"),
+}
+
+
+def encode(figure: Figure, kind: Literal["png", "svg", "pdf"]) -> bytes:
     """A figure as the bytes of a file (PNG at 200 dots an inch), without dates: equal figures, equal bytes."""
-    nothing: dict[str, None] = (
-        {"Date": None, "Creator": None, "Format": None, "Type": None} if kind == "svg" else {"Software": None}
-    )
+    nothing: dict[str, None] = dict.fromkeys(NOTHING[kind])
     sink = io.BytesIO()
     with style(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a label in a script that the font lacks
@@ -132,9 +141,13 @@ def titled(spec: Spec, picked: Picked) -> tuple[str, str]:
 
 
 def begin(result: StudyResult, spec: Spec, picked: Picked, width: float, height: float) -> tuple[Figure, Axes]:
-    """An empty figure whose axes have this height (inches) when title and legend have theirs."""
+    """An empty figure whose axes have this height (inches) when title and legend have theirs.
+
+    It has this width unless the study says another one.
+    """
     from matplotlib.figure import Figure
 
+    width = WIDTHS.get(spec.get("width") or "", width)
     title = "\n".join(textwrap.fill(line, int(width / LETTER)) for line in titled(spec, picked) if line)
     labels = _legend_labels(picked)
     lines = 1 + max((label.count("\n") for label in labels), default=0)
@@ -164,6 +177,12 @@ def _legend_title(picked: Picked) -> str:
 def _legend_columns(labels: list[str], width: float) -> int:
     widest = max((len(line) for label in labels for line in label.split("\n")), default=1)
     return max(1, min(len(labels), int(width / LETTER / (widest + 8))))
+
+
+def width_of(axes: Axes) -> float:
+    """Inches from side to side of the figure."""
+    figure: Any = axes.figure
+    return float(figure.get_figwidth())
 
 
 def legend(figure: Figure, picked: Picked, handles: Sequence[Any]) -> None:
@@ -239,7 +258,7 @@ def factor_axis(
     if log or (log is None and real and far_apart(at)):
         axes.set_xscale("log", base=2)
         places = np.log2(at)
-    room = COLUMN - 0.9
+    room = width_of(axes) - 0.9
     if real:
         span = float(places[-1] - places[0]) or 1.0
         texts = _thinned(texts, (places - places[0]) / span * room)

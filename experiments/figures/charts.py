@@ -24,6 +24,7 @@ from tiersim.experiments.figures.canvas import (
     marker,
     metric_axis,
     metric_of,
+    width_of,
 )
 from tiersim.experiments.figures.series import Picked, Spec, pick
 from tiersim.experiments.figures.words import amounts, shortened, text_of
@@ -137,7 +138,7 @@ def _room_for_values(axes: Axes, names: list[str], picked: Picked, xs: list[str]
     ranges = [one.range(x) for one in picked.series for x in xs]
     top = max([0.0, *(high for _, _, high in ranges if not math.isnan(high))])
     low = min([0.0, *(least for _, least, _ in ranges if not math.isnan(least))])
-    room = COLUMN - 0.25 - LETTER * max(len(line) for name in names for line in name.split("\n"))
+    room = width_of(axes) - 0.25 - LETTER * max(len(line) for name in names for line in name.split("\n"))
     value = LETTER * (1 + max(len(_written(mean, unit)) for mean, _, _ in ranges))
     span = (top - low) or 1.0
     axes.set_xlim(low * 1.05, low + span / max(0.2, 1 - value / room))
