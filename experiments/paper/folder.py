@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from tiersim._base.errors import StudyError
 from tiersim.experiments.figures import WIDTHS, default_figures, draw, encode, style
 from tiersim.experiments.paper.latex import escaped, label, to_latex
+from tiersim.experiments.paper.references import bibtex, merged
+from tiersim.experiments.paper.sources import sources
 from tiersim.experiments.paper.tables import MOST_ROWS, grids, printed, to_csv
 from tiersim.experiments.report.page import file_name
 from tiersim.experiments.results import StudyResult
@@ -39,6 +41,7 @@ class Paper:
     folder: Path
     figures: dict[str, dict[str, Any]] = field(default_factory=dict)
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+    references: list[dict[str, Any]] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
@@ -51,6 +54,7 @@ class Paper:
             f"paper: {self.folder}",
             f"  figures: {len(self.figures)}, one column and two columns wide, each as {kinds} ({files} files)",
             f"  tables: {', '.join(self.tables)}, each as CSV and LaTeX",
+            f"  references.bib: {len(self.references)} works; sources.md says what each number is from",
             *(f"  {line}" for line in self.missing),
         ]
 
@@ -79,6 +83,11 @@ def write_paper(result: StudyResult) -> Paper:
             files.append(f"tables/{grid.name}.tex")
             write_bytes(paper.folder / files[1], to_latex(shown, result.study).encode())
         paper.tables[grid.name] = {"caption": grid.caption, "rows": len(grid.rows), "files": files}
+    found = sources(result)
+    works = merged(found.references)
+    paper.references = [{"key": key, "said": one.said, "for": one.used, **one.fields} for key, one in works.items()]
+    write_bytes(paper.folder / "references.bib", bibtex(works).encode())
+    write_bytes(paper.folder / "sources.md", found.markdown().encode())
     write_bytes(paper.folder / "all.tex", _document(result.study, paper).encode())
     return paper
 
