@@ -4,7 +4,7 @@ BIN = $(VENV)/bin
 BENCHMARKS = $(wildcard $(patsubst %,benchmarks/%.py,run studies objects traces generators dram links_measured engine serving translation experts report))
 
 .DEFAULT_GOAL := help
-.PHONY: help torch demo test lint docs bench verify-full captures clean
+.PHONY: help torch demo test lint docs gallery bench verify-full captures clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -38,7 +38,11 @@ test: lint ## style, types and tests
 
 docs: $(VENV)/installed ## the documentation, strictly
 	$(BIN)/python docs/reference.py
+	$(BIN)/python docs/policy_pages.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+gallery: $(VENV)/installed ## run every study of the library, and make its page again
+	$(BIN)/python docs/gallery.py
 
 bench: $(VENV)/installed ## speed, as ratios measured in one run
 	@for script in $(BENCHMARKS); do echo "$$script"; $(BIN)/python $$script || exit; done

@@ -29,7 +29,8 @@ from tiersim.traces.readers.contract import schema_of
 from tiersim.traces.schema import SCHEMAS, Column, Schema
 
 FOLDER = Path(__file__).parent / "reference"
-DOI = re.compile(r"doi:(10\.\d+/\S+)")
+DOI = re.compile(r"doi:(10\.\d+/[^\s)]+)")
+ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 FEW = 3  # keys that are rather told again
 MADE = "<!-- made by docs/reference.py -->\n\n"
 
@@ -136,10 +137,10 @@ def doc(thing: Any) -> str:
 
 
 def paper(text: str) -> str:
-    """A publication, its DOI or address as a link."""
+    """A publication, its DOI, number at arXiv or address as a link."""
     if text.startswith("https://"):
         return f"<{text}>"
-    return DOI.sub(r"[doi:\1](https://doi.org/\1)", text)
+    return ARXIV.sub(r"[arXiv:\1](https://arxiv.org/abs/\1)", DOI.sub(r"[doi:\1](https://doi.org/\1)", text))
 
 
 def entries(family: str) -> list[Entry]:
@@ -274,7 +275,8 @@ def metrics() -> str:
 def policies() -> str:
     return f"""# Way policies
 
-Which line of a set gives up its place. [How to write one](../how-to/own-policy.md).
+Which line of a set gives up its place. [How to write one](../how-to/own-policy.md), and
+[each of them step by step](../policies/way-replacement/index.md).
 
 {in_short("way-replacement")}
 {described("way-replacement")}"""
@@ -283,8 +285,9 @@ Which line of a set gives up its place. [How to write one](../how-to/own-policy.
 def object_policies() -> str:
     return f"""# Object policies
 
-Which object of a cache makes room for another. [How to use them](../how-to/replay-objects.md), and
-[how to write one](../how-to/own-object-policy.md).
+Which object of a cache makes room for another. [How to use them](../how-to/replay-objects.md),
+[how to write one](../how-to/own-object-policy.md), and
+[each of them step by step](../policies/object-replacement/index.md).
 
 {in_short("object-replacement")}
 {described("object-replacement")}"""
@@ -296,6 +299,7 @@ def expert_policies() -> str:
 Which expert of a mixture-of-experts model leaves the fast memory for another: `cache.policy` of the
 [scenario expert-routing](expert-routing.md). [What caches of experts do](../explanation/expert-routing.md). One of your
 own is a class in a file, `path/to/file.py:Name`; what it must have stands in `policies/expert_replacement/contract.py`.
+[Each of them step by step](../policies/expert-replacement/index.md).
 
 {in_short("expert-replacement")}
 {described("expert-replacement")}"""
@@ -305,7 +309,7 @@ def admissions() -> str:
     return f"""# Admissions
 
 Whether an object that was missed may enter, in front of any object policy: `tinylfu+lru` on the command line,
-`cache.admission` in a study.
+`cache.admission` in a study. [Each of them step by step](../policies/admission/index.md).
 
 {in_short("admission")}
 {described("admission")}"""
@@ -315,7 +319,8 @@ def translations() -> str:
     return f"""# Translation policies
 
 What happens to a translation that no TLB has: `policy` of the [scenario translation](translation.md).
-[What each does exactly](../explanation/translation.md).
+[What each does exactly](../explanation/translation.md), and
+[step by step](../policies/translation/index.md).
 
 {in_short("translation")}
 {described("translation")}
@@ -331,7 +336,7 @@ def routers() -> str:
     return f"""# Routers
 
 Which instance takes a request: `policy` of the [scenario serving](serving.md). [How to write one](
-../how-to/write-a-router.md), and how to compare them.
+../how-to/write-a-router.md), how to compare them, and [each of them step by step](../policies/routing/index.md).
 
 {in_short("routing")}
 {described("routing")}"""
@@ -341,8 +346,9 @@ def expert_systems() -> str:
     return f"""# Systems that offload experts
 
 What is loaded, what leaves and what the processor runs: `policy` of the [scenario expert-offload](expert-offload.md).
-[How to compare them](../how-to/offload-experts.md), and [what each step does](../explanation/expert-offloading.md). Who
-leaves for another is said by [an expert policy](expert-policies.md), the `policy.replacement` of most.
+[How to compare them](../how-to/offload-experts.md), [what each step does](../explanation/expert-offloading.md), and
+[each of them on a tiny trace](../policies/experts/index.md). Who leaves for another is said by
+[an expert policy](expert-policies.md), the `policy.replacement` of most.
 
 {in_short("experts")}
 {described("experts")}

@@ -64,9 +64,11 @@ class Answer:
     paper: str = ""
     keys: list[Key] = field(default_factory=list)
     presets: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    entry: tuple[str, str] | None = None
+    """Family and name of what is registered."""
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {key: held for key, held in asdict(self).items() if key != "entry"}
 
 
 def kinds() -> list[str]:
@@ -220,7 +222,8 @@ def explain(word: str) -> Answer:
         item = index(owners[0])[name]
         made = load(owners[0], name)
         also = "".join(f"\n\nThere is another of this name: {other}/{name}." for other in owners[1:])
-        return Answer(f"{item.name} ({owners[0]})", (getdoc(made) or "") + also, item.paper, keys_of(made))
+        text = (getdoc(made) or "") + also
+        return Answer(f"{item.name} ({owners[0]})", text, item.paper, keys_of(made), entry=(owners[0], item.name))
     if word.startswith("generated/") and word.removeprefix("generated/") in index("generator"):
         made = load("generator", word.removeprefix("generated/"))
         return Answer(word, getdoc(made) or "", keys=keys_of(made))

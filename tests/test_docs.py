@@ -30,7 +30,8 @@ from tiersim.traces import Writer
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")), *sorted(DOCS.rglob("*.md"))]
-PAGES = [page for page in PAGES if page.parent != DOCS / "reference"]  # made, and checked by the strict build
+MADE = (DOCS / "reference", DOCS / "policies")  # and checked by the strict build
+PAGES = [page for page in PAGES if not any(folder in page.parents for folder in MADE)]
 EXAMPLES = DOCS / "examples"
 STUDIES = sorted(path.name for path in EXAMPLES.glob("*.yaml") if "\nstudy:" in path.read_text(encoding="utf-8"))
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -258,6 +259,8 @@ def test_links_lead_somewhere(page: Path) -> None:
         there = (page.parent / file).resolve() if file else page
         if there.parent == DOCS / "reference":
             assert there.name in made, target
+        elif DOCS / "policies" in there.parents:
+            assert str(there.relative_to(DOCS)) in _module("policy_pages").pages(), target
         else:
             assert there.exists(), target
             assert not heading or heading in _anchors(there), target
@@ -325,6 +328,8 @@ def test_the_navigation_names_every_page() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2]
     pages = {str(page.relative_to(DOCS)) for page in PAGES if DOCS in page.parents}
     pages |= {f"reference/{name}.md" for name in _module("reference").PAGES}
+    pages |= {page for page in _module("policy_pages").pages() if page.endswith("/index.md")}
+    pages = {page for page in pages if not page.startswith("gallery/")} | {"gallery/index.md"}  # its index has the others
     assert pages == set(re.findall(r"[\w/-]+\.md", navigation))
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from tiersim._base.errors import StudyError
 from tiersim.cli.tables import cell, print_table
+
+if TYPE_CHECKING:
+    from tiersim.experiments.catalogue import Answer
+    from tiersim.experiments.worked import Worked
 
 __all__ = ["explain_command", "list_command", "schema_command"]
 
@@ -35,14 +40,16 @@ def _tells(column: str, rows: list[dict[str, Any]]) -> bool:
 
 @click.command("explain", short_help="Explain a key, policy, preset, metric or claim: unit, default, source.")
 @click.argument("key")
+@click.option("--steps", is_flag=True, help="Show what a policy does with a tiny trace, step by step.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def explain_command(key: str, as_json: bool) -> None:
+def explain_command(key: str, steps: bool, as_json: bool) -> None:
     """Explain a KEY of a study (system.caches.l2.policy), a policy, preset, trace, generator, metric or claim."""
     from tiersim.experiments.catalogue import explain
 
     answer = explain(key)
+    example = _example(key, answer) if steps else None
     if as_json:
-        print(json.dumps(answer.to_dict(), indent=2))
+        print(json.dumps(answer.to_dict() | ({"example": example.public()} if example else {}), indent=2))
         return
     click.secho(answer.title, bold=True)
     if answer.text:
@@ -61,6 +68,21 @@ def explain_command(key: str, as_json: bool) -> None:
             ["key", "value", "source", "uncertainty"],
             [[item["key"], str(item["value"]), item["source"], item["uncertainty"]] for item in values],
         )
+    if example:
+        click.echo(f"\n{example.setting}")
+        print_table(list(example.heads), example.rows)
+        click.echo(", ".join(f"{name}: {held}" for name, held in example.totals.items()))
+
+
+def _example(key: str, answer: Answer) -> Worked:
+    """The worked example of a policy. Raises StudyError for what has none."""
+    from tiersim.experiments.worked import FAMILIES, worked
+
+    if answer.entry is None or answer.entry[0] not in FAMILIES:
+        raise StudyError(
+            f"{key!r} is no policy that is shown by steps", None, f"there are steps of: {', '.join(FAMILIES)}"
+        )
+    return worked(*answer.entry)
 
 
 @click.command("schema", short_help="Print the JSON Schema of a study, for editors.")
