@@ -34,7 +34,7 @@ KINDS: dict[str, tuple[str, str, dict[str, Any]]] = {
         {
             "scenario": "memory-hierarchy",
             "trace": ZIPF,
-            "system": {"use": "desktop-cpu", "caches": {"l2": {"policy": "POLICY"}}},
+            "system": {"use": "desktop-cpu", "caches": {"l2": {"policy": "POLICY", "inclusion": "non-inclusive"}}},
         },
     ),
     "object-replacement": (
@@ -210,9 +210,7 @@ def needs(family: str, cls: Any) -> str:
     if getattr(cls, "needs_future", False):
         said.append("Knows the future: a bound, which no real cache can be.")
     if getattr(cls, "profile", False):
-        said.append(
-            "Must be told how often experts are used: a study names the part of the trace that it is counted in."
-        )
+        said.append("Must know how often experts are used: a study counts that in a part of the trace that it names.")
     if hasattr(cls, "place"):
         said.append("Places experts for good, learnt of a share of the trace that is not replayed: `learn`.")
     if getattr(cls, "bypass", False):
@@ -240,8 +238,6 @@ def study(family: str, name: str) -> str:
         made["learn"] = "10 %"
     if name in AHEAD and family == "experts":
         made["predictions"] = {"use": "accuracy", "right": "80 %"}
-    if name == "static" and family == "expert-replacement":
-        made["learn"] = "10 %"
     text: str = yaml.safe_dump(made, sort_keys=False, default_flow_style=None, width=110)
     return text
 
