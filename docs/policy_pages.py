@@ -22,7 +22,7 @@ from tiersim.sim.object_loop import asked_by
 
 FOLDER = Path(__file__).parent / "policies"
 ROOT = Path(__file__).parents[1]
-MADE = "<!-- made by docs/policy_pages.py -->\n\n"
+MADE = "\n<!-- made by docs/policy_pages.py -->\n"  # at the end: a page that begins with a heading is called by it
 ZIPF = {"use": "generated/zipf", "records": "100k", "footprint": "4 MiB"}
 OBJECTS = {"use": "generated/zipf-objects", "requests": "100k", "objects": "5k"}
 ROUTING = {"use": "my-routing.parquet"}
@@ -103,8 +103,8 @@ def main() -> None:
         examples = {item.name: worked(family, item.name) for item in entries(family)}
         for item in entries(family):
             text = page(family, item, examples[item.name])
-            (FOLDER / family / f"{item.name}.md").write_text(MADE + text, encoding="utf-8")
-        (FOLDER / family / "index.md").write_text(MADE + overview(family, examples), encoding="utf-8")
+            (FOLDER / family / f"{item.name}.md").write_text(text + MADE, encoding="utf-8")
+        (FOLDER / family / "index.md").write_text(overview(family, examples) + MADE, encoding="utf-8")
 
 
 def page(family: str, item: Entry, example: Worked) -> str:

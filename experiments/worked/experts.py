@@ -58,9 +58,9 @@ def replacement(policy: Any) -> Worked:
         order = [y for y in _order(policy, given, held) if y in loaded]
         steps.append(Step(_text(x), outcome, left, (" ".join(map(_text, order)),)))
     setting = (
-        f"Eight tokens use one of {EXPERTS} experts in each of {LAYERS} layers; `0.2` is expert 2 of layer 0. One cache "
-        f"of {SLOTS} slots is empty at first. A use hits if its expert is there when its token begins. Who leaves first "
-        "stands first, as things are at this step."
+        f"Eight tokens use one of {EXPERTS} experts in each of {LAYERS} layers; `0.2` is expert 2 of layer 0. One "
+        f"cache of {SLOTS} slots is empty at first. A use hits if its expert is there when its token begins. Who "
+        "leaves first stands first, as things are at this step."
     )
     return Worked(
         "expert-replacement", type(policy).registered.name, setting, "expert", ("slots",), tuple(steps), hits(steps)
