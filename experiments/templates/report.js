@@ -487,7 +487,7 @@ class Chart {
   step(along, between) {
     // from value to value with left and right, from series to series with up and down; bars lie, and turn both round
     const [points, series] = this.flat() ? [-between, along] : [along, -between];
-    const tops = this.traces.flatMap((trace, curve) => (trace.told ? [{ curve, count: trace.hovertext.length }] : []));
+    const tops = this.traces.flatMap((trace, curve) => (trace.told ? [{ curve, count: trace.plain.length }] : []));
     if (!tops.length) return;
     if (this.at === null) this.at = { top: 0, point: points < 0 ? tops[0].count - 1 : 0 };
     else {
@@ -560,21 +560,30 @@ class Chart {
     const { axis, layout } = this.base(slot * names.length + 64);
     const at = names.map((_, place) => place);
     const alone = data.series.length === 1;
-    const traces = data.series.flatMap((one, place) => {
-      if (this.hiding.has(place)) return [];
+    const seen = data.series.filter((_, place) => !this.hiding.has(place));
+    const traces = seen.map((one) => {
       const held = looks(one.place, true);
       const texts = one.y.map((_, index) => this.hover(one, index, data.x.texts[index]));
       const fill = alone ? data.x.texts.map((text) => (text === data.baseline ? colour("edge") : held.colour)) : held.colour;
-      return [{
+      return {
         type: "bar", orientation: "h", y: at, x: one.y.map((value) => (value === null ? null : value * times)),
         marker: { color: fill, line: { color: colour("edge"), width: 1 }, pattern: { shape: alone ? "" : held.hatch, fgcolor: "#ffffff", fillmode: "overlay", size: 7, solidity: 0.2 } },
         error_x: one.low && data.kind !== "stack" ? this.reach(one, times) : undefined,
-        text: data.kind === "stack" ? undefined : one.y.map((value) => (value === null ? "no run" : number(value, data.y.unit))),
-        textposition: "outside", cliponaxis: false, textfont: { color: colour("ink"), size: 12 }, constraintext: "none",
         hoverinfo: "text", hovertext: texts.map((parts) => parts.map(escaped).join("<br>")), plain: texts.map((parts) => parts.join(": ")), told: true,
-      }];
+      };
     });
-    const ends = data.series.flatMap((one, place) => (this.hiding.has(place) ? [] : one.y.flatMap((value, index) => [value, one.low?.[index], one.high?.[index]]))).filter(Number.isFinite);
+    if (data.kind === "bars") {
+      // the values stand behind the ends of their intervals
+      const thick = 0.75 / groups;
+      seen.forEach((one, place) => traces.push({
+        type: "scatter", mode: "text", textposition: "middle right", hoverinfo: "skip", cliponaxis: false,
+        y: at.map((spot) => spot + (place - (groups - 1) / 2) * thick),
+        x: one.y.map((value, index) => Math.max(0, value ?? 0, one.high?.[index] ?? 0) * times),
+        text: one.y.map((value) => ` ${value === null ? "no run" : number(value, data.y.unit)}`),
+        textfont: { color: colour("ink"), size: 12 },
+      }));
+    }
+    const ends = seen.flatMap((one) => one.y.flatMap((value, index) => [value, one.low?.[index], one.high?.[index]])).filter(Number.isFinite);
     const top = Math.max(0, ...ends) * times, low = Math.min(0, ...ends) * times;
     const room = narrow ? 0.42 : 0.2;
     layout.xaxis = {
