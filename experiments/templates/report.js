@@ -854,7 +854,8 @@ class Explorer {
     const real = Boolean(factor?.at) && factor.at.every((value) => value !== null);
     const unique = factor && [...groups.values()].every((held) => new Set(held.map((row) => factor.codes[row])).size === held.length);
     let kind = state.kind;
-    if (kind === "auto") kind = !factor || !unique ? "points" : real || codes.length > 12 ? "lines" : "bars";
+    const named = factor && ["what_if", "trace"].includes(factor.name); // which have no order
+    if (kind === "auto") kind = !factor || !unique ? "points" : named ? "bars" : "lines";
     if (kind === "bars" && !factor) kind = "points";
     if ((kind === "bars" || kind === "lines") && factor && !unique) {
       notes.push(`several runs stand at one value of ${factor.words}: choose one value of the other factors, or colours for them`);

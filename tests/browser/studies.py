@@ -75,4 +75,3 @@ def long(folder: Path) -> StudyResult:
         rows.append(row)
     result = study(rows, folder, figures=[{**OVER_LATENCY, "by": None}])
     return replace(result, metrics=METRICS)
-

@@ -23,33 +23,12 @@ from tiersim.experiments.table import number
 
 WAIT = 60_000  # milliseconds: the machine may do other things as well
 LINES, BARS = "figure[data-chart='0']", "figure[data-chart='1']"
-CONTRAST = """() => {
-  // the least contrast of a text with what is behind it, and where that is
-  const parse = (text) => { const held = text.match(/[\\d.]+/g).map(Number); return held.length > 3 ? held : [...held, 1]; };
-  const light = ([red, green, blue]) => [red, green, blue].map((part) => part / 255)
-    .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, part, place) => sum + part * [0.2126, 0.7152, 0.0722][place], 0);
-  const behind = (element) => {
-    for (let held = element; held; held = held.parentElement) {
-      const found = parse(getComputedStyle(held).backgroundColor);
-      if (found[3] === 1) return found;
-    }
-    return parse(getComputedStyle(document.body).backgroundColor);
-  };
-  let least = [21, ""];
-  for (const element of document.querySelectorAll("body *")) {
-    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
-    if (!own || !element.getClientRects().length || element.closest("script, style, noscript, .card, :disabled")) continue;
-    const style = getComputedStyle(element);
-    if (style.visibility === "hidden" || element.closest('[aria-pressed="false"]')) continue;
-    const colour = element.closest("svg") ? style.fill : style.color;
-    if (colour === "none") continue;
-    const [one, two] = [light(parse(colour)), light(behind(element))].sort((a, b) => b - a);
-    const ratio = (one + 0.05) / (two + 0.05);
-    if (ratio < least[0]) least = [ratio, `${element.tagName} ${element.className.baseVal ?? element.className}: ${element.textContent.trim().slice(0, 40)}`];
-  }
-  return least;
-}"""
+LOOKS = Path(__file__).with_name("looks.js").read_text()
+
+
+def asked(page: Any, what: str) -> Any:
+    """What a page gives to one of the questions in looks.js."""
+    return page.evaluate(f"{LOOKS}.{what}")
 
 
 @dataclass
@@ -388,12 +367,12 @@ def test_light_and_dark_follow_the_system_and_the_button(browser: Any, report: P
 
     dark = colours()
     assert dark[0] == "rgb(20, 23, 27)"
-    assert page.evaluate(CONTRAST)[0] >= 4.5, page.evaluate(CONTRAST)
+    assert asked(page, "contrast()")[0] >= 4.5, asked(page, "contrast()")
     page.locator("#theme").click()
     light = colours()
     assert light[0] == "rgb(255, 255, 255)"
     assert light[1] != dark[1]
-    assert page.evaluate(CONTRAST)[0] >= 4.5, page.evaluate(CONTRAST)
+    assert asked(page, "contrast()")[0] >= 4.5, asked(page, "contrast()")
     page.emulate_media(color_scheme="light")  # what the button says holds
     page.locator("#theme").press("Enter")
     assert colours() == dark
@@ -415,11 +394,7 @@ def test_the_page_is_used_by_keyboard_alone(browser: Any, report: Path) -> None:
     reached, outlines = [], []
     for _ in range(200):
         page.keyboard.press("Tab")
-        told, outline = page.evaluate(
-            """() => { const held = document.activeElement;
-              return [held === document.body ? "" : held.textContent.trim() || held.ariaLabel || held.placeholder || held.type,
-                      getComputedStyle(held).outlineStyle]; }"""
-        )
+        told, outline = asked(page, "focused()")
         if not told:
             break
         reached.append(told)
@@ -428,15 +403,8 @@ def test_the_page_is_used_by_keyboard_alone(browser: Any, report: Path) -> None:
     assert [text for text in wanted if not any(text in told for told in reached)] == []
     assert any("Cycles per instruction" in told for told in reached)  # the figure itself
     assert set(outlines) == {"solid"}
-    nameless = page.evaluate(
-        """() => [...document.querySelectorAll("button, input, select, summary")].filter((held) => held.getClientRects().length
-          && !(held.textContent.trim() || held.ariaLabel || held.labels?.[0]?.textContent.trim())).map((held) => held.outerHTML)"""
-    )
-    assert nameless == []
-    twice = page.evaluate(
-        "() => { const ids = [...document.querySelectorAll('[id]')].map((held) => held.id); return ids.length - new Set(ids).size; }"
-    )
-    assert twice == 0
+    assert asked(page, "nameless()") == []
+    assert asked(page, "twice()") == 0
     page.context.close()
 
 
@@ -449,11 +417,7 @@ def test_a_narrow_screen_needs_no_scrolling_across(browser: Any, report: Path) -
         plot.scroll_into_view_if_needed()
         plot.locator(".main-svg").first.wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    wide = page.evaluate(
-        """() => [...document.querySelectorAll("main *, header *")].filter((held) => !held.closest(".scroll, nav, pre, .card, svg")
-          && held.getBoundingClientRect().right > 361).map((held) => held.outerHTML.slice(0, 120))"""
-    )
-    assert wide == []
+    assert asked(page, "beyond(360)") == []
     assert held.said == []
     page.context.close()
 
