@@ -77,6 +77,16 @@ KINDS: dict[str, tuple[str, str, dict[str, Any]]] = {
         "translation-policies",
         {"scenario": "translation", "trace": ZIPF, "system": "victima-paper", "policy": "POLICY"},
     ),
+    "walk-cost-predictor": (
+        "Predictors of costly walks",
+        "translation-policies",
+        {
+            "scenario": "translation",
+            "trace": ZIPF,
+            "system": "victima-paper",
+            "policy": {"use": "victima", "predictor": "POLICY"},
+        },
+    ),
     "routing": (
         "Routers",
         "routers",
@@ -201,7 +211,18 @@ def at_the_end(example: Worked) -> str:
     return next(iter(kept.values())) if len(kept) == 1 else "; ".join(f"{name}: {held}" for name, held in kept.items())
 
 
-OF_A_STEP = ("waits", "ends at", "first token after", "to compute", "cached", "reads", "background walk", "next")
+OF_A_STEP = (
+    "walks",
+    "that read memory",
+    "waits",
+    "ends at",
+    "first token after",
+    "to compute",
+    "cached",
+    "reads",
+    "background walk",
+    "next",
+)
 
 
 def needs(family: str, cls: Any) -> str:

@@ -327,6 +327,7 @@ What happens to a translation that no TLB has: `policy` of the [scenario transla
 ## Predictors of costly walks
 
 Which pages are worth a TLB block: `policy.predictor` of `victima`.
+[Each of them step by step](../policies/walk-cost-predictor/index.md).
 
 {in_short("walk-cost-predictor")}
 {described("walk-cost-predictor", "###")}"""

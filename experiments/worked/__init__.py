@@ -18,6 +18,7 @@ FAMILIES = {  # family -> module here and its function
     "expert-replacement": ("experts", "replacement"),
     "experts": ("offloading", "system"),
     "translation": ("translations", "translation"),
+    "walk-cost-predictor": ("predictors", "predictor"),
     "routing": ("routers", "router"),
 }
 GIVEN: dict[tuple[str, str], dict[str, Any]] = {  # parameters without which a trace so short would show nothing

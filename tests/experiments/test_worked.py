@@ -234,6 +234,23 @@ def test_a_block_answers_for_its_neighbours() -> None:
     assert found == {"radix": ["page walk"] * 4, "victima": ["page walk", *["TLB block"] * 3]}
 
 
+def test_predictors_by_hand() -> None:
+    said = {
+        name: [step.outcome == "costly" for step in worked("walk-cost-predictor", name).steps] for name in PREDICTED
+    }
+    assert said == {name: [k + 1 in told for k in range(16)] for name, told in PREDICTED.items()}
+
+
+# after walk k; the 2nd, the 3rd and those from the 6th on read memory, and more than 7 walks are not counted
+PREDICTED = {
+    "always": range(1, 17),
+    "at-least-once": range(2, 17),
+    "box-notes": range(2, 11),  # the 10th is the 7th that reads memory
+    "box-swapped": range(2, 16),  # and the 15th the 12th
+    "artifact-tree": range(2, 17),
+}
+
+
 def test_explain_shows_steps() -> None:
     told = CliRunner().invoke(explain_command, ["object-replacement/lru", "--steps"], env={"COLUMNS": "200"})
     assert told.exit_code == 0
