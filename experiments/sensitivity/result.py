@@ -148,8 +148,13 @@ class SensitivityResult:
 
     @cached_property
     def courses(self) -> list[Course]:
-        """Each output that has a direction along each factor alone."""
-        asked = [(factor, output) for output in self.outputs for factor in self.factors]
+        """Each output that has a direction along each factor alone; of automatic factors, those that it hinges on."""
+        asked = [
+            (factor, output)
+            for output in self.outputs
+            for factor in self.factors
+            if not self.spec.auto or (output in self.ranks and factor.key in self.ranks[output].decides.values())
+        ]
         found = (self._course(factor, output) for factor, output in asked) if self.spec.crossover else ()
         return [held for held in found if held is not None]
 

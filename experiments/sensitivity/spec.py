@@ -114,6 +114,11 @@ class Sensitivity:
     """What is to be said of how the factors were chosen."""
 
     @property
+    def auto(self) -> bool:
+        """Whether the factors are those that carry an uncertainty."""
+        return bool(self.node.value["factors"].value == AUTO)
+
+    @property
     def runs(self) -> int:
         """The samples of one variant."""
         assert self.factors is not None, "factors are known"

@@ -23,6 +23,7 @@ __all__ = ["public", "sections"]
 TOP = 10  # factors of a variant and output that tables show
 PAIRS = 5  # of a variant and output, at most
 FAILURES = 3  # that are named
+SAME = "the output is the same in all samples"  # a note that a sentence says in other words
 SHARES = ("sobol",)  # methods whose indices are shares of the variance
 INDICES = {  # method -> name of an index -> its head, and what it means
     "sobol": {
@@ -54,14 +55,19 @@ def answers(found: SensitivityResult) -> list[str]:
     """The answer in sentences, the most important first."""
     said = [text for output, held in found.ranks.items() for text in _hinges(output, held)]
     said += [_matters(found, held) for held in found.indices]
-    said += [_crossing(held) for held in found.courses]
-    said += [text for held in found.speedups for text in _worth(found, held)]
+    said += _crossings(found)
+    said += _worth(found)
     return [text for text in said if text]
 
 
 def notes(found: SensitivityResult) -> list[str]:
     """What must be said of how it was found: failures, and how they were handled."""
-    said = [note for held in found.indices for note in (*held.indices.notes, held.indices.why) if note]
+    said = [
+        f"{held.output}{_of(found, held.variant)}: {note}"
+        for held in found.indices
+        for note in (*held.indices.notes, held.indices.why)
+        if note and note != SAME
+    ]
     said += [note for held in found.ranks.values() for note in held.notes]
     failures = found.failures
     said += [f"failed: {label}: {why}" for label, why in failures[:FAILURES]]
@@ -113,7 +119,7 @@ def _matters(found: SensitivityResult, held: Found) -> str:
         alone = held.indices.kinds["first"][held.indices.names.index(name)]
         assert alone is not None, "of every factor"
         text = f"{name} explains {_percent(alone.value)} of the variance of {held.output}{of}"
-        if _percent(most.value) != _percent(alone.value):
+        if round(100 * most.value) > round(100 * alone.value):
             text += f", {_percent(most.value)} with its interactions"
     elif method == "morris":
         text = f"{name} moves {held.output}{of} most, by {_amount(found, held.output, most.value)} over its range"
@@ -143,29 +149,41 @@ def _amount(found: SensitivityResult, output: str, value: float) -> str:
     return text if unit in ("", "ratio", "bytes") or text.endswith("B") else f"{text} {unit}"
 
 
-def _crossing(held: Course) -> str:
-    """Where along a factor alone the winner changes."""
-    wins: list[tuple[str, str, str]] = []  # who, from, to
-    for setting, name in zip(held.settings, held.winners, strict=True):
-        if wins and wins[-1][0] == (name or "nobody") and held.kind != "categories":
-            wins[-1] = (wins[-1][0], wins[-1][1], setting)
-        else:
-            wins.append((name or "nobody", setting, setting))
-    first, last = held.settings[0], held.settings[-1]
-    if len({name for name, *_ in wins}) == 1:
-        where = f"{', '.join(held.settings)}" if held.kind == "categories" else f"{first} to {last}"
-        return f"No crossover along {held.factor}: {wins[0][0]} has the best {held.output} throughout ({where})."
-    parts = [f"{name} {low if low == high else f'from {low} to {high}'}" for name, low, high in wins]
-    return f"Best {held.output} along {held.factor}: {', '.join(parts)}."
+def _crossings(found: SensitivityResult) -> Iterator[str]:
+    """Where along each factor alone the winner changes, and along which it does not."""
+    still: dict[tuple[str, str], list[Course]] = {}
+    for held in found.courses:
+        names = {name or "nobody" for name in held.winners}
+        if len(names) == 1:
+            still.setdefault((held.output, names.pop()), []).append(held)
+            continue
+        wins: list[tuple[str, str, str]] = []  # who, from, to
+        for setting, name in zip(held.settings, held.winners, strict=True):
+            if wins and wins[-1][0] == (name or "nobody") and held.kind != "categories":
+                wins[-1] = (wins[-1][0], wins[-1][1], setting)
+            else:
+                wins.append((name or "nobody", setting, setting))
+        parts = [f"{name} {low if low == high else f'from {low} to {high}'}" for name, low, high in wins]
+        yield f"Best {held.output} along {held.factor}: {', '.join(parts)}."
+    for (output, name), courses in still.items():
+        where = ""
+        if len(courses) == 1:
+            settings = courses[0].settings
+            listed = courses[0].kind == "categories"
+            where = f" ({', '.join(settings) if listed else f'{settings[0]} to {settings[-1]}'})"
+        along = ", ".join(held.factor for held in courses)
+        yield f"No crossover along {along}: {name} has the best {output} throughout{where}."
 
 
-def _worth(found: SensitivityResult, held: Faster) -> Iterator[str]:
-    step = held.steps[0]
-    for output in found.outputs:
-        ratio = held.ratios[output][0]
-        if math.isfinite(ratio):
-            what = f"{held.factor} {100 * (step.speed - 1):.3g} % faster"
-            yield f"{what}: {output} {_change(ratio)}{_of(found, held.at)}."
+def _worth(found: SensitivityResult) -> Iterator[str]:
+    """Which factor is worth most when it alone is faster, for each variant and output."""
+    for at in found.spec.at:
+        for output in found.outputs:
+            mine = [held for held in found.speedups if held.at == at and math.isfinite(held.elasticity(output))]
+            if mine:
+                most = max(mine, key=lambda held: abs(held.elasticity(output)))
+                told = f"{output} {_change(most.ratios[output][0])}{_of(found, at)}"
+                yield f"{most.factor} {100 * (most.steps[0].speed - 1):.3g} % faster: {told}."
 
 
 def _change(ratio: float) -> str:
@@ -199,7 +217,7 @@ def _slot(held: Estimate | None, unit: str = "", method: str = "") -> Slot:
     text = f"{100 * held.value:.0f} %" if shares else number(held.value, unit)
     if held.low is not None and held.high is not None and held.high > held.low:
         reach = (held.high - held.low) / 2
-        text += f" ±{100 * reach:.0f}" if shares else f" ±{number(reach, unit)}"
+        text += f" ±{100 * reach:.0f}" if shares else f" ±{100 * reach:.2g}" if unit == "ratio" else f" ±{reach:.2g}"
     return Slot(text, held.value, held.low, held.high)
 
 
@@ -228,7 +246,7 @@ def _indices(found: SensitivityResult) -> Iterator[Grid]:
     rows = []
     for held in found.indices:
         unit = _unit(found, held.output) if held.indices.method == "morris" else ""
-        for name, _ in held.leading()[:TOP]:
+        for name in [name for name, its in held.leading() if its.value][:TOP]:
             place = held.indices.names.index(name)
             slots = [_slot(held.indices.kinds[kind][place], unit, held.indices.method) for kind in kinds]
             rows.append((*_names(found, held.variant, held.output), Slot(name), *slots))
@@ -236,7 +254,7 @@ def _indices(found: SensitivityResult) -> Iterator[Grid]:
         columns = (*_heads(found), Column("factor"), *(Column(head, "", doc) for head, doc in kinds.values()))
         of = f" of {found.outputs[0]}" if len(found.outputs) == 1 else ""
         each = " of each variant" if len(found.spec.at) > 1 else ""
-        if any(len(held.leading()) > TOP for held in found.indices):
+        if any(sum(bool(its.value) for _, its in held.leading()) > TOP for held in found.indices):
             of += f", the first {TOP}"
         caption = f"What matters{of} ({found.spec.method}, {found.spec.runs:,} samples"
         yield Grid("sensitivity", f"{caption}{each})", columns, tuple(rows))
