@@ -27,15 +27,17 @@ __all__ = ["Engines", "Iterations", "Link", "Seen", "Served", "Server", "Tier"]
 Numbers = NDArray[np.int64]
 
 KEPT = 4  # names of blocks for each that the prefix cache may hold: what left is known for so long
-LOG_ROOM, LOGGED, HALF, ENDED, FIRSTS, WRONG, WHOSE, FAULT = map(
-    SETTINGS.index, ("log_room", "logged", "half", "ended", "firsts", "wrong", "whose", "fault")
+LOG_ROOM, LOGGED, HALF, ENDED, FIRSTS, WRONG, WHOSE, FAULT, MASKS = map(
+    SETTINGS.index, ("log_room", "logged", "half", "ended", "firsts", "wrong", "whose", "fault", "masked")
 )
+MASKED = 62  # instances that a mask has bits for
 EVENTS = (1 << 31) - 1  # that a policy is told of, as far as its keys need to know
 LOG_ROWS = 1 << 13
+COLUMNS = {name: slice(place, None, len(VIEW)) for place, name in enumerate(VIEW)}
 TIER_HEADER = (*INSTANCE, *TIER)
 DAY = 86_400 * 10**12
 # of headers, when an instance begins anew
-KEPT_WORDS = {"seen", "fetched", "put", "gone", "loaded", "stored", "load_busy", "store_busy"}
+KEPT_WORDS = {"bit", "seen", "fetched", "put", "gone", "loaded", "stored", "load_busy", "store_busy"}
 ADVANCE, TO_AN_END, ROUTE, LOOK, HITS, COMPUTED, RELEASE, COMING, FAIL, DRAIN = range(
     10
 )  # what `run` of the loop is asked
@@ -209,8 +211,8 @@ class Seen(dict[str, list[int]]):
 
     def __missing__(self, name: str) -> list[int]:
         """Most ask for one or two of them, so that a list is made when it is asked for."""
-        column = self.rows[VIEW.index(name) :: len(VIEW)]
-        found: list[int] = column.tolist() if isinstance(column, np.ndarray) else column
+        column = self.rows[COLUMNS[name]]
+        found: list[int] = column if type(column) is list else column.tolist()
         self[name] = found
         return found
 
@@ -282,12 +284,15 @@ class Engines:
             "through": server.write == "through",
             "ordered": any([link.shared for link in server.links] + [tier.shared for tier in server.tiers]),
             "half": len(prompts) + 1,
+            "masked": cached and count <= MASKED and not server.tiers,
             "none": -1,
         }
         self._sizes = room, names, distinct, int(said["table"])
         self._seed = seed
         self._places: list[int] = []  # of links, and of headers of tiers, among the arrays of instances
         own = self._fresh(count, seed)
+        if said["masked"]:
+            own[0][:, INSTANCE.index("bit")] = 1 << np.arange(count)
         # all look at the same place where there is one for all
         steps = [array.shape[1] if len(array) > 1 else 0 for array in own]
         settings = np.array([*(said.get(name, 0) for name in SETTINGS), *steps], np.int64)
@@ -300,7 +305,8 @@ class Engines:
         self._view, self._ended, self._settings, self._requests = map(self._given, given)
         times = [np.ascontiguousarray(arrays[name]).reshape(-1) for name in self.loop.clock]
         self._own = [self._given(array) for array in own]
-        self._before = (self._view, self._ended, self._settings, self._requests, self._given(blocks))
+        self._masks = self._given(np.zeros(distinct if said["masked"] else 1, np.int64))
+        self._before = (self._view, self._ended, self._settings, self._requests, self._given(blocks), self._masks)
         self._extra: list[Any] = []
         if beyond:
             longest = int(np.diff(prompts.blocks.offsets).max(initial=1))
@@ -441,6 +447,9 @@ class Engines:
             for k in kept:
                 row[k] = held[begin + k]
             held[begin : begin + len(row)] = row
+        bit = int(self._own[0][instance * len(INSTANCE) + INSTANCE.index("bit")])
+        for block in np.flatnonzero(np.asarray(self._masks) & bit).tolist():
+            self._masks[block] ^= bit
         return requests
 
     def _away(self, what: int, instance: int, now: int) -> list[int]:
@@ -599,6 +608,11 @@ class Engines:
         waiting, running = sum(seen["waiting"]), sum(seen["running"])
         if open_ != waiting + running:
             raise AuditError(f"of {open_} requests that are not finished {waiting} wait and {running} run")
+        if self._settings[MASKS]:
+            masks = np.asarray(self._masks)
+            held = [int(np.count_nonzero(masks >> instance & 1)) for instance in range(self.count)]
+            if held != seen["blocks"]:
+                raise AuditError(f"instances hold {seen['blocks']} blocks, and masks of blocks say {held}")
 
 
 def _tree(count: int) -> Numbers:

@@ -64,6 +64,7 @@ SETTINGS = (
     "through",  # what is computed is copied to the tiers, not what leaves the memory
     "ordered",  # whether instances share tiers or links
     "half",  # of what is told: where first tokens begin
+    "masked",  # whether each block has a mask of the instances that hold it
     # what changes
     "now",
     "logged",
@@ -151,6 +152,7 @@ INSTANCE = (
     "rest_swapped",
     "loading",
     "swapped",  # pages
+    "bit",  # of this instance in masks of blocks; 0 if there are none
 )
 SLOT = ("request", "finish", "done", "part", "hit", "pins", "key", "begun", "order", "joins")
 CACHE = ("block", "here", "parent", "child", "older", "newer", "users", "withheld")
@@ -173,6 +175,7 @@ FAULTS = (
     "pages in the swap do not add up",
     "blocks in a tier do not add up, or are more than it may hold",
     "the policy of a tier and the tier do not hold the same blocks",
+    "the masks of blocks and the cache do not hold the same blocks",
 )
 KNOWN = {  # to the policy of an instance
     "now": "I[I_TOLD]",
@@ -185,7 +188,8 @@ KNOWN = {  # to the policy of an instance
     "cost": "1.0",
 }
 TIME = ("chunks", "new", "area", "squares", "span", "decodes", "context")
-WHOLE = ("Z", "R", "K", "L")  # what all instances share: settings, requests, their blocks, the log
+# what all instances share: settings, requests, their blocks, a mask of each block, the log
+WHOLE = ("Z", "R", "K", "M", "L")
 OWN = ("I", "A", "P", "H", "C")  # header, admitted requests, decodes by when they need pages, names, cached blocks
 
 
@@ -392,6 +396,8 @@ def leave(x, $state):
         else:
             C[parent * CW + C_CHILD] = older
     C[x * CW + C_HERE] = 0
+    if I[I_BIT]:
+        M[C[x * CW + C_BLOCK]] ^= I[I_BIT]
     push_left(x, I, C)
     I[I_CACHED] -= 1
     I[I_FREE] += Z[Z_SHARE]
@@ -493,6 +499,8 @@ def enter(block, parent, behind, $state):
     if parent >= 0:
         link(x, parent, $state)
     C[x * CW + C_HERE] = 1
+    if I[I_BIT]:
+        M[block] |= I[I_BIT]
     I[I_CACHED] += 1
     $insert
     I[I_TOLD] += 1
@@ -529,17 +537,43 @@ def keep_prompt(s, $state):
 
 
 @jit
+def most_of(r, R, Z):
+    """How many blocks a request may hit, which has blocks: the last token is computed always."""
+    return min(R[r + R_WHOLE], (R[r + R_PROMPT] + R[r + R_MADE] - 1) // Z[Z_BLOCK])
+
+
+@jit
 def hit_of(r, $state):
     """How many blocks a request would hit now."""
     if R[r + R_WHOLE] == 0:
         return 0
-    most = min(R[r + R_WHOLE], (R[r + R_PROMPT] + R[r + R_MADE] - 1) // Z[Z_BLOCK])
+    most = most_of(r, R, Z)
     first = R[r + R_BLOCKS]
     k = 0
     while k < most and cached_name(K[first + k], C, H, Z[Z_TABLE] - 1) >= 0:
         k += 1
     $further
     return k
+
+
+@jit
+def hits_of(r, V, Z, R, K, M):
+    """What `hit_of` says at each instance, in tokens: block by block those drop out that do not hold it."""
+    those = (1 << Z[Z_COUNT]) - 1
+    k = Z[Z_NONE] + 1
+    if R[r + R_WHOLE]:
+        most = most_of(r, R, Z)
+        first = R[r + R_BLOCKS]
+        while k < most and those:
+            gone = those & ~M[K[first + k]]
+            those ^= gone
+            while gone:
+                V[lowest(gone)] = k * Z[Z_BLOCK]
+                gone &= gone - 1
+            k += 1
+    while those:
+        V[lowest(those)] = k * Z[Z_BLOCK]
+        those &= those - 1
 
 
 @jit
@@ -1268,6 +1302,9 @@ def run(what, first, second, third, array_V, array_D, $arrays):
                 V[0] = coming
                 V[1] = idle
         return NEVER
+    if what == 4 and Z[Z_MASKED]:
+        hits_of(first * RW, V, Z, R, K, M)
+        return NEVER
     if what < 2 and not second:
         Z[Z_ENDED] = 0
         Z[Z_FIRSTS] = 0
@@ -1401,6 +1438,8 @@ def audit(i, $state):
     for x in range(I[I_NAMED]):
         c = x * CW
         known = $lookup != 0
+        if I[I_BIT] and (M[C[c + C_BLOCK]] & I[I_BIT] != 0) != (C[c + C_HERE] != 0):
+            fault = 16
         if C[c + C_HERE]:
             here += 1
             used += C[c + C_USERS] > 0

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import assume, given, settings
 
 from tests.sim.serving import System, engines, simulated, systems
 from tiersim._base.errors import AuditError
+from tiersim.sim import serving
 from tiersim.sim.serving import Engines, Server
 from tiersim.sim.serving_loop import CACHE, INSTANCE, OWN, REQUEST, SETTINGS
 
@@ -48,6 +50,13 @@ def cache(name: str, change: Callable[[int], int]) -> Tamper:
     return at
 
 
+def mask(block: int) -> Tamper:
+    def at(held: Engines) -> None:
+        held._masks[block] ^= 1
+
+    return at
+
+
 def less_memory(held: Engines) -> None:
     held._settings[SETTINGS.index("pages")] -= 90
     header("free", -90)(held)
@@ -77,6 +86,8 @@ def longer_prompt(held: Engines) -> None:
         (longer_prompt, "tokens that wait do not add up"),
         (header("context", 1), "decodes do not add up"),
         (fewer_seats, "more requests run than may"),
+        (mask(0), "the masks of blocks and the cache do not hold the same blocks"),
+        (mask(7), r"instances hold \[7\] blocks, and masks of blocks say \[8\]"),  # a block that nobody ever had
     ],
 )
 def test_an_audit_finds(tamper: Tamper, message: str) -> None:
@@ -85,6 +96,34 @@ def test_an_audit_finds(tamper: Tamper, message: str) -> None:
     tamper(held)
     with pytest.raises(AuditError, match=message):
         held.advance(1300)
+
+
+@settings(max_examples=80)
+@given(systems())
+def test_hits_are_found_by_masks_as_instance_by_instance(system: System) -> None:
+    _, masked, held = simulated(system, compiled=False, audited=True)
+    with patch.object(serving, "MASKED", 0):
+        _, plain, other = simulated(system, compiled=False)
+    assert masked == plain
+    masks = SETTINGS.index("masked")
+    assert (held._settings[masks], other._settings[masks]) == (system.server.prefix != "none", 0)
+
+
+@pytest.mark.parametrize("count", [serving.MASKED, serving.MASKED + 1])
+def test_masks_up_to_the_last_instance(count: int) -> None:
+    server = Server(pages=100, page=4, max_requests=2, budget=64, prefix="memory")
+    requests = [(1000 * k, 20, 1, [0, 1, 2, 3, 4 + k], where) for k, where in enumerate((count - 1, 0, 0))]
+    held = engines(System(server, count, "lru", requests, 4, [100, 1, 2, 0, 0, 0, 3, 1, 0]))
+    found = []
+    for number, (time, *_, where) in enumerate(requests):
+        held.advance(time)
+        found.append(held.hits(number))
+        held.submit(number, where, time)
+    none = [0] * (count - 2)
+    assert found == [[0, *none, 0], [0, *none, 16], [16, *none, 16]]
+    assert held.fail(count - 1, 2500) == []
+    assert held.hits(2) == [16, *none, 0]
+    held.advance()
 
 
 @settings(max_examples=80)
