@@ -34,11 +34,10 @@ class Held:
 
 
 class Pass:
-    """A look at the queues at one time: who is not overloaded, hits by request, and who has moved."""
+    """A look at the queues at one time: hits by request, and who has moved."""
 
-    def __init__(self, view: View, room: int) -> None:
-        self.view, self.now = view, view.time
-        self.room = room  # a bit for each instance that is not overloaded
+    def __init__(self, view: View) -> None:
+        self.view = view
         self.known: dict[int, Sequence[int]] = {}
         self.moved: set[int] = set()
 
@@ -104,6 +103,7 @@ class DualMap:
 
     def start(self, instances: int, seed: int) -> None:
         self.whole = self.profile == "paper"
+        self.shortest = 1 if self.whole else 2  # requests that a queue has which is relieved
         self.table = PrefixTable(0, 0, whole=self.whole)
         self.limit = budget(self.profile, self.slo, self.prefill) * self.prefill
         self.held: dict[int, Held] = {}
@@ -124,7 +124,10 @@ class DualMap:
         # heaps of times and requests, for each queue; who has left stays until all that came before have left too
         self.ages: list[list[tuple[int, int]]] = [[] for _ in range(count)]
         self.oldest = [NEVER] * count  # when who has waited longest in a queue came
-        self.bits = [1 << place for place in range(count)]
+        # a bit for each instance: all; whose load is above the budget; where somebody has waited for too long; whose
+        # queue is long enough to be relieved
+        self.all, self.full, self.late, self.many = (1 << count) - 1, 0, 0, 0
+        self.until, self.next = -1, NEVER  # who came until then has waited for too long; when another one is to
         self.reach = [0] * count  # of all in a queue, and perhaps of some that have left it
         self.ready: set[int] = set()  # whose queue or whose count has changed
         self.queued = [0] * count  # work in the queue
@@ -134,6 +137,8 @@ class DualMap:
             if instance in self.places:
                 self.given[self.places[instance]] += work
                 self.counts[self.places[instance]] += 1
+        for place in range(count):
+            self._weigh(place)
         if count:
             self.table.hot, self.table.cold = shares(self.profile, self.hot, self.cold, count)
             self.of = Candidates(self.instances, self.candidates, self.points, self.table).of
@@ -141,7 +146,8 @@ class DualMap:
 
     def arrive(self, request: Asked, view: View) -> None:
         self._forget(request.number)  # who was given out and comes again
-        self._settle(view)
+        if self.homeless:
+            self._settle(view)
         self._enter(request, view)
         self.due = True
 
@@ -159,23 +165,30 @@ class DualMap:
         if not self.due or not self.instances:
             return []
         self.due = False
-        self._settle(view)
-        if self.rebalance and self.held:
+        if self.homeless:
+            self._settle(view)
+        if self.rebalance and self.many:
             self._look(view)
+        if not self.ready:
+            return []
         places, self.ready = sorted(self.ready), set()
-        return [(number, place) for place in places for number in self._next(place)]
+        return [(number, place) for place in places if self.queues[place] for number in self._next(place)]
 
     def _look(self, view: View) -> None:
         """Relieve the queues that somebody has waited in for long; in the artifact those above the budget too."""
-        oldest, until = self.oldest, self._until(view.time)
-        if min(oldest) > until and (self.whole or max(self.loads()) <= self.limit):
+        self._pass_time(view.time)
+        those, look = self._those(), None
+        if not those or not (room := self._room()):
             return
-        look, reach, whole, limit = self._pass(view), self.reach, self.whole, self.limit
-        if not look.room:
-            return
-        for place, first in enumerate(oldest):  # as it is when its turn comes
-            if reach[place] & look.room and (first <= until or (not whole and self._load(place) > limit)):
+        for place, reach in enumerate(self.reach):  # as it is when its turn comes
+            if reach & room and those >> place & 1:
+                look = look or Pass(view)
                 self._relieve(place, look)
+                room, those = self._room(), self._those()
+
+    def _those(self) -> int:
+        """A bit for each queue that is to be relieved, if somebody can move."""
+        return (self.late if self.whole else self.late | self.full) & self.many
 
     def _next(self, place: int) -> list[int]:
         """Give out the first ones of a queue; the budget is of several, since one alone may exceed it."""
@@ -191,6 +204,7 @@ class DualMap:
             self.given[place] += work
             self.counts[place] += 1
             out.append(number)
+        self._weigh(place)
         return out
 
     def _forget(self, number: int) -> None:
@@ -200,13 +214,13 @@ class DualMap:
         if place is not None:
             self.given[place] -= work
             self.counts[place] -= 1
+            self._weigh(place)
             self.ready.add(place)
 
     def _settle(self, view: View) -> None:
-        if self.homeless:
-            homeless, self.homeless = self.homeless, []
-            for request in homeless:
-                self._enter(request, view)
+        homeless, self.homeless = self.homeless, []
+        for request in homeless:
+            self._enter(request, view)
 
     def _enter(self, request: Asked, view: View) -> None:
         """Route a request into a queue, and relieve its candidates if all of them are overloaded."""
@@ -216,11 +230,14 @@ class DualMap:
         self._put(held, chosen, hits[chosen])
         if not self.rebalance:
             return
-        until = self._until(view.time)
+        self._pass_time(view.time)
+        overloaded = self.full | self.late
         for place in candidates:
-            if not self._over(place, until):
+            if not overloaded >> place & 1:
                 return
-        look = self._pass(view)
+        if overloaded == self.all:
+            return
+        look = Pass(view)
         look.known[request.number] = hits
         self._relieve(chosen, look)
         for place in candidates:
@@ -261,23 +278,29 @@ class DualMap:
         insort(self.queues[place], held.key)
         heappush(self.ages[place], (request.time, request.number))
         if request.time < self.oldest[place]:
-            self.oldest[place] = request.time
+            self._set_oldest(place, request.time)
         if self.rebalance:
             held.reach = self._reach(held)
             self.reach[place] |= held.reach
+            if len(self.queues[place]) >= self.shortest:
+                self.many |= 1 << place
         self.queued[place] += held.work
+        self._weigh(place)
         self.ready.add(place)
 
     def _take(self, held: Held) -> None:
         place, held.place = held.place, -1
         queue = self.queues[place]
         del queue[bisect_left(queue, held.key)]
+        if len(queue) < self.shortest:
+            self.many &= ~(1 << place)
         self.queued[place] -= held.work
+        self._weigh(place)
         if held.request.time == self.oldest[place]:
             ages = self.ages[place]
             while ages and not self._waits(place, *ages[0]):
                 heappop(ages)
-            self.oldest[place] = ages[0][0] if ages else NEVER
+            self._set_oldest(place, ages[0][0] if ages else NEVER)
 
     def _waits(self, place: int, time: int, number: int) -> bool:
         held = self.held.get(number)
@@ -293,17 +316,33 @@ class DualMap:
     def _key(self, request: Asked, hit: int) -> Key:
         return -hit if self.order == "hit" else 0, request.time, request.number
 
-    def _until(self, now: int) -> int:
-        """Who came until then has waited for too long."""
-        return -1 if self.patience is None else now - self.patience
+    def _weigh(self, place: int) -> None:
+        """The load of an instance has changed."""
+        if self.queued[place] + self.given[place] > self.limit:
+            self.full |= 1 << place
+        else:
+            self.full &= ~(1 << place)
 
-    def _over(self, place: int, until: int) -> bool:
-        return self.oldest[place] <= until or self._load(place) > self.limit
+    def _set_oldest(self, place: int, time: int) -> None:
+        self.oldest[place] = time
+        if time <= self.until:
+            self.late |= 1 << place
+        else:
+            self.late &= ~(1 << place)
+            self.next = min(self.next, time)
 
-    def _pass(self, view: View) -> Pass:
-        until, limit = self._until(view.time), self.limit
-        columns = zip(self.bits, self.oldest, self.queued, self.given, strict=True)
-        return Pass(view, sum([bit for bit, first, own, out in columns if first > until and own + out <= limit]))
+    def _pass_time(self, now: int) -> None:
+        """Somebody may have waited for too long by now."""
+        if self.patience is None:
+            return
+        self.until = until = now - self.patience
+        if until >= self.next:  # as a rule not
+            self.next = min([time for time in self.oldest if time > until], default=NEVER)
+            self.late = sum([1 << place for place, time in enumerate(self.oldest) if time <= until])
+
+    def _room(self) -> int:
+        """A bit for each instance that is not overloaded."""
+        return self.all & ~(self.full | self.late)
 
     def _before(self, place: int, key: Key) -> int:
         """The work before a request that stands, or would stand, here in a queue."""
@@ -314,7 +353,7 @@ class DualMap:
     # moves
 
     def _relieve(self, place: int, look: Pass) -> None:
-        if not self.reach[place] & look.room or len(self.queues[place]) < (1 if self.whole else 2):
+        if not self.many >> place & 1 or not self.reach[place] & self._room():
             return
         goal, lost = self._load(place) - self.limit, 0
         moves = self._moves(place, look)
@@ -337,19 +376,16 @@ class DualMap:
             del held.candidates[max(self.candidates, 2) :]
         self._put(held, to, look.hits(held.request)[to])
         look.moved.add(held.request.number)
-        until = self._until(look.now)
-        for one in (place, to):
-            look.room = look.room & ~(1 << one) if self._over(one, until) else look.room | 1 << one
         self.moves += 1
 
     def _moves(self, place: int, look: Pass) -> list[tuple[int, int]]:
         """Who of a queue would gain from a move, as its gain and its number, the largest gain first."""
-        found, ahead, reach = [], self.given[place], 0
+        found, ahead, reach, room = [], self.given[place], 0, self._room()
         for _, _, number in self.queues[place]:
             held = self.held[number]
             ahead += held.work
             reach |= held.reach
-            if held.reach & look.room and number not in look.moved:
+            if held.reach & room and number not in look.moved:
                 gain, _ = self._gain(held, ahead, look)
                 if gain > 0:
                     found.append((gain, number))
@@ -366,9 +402,9 @@ class DualMap:
 
     def _best(self, held: Held, places: Sequence[int], most: int, look: Pass) -> tuple[int, int] | None:
         """The least estimate where a request fits within the budget, and the place, if it may be below `most`."""
-        request, best = held.request, None
+        request, best, room = held.request, None, self._room()
         for to in places:
-            if to == held.place or not look.room >> to & 1 or (self.whole and self.given[to] >= most):
+            if to == held.place or not room >> to & 1 or (self.whole and self.given[to] >= most):
                 continue
             hit = look.hits(request)[to]
             work = self._work(request, hit)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.oracles.dualmap import Queues
 from tests.oracles.prefill_servers import Course, Servers
 from tests.oracles.routing import BLOCK, Request, cluster, prompt, router
-from tiersim.policies.routing.dualmap import Held
+from tiersim.policies.routing.dualmap import Held, Pass
 
 SECOND = 10**12
 MILLI = 10**9
@@ -31,6 +31,18 @@ def held(request: Request, candidates: tuple[int, ...] = (1, 2)) -> Held:
     return Held(request, list(candidates))
 
 
+def relieve(made: Any, time: int = 0) -> None:
+    """The queue of 1."""
+    made._pass_time(time)
+    made._relieve(1, Pass(cluster(time=time)))
+
+
+def give(made: Any, place: int, work: int) -> None:
+    """Somebody was given so much there."""
+    made.given[place] = work
+    made._weigh(place)
+
+
 def recount(made: Any) -> None:
     """The books are what the queues and what was given out come to."""
     assert sum(map(len, made.queues)) == len(made.held)
@@ -44,6 +56,9 @@ def recount(made: Any) -> None:
         assert made.counts[place] == len(given) <= made.pending
         assert made.oldest[place] == min((one.request.time for one in held), default=made.oldest[place])
         assert queue or made.oldest[place] > NEVER
+        assert made.full >> place & 1 == (made.queued[place] + made.given[place] > made.limit)
+        assert made.late >> place & 1 == (made.oldest[place] <= made.until)
+        assert not made.rebalance or made.many >> place & 1 == (len(queue) >= made.shortest)
         for one in held if made.rebalance else ():
             others = one.candidates if made.whole else [*one.candidates, *made._neighbours(one)]
             assert one.reach == sum(1 << other for other in others if other != place)
@@ -152,7 +167,7 @@ def test_relief_of_three_requests_in_the_paper() -> None:
     gains are 498, 897 and 1196: request 2 moves, and has 199 ms here, which is not enough; then 1, and these are 498.
     """
     made = three()
-    made._relieve(1, made._pass(cluster()))
+    relieve(made)
     assert places(made) == {0: 1, 1: 2, 2: 3}
     assert made.queued == [0, 399 * MILLI, 300 * MILLI, 200 * MILLI]
     assert made.moves == 2
@@ -168,12 +183,12 @@ def test_relief_of_three_requests_in_the_artifact() -> None:
       200 + 400 ms are too much too. It stays. And it would stay if it were alone in its queue.
     """
     made = three(profile="artifact")
-    made._relieve(1, made._pass(cluster()))
+    relieve(made)
     assert places(made) == {0: 1, 1: 2, 2: 3}
     assert made.held[1].candidates == [2, 1]
     assert made.held[2].candidates == [3, 1]
     made.first([9])
-    made._relieve(1, made._pass(cluster()))
+    relieve(made)
     assert places(made)[0] == 1
     recount(made)
 
@@ -182,11 +197,11 @@ def test_the_artifact_moves_to_a_neighbour_and_the_paper_does_not() -> None:
     """2 is full; 3 is the next instance that is no candidate."""
     for profile, place in (("artifact", 3), ("paper", 1)):
         made = dual(profile=profile)
-        made.given[2] = 2000 * MILLI
+        give(made, 2, 2000 * MILLI)
         for number in (0, 1):
             made._put(made.held.setdefault(number, held(Request(number, 0, 450))), 1, 0)
-        made.given[1] = 700 * MILLI
-        made._relieve(1, made._pass(cluster()))
+        give(made, 1, 700 * MILLI)
+        relieve(made)
         assert made.held[1].place == place
         assert made.held[0].place == 1
         if profile == "artifact":
@@ -196,7 +211,7 @@ def test_the_artifact_moves_to_a_neighbour_and_the_paper_does_not() -> None:
 def test_nobody_moves_where_somebody_has_waited_or_has_waited_for_long_there() -> None:
     made = three()
     made._put(made.held.setdefault(7, held(Request(7, 0, 1), (2, 3))), 2, 0)
-    made._relieve(1, made._pass(cluster(time=3 * SECOND)))  # 7 waits at 2
+    relieve(made, 3 * SECOND)  # 7 waits at 2
     assert places(made) == {0: 1, 1: 1, 2: 3, 7: 2}
 
 
@@ -204,7 +219,7 @@ def test_patience() -> None:
     """After 3 s a queue is relieved by whoever gains, though nothing is overloaded by its tokens."""
     for patience, place in (("3 s", 2), (None, 1)):
         made = dual(patience=patience)
-        made.given[1] = 500 * MILLI
+        give(made, 1, 500 * MILLI)
         made.counts[1] = 1
         made._put(made.held.setdefault(0, held(Request(0, 0, 100))), 1, 0)
         made.due = True
@@ -221,7 +236,8 @@ def test_both_must_be_overloaded() -> None:
     made._put(made.held.setdefault(0, held(Request(0, 0, 100), (1, 3))), 1, 0)
     made.arrive(Request(1, 0, 100), cluster())  # to 2
     assert places(made) == {0: 1, 1: 2}
-    made.given[2], made.counts[2] = 950 * MILLI, 1
+    give(made, 2, 950 * MILLI)
+    made.counts[2] = 1
     made.arrive(Request(2, 0, 100), cluster())  # to 2, which has 1150 now
     assert places(made)[0] == 3
 
