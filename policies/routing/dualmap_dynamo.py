@@ -59,13 +59,17 @@ class DualMapDynamo:
         if not len(blocks):
             return self._hashed(owner_key(request))
         depths = self._depths(len(blocks))
-        hot = 2 / len(self.instances) * max(len(self.seen), 1)
-        depth = next((depth for depth in depths if self.counts.get(blocks[depth - 1], 0) <= hot), depths[-1])
-        self._observe([blocks[depth - 1] for depth in depths])
-        last = blocks[depth - 1]
-        if last not in self.known:
-            self.known[last] = self._hashed(key_of_blocks(blocks[:depth]))
-        return self.known[last]
+        keys = [blocks[depth - 1] for depth in depths]
+        hot, counts = 2 / len(self.instances) * max(len(self.seen), 1), self.counts
+        for last in keys:
+            if counts.get(last, 0) <= hot:
+                break
+        self._observe(keys)
+        found = self.known.get(last)
+        if found is None:
+            depth = depths[keys.index(last)]
+            found = self.known[last] = self._hashed(key_of_blocks(blocks[:depth]))
+        return found
 
     def _depths(self, length: int) -> list[int]:
         """The lengths of keys that a prompt of so many blocks has."""
@@ -89,5 +93,5 @@ class DualMapDynamo:
                     del counts[key]
 
     def _hashed(self, key: str) -> list[int]:
-        scores = sorted(zip(hashes(f"{key} at ", self.names), range(len(self.names)), strict=True), reverse=True)
-        return [place for _, place in scores[: self.candidates]]
+        scores = hashes(f"{key} at ", self.names)
+        return [scores.index(score) for score in sorted(scores, reverse=True)[: self.candidates]]

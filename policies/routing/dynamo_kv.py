@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import exp
+from operator import add, sub
 from random import Random as Draws
 from typing import Annotated, ClassVar
 
@@ -62,6 +63,7 @@ class DynamoKv:
         """What was sent to those that have gone is forgotten."""
         self.up, gone = list(instances), self.used.keys() - instances
         self.all = sum(1 << instance for instance in instances)
+        self.places = {1 << instance: place for place, instance in enumerate(instances)}
         self.sent = {number: sent for number, sent in self.sent.items() if sent[0] not in gone}
         self.holders = {block: left for block, held in self.holders.items() if (left := held & self.all)}
         self.used = {instance: self.used.get(instance, 0) for instance in instances}
@@ -70,9 +72,9 @@ class DynamoKv:
     def ended(self, requests: Sequence[int]) -> None:
         holders = self.holders
         for number in requests:
-            if number not in self.sent:
+            if (sent := self.sent.pop(number, None)) is None:
                 continue
-            instance, blocks, tokens = self.sent.pop(number)
+            instance, blocks, tokens = sent
             shared, others = self.shared[instance], 0
             for block in blocks:
                 if (count := shared.get(block)) is None:  # and so it is with all that stand behind it
@@ -113,6 +115,11 @@ class DynamoKv:
     def _costs(self, request: Asked, new: Sequence[int], view: View) -> list[float]:
         prompt, block, pending = request.prompt, request.block, view.pending
         scale, credit = self.scale / WHOLE, self.credit / WHOLE
+        if self.scale == self.credit == WHOLE and not self.decay:  # the same in whole numbers
+            rest = map(sub, pending, view.hits(request))
+            own = map(add, self.used.values(), map(block.__mul__, new))
+            costs: list[float] = list(map(add, map(prompt.__add__, rest), own))
+            return self._with_each(costs, view)
         if self.decay:
             idle, decay = min(pending), self.decay / WHOLE / prompt
             credits = [credit / (1 + decay * (tokens - idle)) for tokens in pending]
@@ -124,6 +131,9 @@ class DynamoKv:
                 pending, view.hits(request), credits, self.used.values(), new, strict=True
             )
         ]
+        return self._with_each(costs, view)
+
+    def _with_each(self, costs: list[float], view: View) -> list[float]:
         if self.each:
             costs = [cost + self.each * there for cost, there in zip(costs, in_flight(view), strict=True)]
         return costs
@@ -141,14 +151,13 @@ class DynamoKv:
             left -= 1
         if those:
             groups.append((those, left))
-        most, usual = max(groups, key=lambda group: group[0].bit_count())
-        new = [usual] * len(self.up)
+        sizes, places = [group.bit_count() for group, _ in groups], self.places
+        usual = sizes.index(max(sizes))
+        new = [groups.pop(usual)[1]] * len(places)
         for group, count in groups:
-            if group == most:
-                continue
             while group:
                 bit = group & -group
-                new[self.up.index(bit.bit_length() - 1)] = count
+                new[places[bit]] = count
                 group ^= bit
         return new
 

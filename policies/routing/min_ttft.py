@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import sub
 from typing import Annotated
 
 from tiersim._base.params import Param
@@ -24,9 +25,11 @@ class MinTtft:
     ] = 0
 
     def route(self, request: Asked, view: View) -> int:
-        prompt, rate = request.prompt, self.hit_cost
-        costs = [
-            (pending + prompt - hit) * WHOLE + hit * rate
-            for pending, hit in zip(view.pending, view.hits(request), strict=True)
-        ]
+        pending, hits = view.pending, view.hits(request)
+        # but for the prompt, which all have to compute
+        if self.hit_cost:
+            worth = WHOLE - self.hit_cost
+            costs = [tokens * WHOLE - hit * worth for tokens, hit in zip(pending, hits, strict=True)]
+        else:
+            costs = list(map(sub, pending, hits))
         return costs.index(min(costs))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import sub
 from typing import Annotated
 
 from tiersim._base.params import Param
@@ -38,12 +39,14 @@ class MooncakeConductor:
     ] = 4_600_000
 
     def route(self, request: Asked, view: View) -> int | None:
-        hits, prompt, prefill = view.hits(request), request.prompt, self.prefill
-        times = [(pending + prompt - hit) * prefill for pending, hit in zip(view.pending, hits, strict=True)]
+        hits, prefill = view.hits(request), self.prefill
+        # but for the prompt, which all have to compute
+        times = [tokens * prefill for tokens in map(sub, view.pending, hits)]
         if self.threshold is not None:
             best = max(hits)
             for instance, hit in enumerate(hits):
                 if best > hit and best * WHOLE >= hit * self.threshold:
                     times[instance] += (best - hit) * (self.transfer - prefill)
         least = min(times)
-        return None if self.slo is not None and least > self.slo else times.index(least)
+        late = self.slo is not None and least + request.prompt * prefill > self.slo
+        return None if late else times.index(least)

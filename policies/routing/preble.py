@@ -136,18 +136,21 @@ class Preble:
         shared = request.prompt - matched < matched
         path = leaf.path()
         self._learn(path)
-        those = next((node.instances for node in path if node.instances), None) if shared else None
-        if those:
-            costs = self.costs
-            _, chosen = min([(costs[instance], instance) for instance in those])
+        those = self._computed(path) if shared else None
+        if not those:
+            costs = list(self.costs.values())
+            place = costs.index(min(costs))
+            chosen = self.up[place]
         else:
-            chosen = min(self.up, key=self.costs.__getitem__)
-        place = self.up.index(chosen)
-        important = next(node for node in path if node.tokens > node.before)
-        if important.recent is None:
-            important.recent = Recent(important)
-            self._count(important, 1)
+            chosen = those[0] if len(those) == 1 else min(those, key=self._by_cost)
+            place = self.up.index(chosen)
+        for important in path:
+            if important.tokens > important.before:
+                break
         recent = important.recent
+        if recent is None:
+            recent = important.recent = Recent(important)
+            self._count(important, 1)
         wait = view.pending[place] + request.prompt - matched
         self.entries.append((request.time, recent, matched, request.prompt))
         recent.count += 1
@@ -169,10 +172,18 @@ class Preble:
 
     def ended(self, requests: Sequence[int]) -> None:
         for number in requests:
-            if number not in self.leaves:
-                continue
-            leaf, instance = self.leaves.pop(number)
-            self._active(leaf.path(), instance, -1)
+            if (held := self.leaves.pop(number, None)) is not None:
+                self._active(held[0].path(), held[1], -1)
+
+    def _by_cost(self, instance: int) -> tuple[int, int]:
+        return self.costs[instance], instance
+
+    def _computed(self, path: list[Node]) -> list[int]:
+        """Who has the last node on the way that anybody has."""
+        for node in path:
+            if node.instances:
+                return list(node.instances)
+        return []
 
     # the tree
 
@@ -335,25 +346,30 @@ class Preble:
 
     def _rebalance(self, now: int) -> None:
         """Every instance but the cheapest gives to that one, the dearest first."""
-        least = min(self.firm.values())
-        if max(self.firm.values()) < self._dear(least):
+        costs = list(self.firm.values())
+        least = min(costs)
+        bar = self._dear(least)
+        if max(costs) < bar:
             return
         cheap = next(instance for instance in reversed(self.up) if self.firm[instance] == least)
-        bar = max(self._dear(least), 1)
+        bar = max(bar, 1)
         order = [(cost, instance) for instance, cost in self.firm.items() if cost >= bar and instance != cheap]
         order.sort(key=itemgetter(0), reverse=True)
         for cost, dear in order:  # as they were: some have nodes in common
-            if cost < self._dear(least):
+            if cost < bar:
                 return
-            movable = [
-                (recent.charged[dear], recent.renewed, recent)
-                for recent in self.owned[dear]
-                if (node := recent.node).tokens > node.before
-            ]
+            movable = [recent for recent in self.owned[dear] if recent.node.tokens > recent.node.before]
             if len(movable) == 1:
-                least += self._share(movable[0][2], dear, cheap, now)
+                more = self._share(movable[0], dear, cheap, now)
             elif movable:
-                least += self._move(movable, cost, cheap, least)
+                more = self._move(
+                    [(recent.charged[dear], recent.renewed, recent) for recent in movable], cost, cheap, least
+                )
+            else:
+                continue
+            if more:
+                least += more
+                bar = max(self._dear(least), 1)
 
     def _dear(self, least: int) -> int:
         """What is too much where the cheapest costs so much."""

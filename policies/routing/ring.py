@@ -53,8 +53,9 @@ def hashes(text: str, ends: Iterable[bytes]) -> list[bytes]:
     """The same, as eight bytes, of a text with each of these ends."""
     begun, found = _salted(0).copy(), []
     begun.update(text.encode())
+    another = begun.copy
     for end in ends:
-        held = begun.copy()
+        held = another()
         held.update(end)
         found.append(held.digest())
     return found
