@@ -34,7 +34,8 @@ def held(request: Request, candidates: tuple[int, ...] = (1, 2)) -> Held:
 def relieve(made: Any, time: int = 0) -> None:
     """The queue of 1."""
     made._pass_time(time)
-    made._relieve(1, Pass(cluster(time=time)))
+    seen: Any = cluster(time=time)
+    made._relieve(1, Pass(seen))
 
 
 def give(made: Any, place: int, work: int) -> None:
