@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["draw_curves", "draw_replay", "saved"]
+__all__ = ["check_kind", "draw_curves", "draw_replay", "saved"]
 
 KINDS = (".png", ".svg", ".pdf")
 
@@ -66,14 +66,19 @@ def draw_replay(result: ReplayResult) -> Figure:
 
 def saved(figure: Figure, path: Path) -> str:
     """Write a figure, in the format that the name of the file says. Raises StudyError for any other format."""
-    if path.suffix not in KINDS:
-        raise StudyError(f"a figure is written as {', '.join(KINDS)}, not as {path.suffix or 'a file without ending'}")
+    check_kind(path)
     if path.suffix == ".pdf":
         with style():
             figure.savefig(path, metadata={"CreationDate": None, "Producer": None, "Creator": None})
     else:
         write_bytes(path, encode(figure, "png" if path.suffix == ".png" else "svg"))
     return f"figure: {path}"
+
+
+def check_kind(path: Path) -> None:
+    """Raise StudyError unless the name of a file says a format that figures have."""
+    if path.suffix not in KINDS:
+        raise StudyError(f"a figure is written as {', '.join(KINDS)}, not as {path.suffix or 'a file without ending'}")
 
 
 def _figure(panels: int) -> Figure:

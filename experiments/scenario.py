@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -14,7 +14,18 @@ from tiersim.experiments.trace_use import TraceUse
 if TYPE_CHECKING:
     from tiersim.sim.queued.timeline import Timeline
 
-__all__ = ["Measured", "Metric", "OfTrace", "Scenario", "Sessioned", "Timed", "by_record", "of_totals"]
+__all__ = [
+    "Addends",
+    "Measured",
+    "Metric",
+    "OfTrace",
+    "Parted",
+    "Scenario",
+    "Sessioned",
+    "Timed",
+    "by_record",
+    "of_totals",
+]
 
 Progress = Callable[[int], None]
 
@@ -146,6 +157,26 @@ class Sessioned(Protocol):
 
     def has_sessions(self) -> bool:
         """Whether this one has, be they few."""
+
+
+@dataclass(frozen=True)
+class Addends:
+    """Metrics that another one is the sum of, by their names; none where it has no parts.
+
+    `rest` is what is left of it beside them, in words; without it only the rounding of floats is.
+    """
+
+    names: tuple[str, ...] = ()
+    rest: str = ""
+
+
+@runtime_checkable
+class Parted(Protocol):
+    """A scenario of which some metrics are sums of others."""
+
+    @staticmethod
+    def parts(metric: str, names: Collection[str]) -> Addends:
+        """The parts of a metric among those that a run has, which are the `names`."""
 
 
 class OfTrace:

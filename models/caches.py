@@ -26,6 +26,7 @@ __all__ = [
     "System",
     "Times",
     "additive",
+    "additive_parts",
     "complaint_about",
     "levels_of",
     "picoseconds",
@@ -306,22 +307,24 @@ def picoseconds(latency: Quantity, core: Core) -> int:
 
 def additive(system: System, counters: dict[str, dict[str, int]], memory: dict[str, int]) -> Times:
     """Exact sums of the fixed latencies over all demand lookups; `beyond` leaves out the entry caches."""
-    data = fetch = beyond = 0
+    parts = additive_parts(system, counters, memory).values()
+    return Times(*(sum(getattr(part, name) for part in parts) for name in ("data", "fetch", "beyond")))
+
+
+def additive_parts(
+    system: System, counters: dict[str, dict[str, int]], memory: dict[str, int]
+) -> dict[str | None, Times]:
+    """The same of each cache alone, by its name, and of memory, by None."""
+    parts: dict[str | None, Times] = {}
     levels, _ = levels_of(system)
     for level in levels:
         own, latency = counters[level.name], picoseconds(system.caches[level.name].latency, system.core)
+        data, beyond = own["reads"] - own["fetches"], own["reads"]
         if level.serves:
-            data += (own["reads"] - own["fetches"] + own["writes"]) * latency
-            fetch += own["fetches"] * latency
-        else:
-            data += (own["reads"] - own["fetches"]) * latency
-            fetch += own["fetches"] * latency
-            beyond += own["reads"] * latency
-    latency = picoseconds(system.memory.latency, system.core)
-    data += (memory["reads"] - memory["fetches"]) * latency
-    fetch += memory["fetches"] * latency
-    beyond += memory["reads"] * latency
-    return Times(data, fetch, beyond)
+            data, beyond = data + own["writes"], 0
+        parts[level.name] = Times(data * latency, own["fetches"] * latency, beyond * latency)
+    latency, reads, fetches = picoseconds(system.memory.latency, system.core), memory["reads"], memory["fetches"]
+    return {**parts, None: Times((reads - fetches) * latency, fetches * latency, reads * latency)}
 
 
 @dataclass

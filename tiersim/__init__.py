@@ -15,6 +15,7 @@ __all__ = [
     "TiersimError",
     "Trace",
     "__version__",
+    "diff",
     "load_trace",
     "miss_ratio_curve",
     "open_result",
@@ -25,6 +26,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from tiersim._base.errors import TiersimError
+    from tiersim.experiments.diff import diff
     from tiersim.experiments.miss_ratio_curve import miss_ratio_curve
     from tiersim.experiments.opened import open_result
     from tiersim.experiments.replays import read_requests, replay
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 _HOME = {
     "TiersimError": "tiersim._base.errors",
     "Trace": "tiersim.traces",
+    "diff": "tiersim.experiments.diff",
     "load_trace": "tiersim.traces",
     "miss_ratio_curve": "tiersim.experiments.miss_ratio_curve",
     "open_result": "tiersim.experiments.opened",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
@@ -16,7 +16,7 @@ from tiersim._base.errors import StudyError, TiersimError
 from tiersim._base.params import Param, config, dump
 from tiersim._base.registry import build, register
 from tiersim._base.units import Quantity
-from tiersim.experiments.scenario import Measured, Metric, OfTrace, Progress, by_record
+from tiersim.experiments.scenario import Addends, Measured, Metric, OfTrace, Progress, by_record
 from tiersim.experiments.trace_use import TraceParam, TraceUse
 from tiersim.models.expert_queued import offload_queued
 from tiersim.models.expert_trace import routed_of
@@ -430,6 +430,13 @@ class ExpertOffload(OfTrace):
 
     def shown(self) -> list[str]:
         return ["tokens_per_second", "hit_ratio", "link.busy", "stall_time"]
+
+    @staticmethod
+    def parts(metric: str, names: Collection[str]) -> Addends:
+        # both waits are means over all steps, which those that decode are where no prompt is a step of its own
+        if metric == "tpot.mean" and "prefill.mean" not in names:
+            return Addends(("stall_time", "wait_time"), "computing and exchanging")
+        return Addends()
 
     @staticmethod
     def metrics() -> list[Metric]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -13,9 +13,10 @@ from tiersim._base.errors import StudyError, TiersimError
 from tiersim._base.params import Param, dump
 from tiersim._base.registry import register
 from tiersim.experiments.queued_metrics import BESIDE, CORE_METRICS, core_metrics
-from tiersim.experiments.scenario import Measured, Metric, OfTrace, Progress, by_record, of_totals
+from tiersim.experiments.scenario import Addends, Measured, Metric, OfTrace, Progress, by_record, of_totals
+from tiersim.experiments.time_parts import ACCESS, ADDITIVE, BASE, WAITING, time_parts
 from tiersim.experiments.trace_use import TraceParam, TraceUse
-from tiersim.models.caches import System, additive, levels_of, picoseconds, shared_of
+from tiersim.models.caches import System, Times, additive, additive_parts, levels_of, picoseconds, shared_of
 from tiersim.sim.events import Counts, Events, begin_events, prefix, prepare
 from tiersim.sim.queued import SECOND
 from tiersim.sim.replay import Result, futures, replay, warm
@@ -40,6 +41,8 @@ CACHE_METRICS = {
     "writeback_misses": ("lines", "dirty lines received that were not here", ""),
     "invalidations": ("lines", "lines dropped because an inclusive cache below evicted them", "less"),
     "puts": ("lines", "lines received from above by an exclusive cache", ""),
+    "access_time": ACCESS,
+    "cycles_per_instruction": WAITING,
 }
 METRICS = {
     "average_access_time": ("ns", "mean over loads and stores of the latencies that they paid", "less"),
@@ -48,6 +51,9 @@ METRICS = {
     "accesses": ("accesses", "loads and stores in the measured part of the trace", ""),
     "memory.reads": ("lines", "read from memory", "less"),
     "memory.writes": ("lines", "written to memory", "less"),
+    "core.cycles_per_instruction": BASE,
+    "memory.access_time": ACCESS,
+    "memory.cycles_per_instruction": WAITING,
 }
 QUEUED_METRICS = {"time": ("ns", "that the first core took", "less"), **CORE_METRICS}
 
@@ -294,9 +300,15 @@ class MemoryHierarchy(OfTrace):
         if counts.accesses:
             metrics["average_access_time"] = times.data / counts.accesses / 1000
         if counts.instructions:
-            waiting = times.beyond * self.system.core.exposed / 10**9 * self.system.core.frequency / 10**12
-            metrics["cycles_per_instruction"] = self.system.core.base_cpi + waiting / counts.instructions
+            metrics["cycles_per_instruction"] = self.system.core.base_cpi + self._waiting(times, counts)
             metrics["instructions"] = counts.instructions
+            metrics["core.cycles_per_instruction"] = self.system.core.base_cpi
+        for part, spent in additive_parts(self.system, simulated.counters, memory).items():
+            place = "memory" if part is None else f"caches.{part}"
+            if counts.accesses:
+                metrics[f"{place}.access_time"] = spent.data / counts.accesses / 1000
+            if counts.instructions:
+                metrics[f"{place}.cycles_per_instruction"] = self._waiting(spent, counts)
         else:
             notes.append("the trace does not count instructions: no cycles_per_instruction, no mpki")
         metrics["accesses"] = counts.accesses
@@ -308,6 +320,11 @@ class MemoryHierarchy(OfTrace):
         metrics["memory.reads"] = memory["reads"]
         metrics["memory.writes"] = memory["writes"]
         return Measured(metrics, _windows(simulated), notes)
+
+    def _waiting(self, times: Times, counts: Counts) -> float:
+        """Cycles for each instruction that the core waits."""
+        core = self.system.core
+        return times.beyond * core.exposed / 10**9 * core.frequency / 10**12 / counts.instructions
 
     def _measure_queued(self, simulated: Booked) -> Measured:
         counts, books = simulated.counts, simulated.books
@@ -355,6 +372,14 @@ class MemoryHierarchy(OfTrace):
         return [f"caches.{lowest}.miss_ratio", own, "cycles_per_instruction"]
 
     @staticmethod
+    def parts(metric: str, names: Collection[str]) -> Addends:
+        cache, _, last = metric.rpartition(".")
+        if last != "misses" or not cache.startswith("caches."):
+            return time_parts(metric, names)
+        kinds = KINDS if f"{cache}.{KINDS[0]}" in names else ("read_misses", "write_misses")
+        return Addends(tuple(f"{cache}.{kind}" for kind in kinds))
+
+    @staticmethod
     def metrics() -> list[Metric]:
         own = [Metric(name, *said) for name, said in (METRICS | QUEUED_METRICS).items()]
         own.append(Metric("beside.NAME.cycles_per_instruction", *BESIDE))
@@ -379,7 +404,8 @@ class MemoryHierarchy(OfTrace):
         """Every metric that this config can give, whether or not the trace allows it."""
         own = [*METRICS, *(QUEUED_METRICS if self.timing == "queued" else ())]
         own += [f"beside.{name}.cycles_per_instruction" for name in self.beside]
-        return [*own, *(f"caches.{cache}.{key}" for cache in self.system.caches for key in CACHE_METRICS)]
+        own += [f"caches.{cache}.{key}" for cache in self.system.caches for key in CACHE_METRICS]
+        return [name for name in own if self.timing == "additive" or not name.endswith(ADDITIVE) or "beside." in name]
 
 
 def _windows(simulated: Simulated | Booked) -> dict[str, NDArray[np.float64]]:

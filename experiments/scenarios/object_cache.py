@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tiersim._base.errors import StudyError
 from tiersim._base.params import Param, dump
 from tiersim._base.registry import build, register
-from tiersim.experiments.scenario import Measured, Metric, OfTrace, Progress
+from tiersim.experiments.scenario import Addends, Measured, Metric, OfTrace, Progress
 from tiersim.experiments.trace_use import TraceParam, TraceUse
 from tiersim.models.object_cache import ObjectCache, simulate_objects, unit_sizes
 from tiersim.sim.object_replay import Outcome, Totals
@@ -155,6 +155,12 @@ class ObjectCacheScenario(OfTrace):
 
     def shown(self) -> list[str]:
         return ["miss_ratio", *(["byte_miss_ratio"] if _has(self.trace.open(), "size") else [])]
+
+    @staticmethod
+    def parts(metric: str, names: Collection[str]) -> Addends:
+        if metric == "miss_ratio" and "regret" in names:
+            return Addends(("regret",), "what Belady's policy misses too")
+        return Addends()
 
     @staticmethod
     def metrics() -> list[Metric]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tiersim._base.errors import AuditError, StudyError
 from tiersim._base.params import Param, config, dump
 from tiersim._base.registry import build, register
-from tiersim.experiments.scenario import Measured, Metric, OfTrace, Progress
+from tiersim.experiments.scenario import Addends, Measured, Metric, OfTrace, Progress
 from tiersim.experiments.serving_metrics import (
     LINK_METRICS,
     LOAD_METRICS,
@@ -670,6 +670,14 @@ class Serving(OfTrace):
         if self.capacity is not None:
             return ["capacity", "capacity.low", "capacity.high", "ttft.p99", *hits]
         return ["ttft.mean", "ttft.p90", "itl.p99", "throughput", *hits, *kept]
+
+    @staticmethod
+    def parts(metric: str, names: Collection[str]) -> Addends:
+        stages = {  # all three are means over the requests that were served
+            "ttft.mean": Addends(("queue.mean",), "from admission to the first token"),
+            "e2e.mean": Addends(("ttft.mean",), "from the first token to the last"),
+        }
+        return stages.get(metric, Addends())
 
     @staticmethod
     def metrics() -> list[Metric]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -14,7 +14,8 @@ from tiersim._base.errors import StudyError, TiersimError
 from tiersim._base.params import Param, dump
 from tiersim._base.registry import register
 from tiersim.experiments.queued_metrics import BESIDE, CORE_METRICS, core_metrics
-from tiersim.experiments.scenario import Measured, Metric, OfTrace, Progress, by_record, of_totals
+from tiersim.experiments.scenario import Addends, Measured, Metric, OfTrace, Progress, by_record, of_totals
+from tiersim.experiments.time_parts import ADDITIVE, BASE, WAITING, time_parts
 from tiersim.experiments.trace_use import TraceParam, TraceUse
 from tiersim.models.caches import levels_of, picoseconds, shared_of
 from tiersim.models.translation import PagedSystem, Paging, Wired, wire
@@ -77,6 +78,9 @@ METRICS = {
     "memory.reads": ("lines", "read from memory", "less"),
     "memory.writes": ("lines", "written to memory", "less"),
     "memory.walk_reads": ("lines", "read from memory by walks", "less"),
+    "core.cycles_per_instruction": BASE,
+    "memory.cycles_per_instruction": WAITING,
+    "translation.cycles_per_instruction": ("cycles", "of those for each instruction: that translations took", "less"),
     "pages.touched": ("pages", "of 4 KiB", ""),
     "pages.tables": ("pages", "of page tables", ""),
     "switches": ("switches", "from one address space to another", ""),
@@ -96,6 +100,7 @@ CACHE_METRICS = {
     "walk_misses": ("references", "of walks that the cache could not serve", "less"),
     "writebacks": ("lines", "dirty lines sent below", "less"),
     "zero_reuse": ("ratio", "of the lines evicted here that had never been hit", "less"),
+    "cycles_per_instruction": WAITING,
 }
 TLB_METRICS = {
     "lookups": ("references", "that asked here", ""),
@@ -483,11 +488,12 @@ class Translation(OfTrace):
         if not instructions:
             instructions = counts.events
             notes.append("the trace does not count instructions: each reference counts as one")
-        waited = sum(
-            books.caches[name]["program_reads"] * picoseconds(cache.latency, core)
+        waits = {
+            f"caches.{name}": books.caches[name]["program_reads"] * picoseconds(cache.latency, core)
             for name, cache in self.system.caches.items()
-        )
-        waited += books.memory["program_reads"] * picoseconds(self.system.memory.latency, core)
+        }
+        waits["memory"] = books.memory["program_reads"] * picoseconds(self.system.memory.latency, core)
+        waited = sum(waits.values())
         translated = own["beyond"] * core.stall_factor / 10**9 / cycle
         cycles = instructions * core.base_cpi + waited * core.exposed / 10**9 / cycle + translated
         kilo = instructions / 1000
@@ -509,6 +515,11 @@ class Translation(OfTrace):
             "pages.touched": simulated.pages,
             "pages.tables": simulated.tables,
         }
+        if simulated.cores is None:
+            metrics["core.cycles_per_instruction"] = core.base_cpi
+            for name, wait in waits.items():
+                metrics[f"{name}.cycles_per_instruction"] = wait * core.exposed / 10**9 / cycle / instructions
+            metrics["translation.cycles_per_instruction"] = translated / instructions
         if simulated.switches is not None:
             metrics["switches"] = simulated.switches
         if simulated.shootdowns is not None:
@@ -645,6 +656,10 @@ class Translation(OfTrace):
         return ["cycles_per_instruction", "translation.share", "walks_per_kiloinstruction", "walk_latency"]
 
     @staticmethod
+    def parts(metric: str, names: Collection[str]) -> Addends:
+        return time_parts(metric, names)
+
+    @staticmethod
     def metrics() -> list[Metric]:
         own = [Metric(name, *said) for name, said in (METRICS | QUEUED_METRICS).items()]
         own.append(Metric("beside.NAME.cycles_per_instruction", *BESIDE))
@@ -669,7 +684,8 @@ class Translation(OfTrace):
         tlbs = [f"tlbs.{name}.{key}" for name in self.system.tlbs for key in TLB_METRICS]
         own = [*METRICS, *(QUEUED_METRICS if self.timing == "queued" else ())]
         own += [f"beside.{name}.cycles_per_instruction" for name in self.beside]
-        return [*own, *tlbs, *(f"caches.{name}.{key}" for name in self.system.caches for key in CACHE_METRICS)]
+        own += [*tlbs, *(f"caches.{name}.{key}" for name in self.system.caches for key in CACHE_METRICS)]
+        return [name for name in own if self.timing == "additive" or not name.endswith(ADDITIVE) or "beside." in name]
 
 
 def _wrong(path: tuple[str, ...], message: str) -> StudyError:
