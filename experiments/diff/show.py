@@ -20,7 +20,7 @@ from tiersim.experiments.table import number
 
 __all__ = ["by_change", "by_part", "show_diff"]
 
-WIDTH = 32  # letters of the bars
+WIDTH = 24  # letters of the bars
 ROWS = 20  # of a table; --json has them all
 VALUE = 40  # letters of a value of the configuration
 STYLES = {"better": "blue", "worse": "dark_orange3", "": ""}  # told by any eye, and the words stand beside

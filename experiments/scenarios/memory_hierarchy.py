@@ -303,14 +303,14 @@ class MemoryHierarchy(OfTrace):
             metrics["cycles_per_instruction"] = self.system.core.base_cpi + self._waiting(times, counts)
             metrics["instructions"] = counts.instructions
             metrics["core.cycles_per_instruction"] = self.system.core.base_cpi
+        else:
+            notes.append("the trace does not count instructions: no cycles_per_instruction, no mpki")
         for part, spent in additive_parts(self.system, simulated.counters, memory).items():
             place = "memory" if part is None else f"caches.{part}"
             if counts.accesses:
                 metrics[f"{place}.access_time"] = spent.data / counts.accesses / 1000
             if counts.instructions:
                 metrics[f"{place}.cycles_per_instruction"] = self._waiting(spent, counts)
-        else:
-            notes.append("the trace does not count instructions: no cycles_per_instruction, no mpki")
         metrics["accesses"] = counts.accesses
         for name, own in simulated.counters.items():
             metrics |= {f"caches.{name}.{key}": held for key, held in _cache_metrics(own, counts).items()}
