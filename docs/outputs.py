@@ -179,6 +179,22 @@ ALL = [
     Output("mistake", ("sed -i s/capacity/capcity/ hot-rows.yaml", "tiersim run hot-rows.yaml"), "quick", 2),
     Output("no-unit", ("tiersim run hot-rows.yaml --set system.caches.l2.capacity=512",), "quick", 2),
     Output("explain", ("tiersim explain caches.l2.conflict_misses",), "quick"),
+    Output(
+        "old-and-new",
+        (
+            "tiersim run old-and-new.yaml > table.txt",
+            "tiersim diff results/old-and-new:base 'results/old-and-new:the new machine' --plot fall.svg",
+        ),
+        keep="fall.svg",
+    ),
+    Output(
+        "diff-studies",
+        (
+            "tiersim run hot-rows.yaml > table.txt",
+            "tiersim run hot-rows.yaml --set system.memory.latency=120ns --out results/slower > slower.txt",
+            "tiersim diff results/hot-rows results/slower --metric average_access_time",
+        ),
+    ),
     Output("again", ("tiersim run hot-rows.yaml > first.txt", "tiersim run hot-rows.yaml --dry-run | head -1")),
     Output(
         "capture",

@@ -87,13 +87,17 @@ class _Pair:
 
     @property
     def simple(self) -> bool:
-        """Whether one code made both, and one cause is all that differs: it is the difference, without any run."""
+        """Whether one cause is all that differs, and is the difference without any run.
+
+        That is so where one code made both, or where nothing else than code or trace can differ.
+        """
         one, other = (side.result for side in self.sides)
         together = one is other or (
-            one.folder is not None and other.folder is not None and _same(one.folder, other.folder)
+            one.folder is not None and other.folder is not None and one.folder.resolve() == other.folder.resolve()
         )
         exact = ("seed" in self.a.factors) != ("seed" in self.b.factors)  # no seed reaches one of them
-        return together and len(self.causes) + (self.a.seed != self.b.seed and not exact) == 1
+        found = len(self.causes) + (self.a.seed != self.b.seed and not exact)
+        return not found or (together and found == 1)
 
     def open(self) -> None:
         """Make the scenarios of both ends. Raises TraceError where a trace is not here any more."""
@@ -118,7 +122,7 @@ class _Pair:
         """The scenario and the seed of a mixture. Raises TiersimError where there can be none."""
         seeds = [number for number, cause in enumerate(self.causes) if cause.path == SEED]
         seed = self.seeds[bool(switched.intersection(seeds))]
-        if len(switched) in (0, len(self.causes)):
+        if not self.causes or len(switched) in (0, len(self.causes)):
             made = self.made[bool(switched)]
         else:
             config = mixed(dump(self.made[0]), dump(self.made[1]), self.causes, switched)
@@ -152,18 +156,20 @@ def explain(
             pair.open()
         if not _alike(differing):
             return _by_run(pairs, metric)
-    causes = differing[0].causes
-    if not causes and all(pair.simple for pair in differing):
-        causes = [Cause(SEED, differing[0].a.seed, differing[0].b.seed)]
+    first = max(differing, key=lambda pair: len(pair.causes))
+    causes = first.causes
+    if not causes and not first.made and first.a.seed != first.b.seed:
+        causes = [Cause(SEED, first.a.seed, first.b.seed)]
     total = sum((_value(pair.b, metric) - _value(pair.a, metric) for pair in pairs), Fraction()) / len(pairs)
     if len(causes) < 2 and not (causes and any(map(any, (pair.stale for pair in differing)))):
-        names = [cause.name for cause in causes] or [_what_changed(sides, differing[0])]
+        names = [cause.name for cause in causes] or [_what_changed(sides, first)]
         return Changes("one", [Change(names[0], total, tuple(cause.name for cause in causes))], causes)
     return _Mixing(differing, len(pairs), metric, folder, workers, quiet).changes(total)
 
 
 def _alike(pairs: Iterable[_Pair]) -> bool:
-    return len({tuple(cause.path for cause in pair.causes) for pair in pairs}) == 1
+    """Whether all differ by the same causes, as far as they differ by any."""
+    return len({tuple(cause.path for cause in pair.causes) for pair in pairs if pair.causes}) < 2
 
 
 def _by_run(pairs: Sequence[_Pair], metric: str) -> Changes:
@@ -184,7 +190,7 @@ class _Mixing:
     ) -> None:
         self.pairs, self.count, self.metric = pairs, count, metric
         self.folder, self.workers, self.quiet = folder, workers, quiet
-        self.causes = pairs[0].causes
+        self.causes = max((pair.causes for pair in pairs), key=len)
         self.groups: Groups = [(number,) for number in range(len(self.causes))]
         self.planned: dict[tuple[int, Mixture], tuple[str, Scenario, int]] = {}  # by pair and mixture: key and run
         rows = [row for side in pairs[0].sides for row in side.result.rows]
@@ -360,7 +366,3 @@ def _value(row: Row, metric: str) -> Fraction:
 def _finite(row: Row, metric: str) -> bool:
     value: Any = row.metrics.get(metric)
     return row.status == "done" and value is not None and math.isfinite(value)
-
-
-def _same(one: Path, other: Path) -> bool:
-    return one.resolve() == other.resolve()

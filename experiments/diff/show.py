@@ -15,7 +15,6 @@ from tiersim.experiments.claims.show import make_console
 from tiersim.experiments.diff import ROUNDING, Diff, Part
 from tiersim.experiments.diff.changes import Change
 from tiersim.experiments.diff.waterfall import Waterfall, waterfall
-from tiersim.experiments.scenario import Metric
 from tiersim.experiments.table import number
 
 __all__ = ["by_change", "by_part", "show_diff"]
@@ -81,7 +80,7 @@ def _ends(held: Diff, falls: Waterfall, console: Console) -> None:
         table.add_column(justify=justify, overflow="fold")
     table.add_row("A", Text(f"{held.a.name}{many}"), falls.a)
     a, b = held.values
-    share = f" ({number(float((b - a) / a), 'ratio')})".replace("(", "(+" if b > a else "(") if a and b != a else ""
+    share = f" ({_changed(a, b)})" if a and a != b else ""
     mark = held.mark(b - a)
     table.add_row(
         "B",
@@ -136,14 +135,14 @@ def _runs(held: Diff, console: Console) -> None:
             Text((a.label if a.label == b.label else f"{a.label} to {b.label}") + seed),
             number(a.metrics[name], held.metric.unit),
             number(b.metrics[name], held.metric.unit),
-            Text(_changed(*ends, held.metric), style=STYLES[mark]),
+            Text(_changed(*ends), style=STYLES[mark]),
         )
     console.print(table)
     if len(rows) > ROWS:
         console.print(Text(f"and {len(rows) - ROWS} runs more, which changed less: --json has them all"))
 
 
-def _changed(a: Fraction, b: Fraction, metric: Metric) -> str:
+def _changed(a: Fraction, b: Fraction) -> str:
     if a == b:
         return "="
     if not a:

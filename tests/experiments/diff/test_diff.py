@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import fields
 from fractions import Fraction
 from itertools import permutations
 from math import factorial
@@ -305,6 +306,24 @@ def test_other_code_is_a_cause(monkeypatch: pytest.MonkeyPatch) -> None:
     assert steps(back)["code: B run again"] == -steps(found)["code: A run again"]
 
 
+def test_runs_that_only_the_code_changed_are_among_those_that_a_key_changed_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("tiersim.experiments.runner.code_hash", lambda modules: "another version")
+        before = run()
+    for row in before.rows:
+        row.metrics = {**row.metrics, TIME: row.metrics[TIME] + 1}
+    now = run(system={**STUDY["system"], "memory": {"latency": "90 ns"}})
+    found = tiersim.diff(before, now, TIME, keep=False)  # two of four set the latency themselves
+    assert [len(changes.causes_of(a.config, b.config)) for a, b in found.pairs] == [1, 0, 1, 0]
+    assert set(steps(found)) == {"code: A run again", KEYS[2]}
+    assert steps(found)["code: A run again"] == pytest.approx(-1)
+    own = tiersim.diff(run(), now, TIME, keep=False)
+    assert steps(own) == {KEYS[2]: steps(found)[KEYS[2]]}
+    is_exact(found)
+
+
 def _trace(path: Path, stride: int) -> None:
     count = 2000
     address = (np.arange(count, dtype=np.uint64) * np.uint64(stride)) % np.uint64(1 << 17)
@@ -318,6 +337,8 @@ def test_a_trace_whose_file_changed_is_told_from_other_code() -> None:
     _trace(path, 64)
     before = run(trace={"use": str(path)})
     path.unlink()
+    copy = StudyResult(**{item.name: getattr(before, item.name) for item in fields(before) if item.init})
+    assert tiersim.diff(before, copy, TIME, keep=False).changes.method == "none"  # without the trace
     _trace(path, 192)
     now = run(trace={"use": str(path)})
     found = tiersim.diff((before, "base"), (now, "base"), TIME, keep=False)
