@@ -13,6 +13,7 @@ import tiersim
 from tests.sim.queued.test_timeline import read
 from tiersim._base.registry import index
 from tiersim.cli import main
+from tiersim.experiments.time_parts import ADDITIVE
 
 STUDY: dict[str, Any] = {
     "study": "contention",
@@ -34,7 +35,8 @@ def metrics(changes: dict[str, Any] | None = None, **given: Any) -> list[dict[st
 
 
 def counted(held: dict[str, int | float]) -> dict[str, int | float]:
-    return {key: value for key, value in held.items() if key.startswith(("caches.", "accesses", "instructions"))}
+    kept = ("caches.", "accesses", "instructions")
+    return {key: value for key, value in held.items() if key.startswith(kept) and not key.endswith(ADDITIVE)}
 
 
 # every policy once, and each pair is compiled once

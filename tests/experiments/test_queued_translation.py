@@ -17,6 +17,7 @@ from tests.sim.queued.test_timeline import read
 from tiersim._base.errors import TiersimError
 from tiersim.cli import main
 from tiersim.experiments.plan import make_plan
+from tiersim.experiments.time_parts import ADDITIVE
 from tiersim.traces.store import Writer
 
 RECORDS = 2000
@@ -91,7 +92,11 @@ def metrics(changes: dict[str, dict[str, Any]], **given: Any) -> list[dict[str, 
 def counted(held: dict[str, int | float]) -> dict[str, int | float]:
     kept = ("caches.", "tlbs.", "blocks.", "pom.hit")
     told = ("translation.miss", "translation.mpki", "translation.walk", "translation_reach")
-    return {name: value for name, value in held.items() if name in COUNTS or name.startswith((*kept, *told))}
+    return {
+        name: value
+        for name, value in held.items()
+        if name in COUNTS or (name.startswith((*kept, *told)) and not name.endswith(ADDITIVE))
+    }
 
 
 POLICIES: dict[str, dict[str, Any]] = {
