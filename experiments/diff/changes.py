@@ -324,7 +324,21 @@ def _plan_of(runs: list[Planned], pair: _Pair) -> Plan:
     name = pair.sides[0].result.scenario
     between = " and ".join(side.name for side in pair.sides)
     tree = from_data({"study": "diff", "scenario": name}, "diff")
-    study = Study("diff", name, f"What stands between {between}?", None, tree, None, None, [], [], [], {})
+    study = Study(
+        name="diff",
+        scenario=name,
+        question=f"What stands between {between}?",
+        file=None,
+        tree=tree,
+        report=None,
+        claims=None,
+        variants=[],
+        seeds=[],
+        notes=[],
+        drawn={},
+        what_ifs={},
+        swept=frozenset(),
+    )
     return Plan(study, runs, [], [], ReportSpec())
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from tiersim._base.errors import StudyError
 from tiersim._base.registry import nearest
 from tiersim.experiments.results import SPEEDUP, Row, StudyResult
-from tiersim.experiments.study import BASE
+from tiersim.experiments.unfold import BASE
 
 __all__ = ["Matched", "Side", "Source", "match", "metric_of", "side_of"]
 
