@@ -15,13 +15,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from contextlib import redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from outputs import quoted as quote
 from reference import code, table
+from rich.console import Console
 
 import tiersim
 from tiersim._base.errors import AbsentError, TiersimError
@@ -54,6 +54,7 @@ TOLD = {  # studies -> the page that tells of them
 }
 ELSEWHERE = """Tables and figures below were made of it for the page above, by the command at the top of each or by
 `benchmarks/dualmap.py` and `benchmarks/victima.py` at full size."""
+WIDTH = 200  # characters of a table: a page scrolls
 MOST = 60  # rows of a table that a page shows
 
 
@@ -158,7 +159,7 @@ def measured(study: str, result: StudyResult) -> str:
     parts += claims(result)
     rows = [(code(name), _brief(held)) for name, held in result.provenance.items()]
     parts += [*foot(study), "## Where its trace is from", table(("", ""), rows)]
-    return "\n\n".join(part.strip() for part in parts) + "\n"
+    return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
 def size(result: StudyResult, folder: Path) -> str:
@@ -184,8 +185,7 @@ def shown(result: StudyResult) -> str:
     """The table of the terminal, or its beginning."""
     out = io.StringIO()
     claims, result.claims = result.claims, None  # they have a table of their own
-    with redirect_stdout(out):
-        show_result(result)
+    show_result(result, Console(file=out, width=WIDTH))
     result.claims = claims
     lines = [line.rstrip() for line in out.getvalue().strip("\n").splitlines()]
     lines = [line for line in lines if not line.startswith(("report:", "figures:")) and line != result.question]
