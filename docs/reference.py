@@ -471,6 +471,8 @@ def command_line() -> str:
 
 def python() -> str:
     from tiersim.experiments import miss_ratio_curve, replays
+    from tiersim.experiments.diff import Diff, diff
+    from tiersim.experiments.diff.changes import Changes
     from tiersim.experiments.opened import open_result
     from tiersim.experiments.runner import run
     from tiersim.sim import requests
@@ -482,11 +484,14 @@ def python() -> str:
     shown: list[tuple[str, Any]] = [
         ("tiersim.run", run),
         ("tiersim.open_result", open_result),
+        ("tiersim.diff", diff),
         ("tiersim.load_trace", load_trace),
         ("tiersim.replay", replays.replay),
         ("tiersim.miss_ratio_curve", miss_ratio_curve.miss_ratio_curve),
         ("StudyResult", StudyResult),
         ("Row", Row),
+        ("Diff", Diff),
+        ("Changes of a Diff", Changes),
         ("ReplayResult", replays.ReplayResult),
         ("Row of a ReplayResult", replays.Row),
         ("Curve", miss_ratio_curve.Curve),
