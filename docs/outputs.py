@@ -129,6 +129,8 @@ ALL = [
         status=2,
     ),
     Output("how-fast", ("python how_fast.py",), "measured"),
+    Output("ishigami", ("python ishigami.py",)),
+    Output("how-sure", ("python how_sure.py",)),
     Output("check", ("tiersim traces check requests.csv",), "quick"),
     Output(
         "check-cut", ("head -c 220 requests.csv > cut.csv", "tiersim traces check cut.csv --quiet"), "quick", status=2
