@@ -50,7 +50,7 @@ class Drawing:
 
     name: str
     caption: str
-    draw: Callable[[], Figure]
+    draw: Callable[[], Figure] = field(compare=False)
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def draw_indices(indices: Indices, title: str, unit: str = "") -> Figure:
     kinds = [kind for kind, _ in BARS[indices.method]]
     names = [_name(indices.names[at]) for at in order]
     figure, axes = _begin(title, _left(indices, order), ROW * max(len(names), 2) + 0.1, len(kinds) > 1)
-    times = 100 if indices.method == "sobol" else 1
+    times = _times(unit, indices.method)
     thick = 0.8 / len(kinds)
     handles = []
     for row, kind in enumerate(kinds):
@@ -126,7 +126,7 @@ def draw_plane(indices: Indices, title: str, unit: str = "") -> Figure:
     figure, axes = _begin(title, small, 2.2, len(shown) > 0, min(len(shown), NAMED + 1))
     handles, labels = [], []
     for place, at in enumerate(shown):
-        size, spread = _known(indices.kinds["mu_star"][at]), _known(spreads[at])
+        size, spread = (_scaled(one, _times(unit)) for one in (indices.kinds["mu_star"][at], spreads[at]))
         named = place < NAMED
         looks: dict[str, Any] = {"color": PALETTE[place]} if named else {"color": "#999999"}
         held = axes.errorbar(
@@ -136,7 +136,7 @@ def draw_plane(indices: Indices, title: str, unit: str = "") -> Figure:
         if named or place == NAMED:
             handles.append(held)
             labels.append(words(indices.names[at]) if named else f"{len(shown) - NAMED} with less")
-    reach = max([*(_known(indices.kinds["mu_star"][at]).value for at in shown), 0.0])
+    reach = _times(unit) * max([*(_known(indices.kinds["mu_star"][at]).value for at in shown), 0.0])
     axes.axline((0, 0), slope=1, color="#777777", linewidth=0.6, linestyle=DASHES[1])
     axes.annotate("spread = size", (reach, reach), fontsize=6, color="#555555", ha="right", va="bottom")
     axes.set_xlim(left=0)
@@ -233,6 +233,12 @@ def _known(one: Estimate | None) -> Estimate:
     return Estimate(0.0) if one is None else one
 
 
+def _scaled(one: Estimate | None, times: int) -> Estimate:
+    held = _known(one)
+    ends = (None if end is None else times * end for end in (held.low, held.high))
+    return Estimate(times * held.value, *ends)
+
+
 def _reach(one: Estimate) -> tuple[float, float]:
     """How far the interval goes to both sides."""
     low, high = (one.value if end is None else end for end in (one.low, one.high))
@@ -266,7 +272,12 @@ def _name(factor: str) -> str:
 
 
 def _with(text: str, unit: str) -> str:
-    return f"{text} ({unit})" if unit and unit != "ratio" else text
+    return f"{text} ({'%' if unit == 'ratio' else unit})" if unit else text
+
+
+def _times(unit: str, method: str = "morris") -> int:
+    """Shares are shown in per cent."""
+    return 100 if method == "sobol" or (method == "morris" and unit == "ratio") else 1
 
 
 def _shade(dark: float) -> tuple[float, float, float]:

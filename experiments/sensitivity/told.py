@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from tiersim.experiments.sections import Column, Grid, Section, Slot
+from tiersim.experiments.sensitivity.drawn import drawings
 from tiersim.experiments.table import number
 from tiersim.experiments.unfold import as_written
 from tiersim.experiments.yaml_tree import plain
@@ -196,7 +197,7 @@ def _change(ratio: float) -> str:
 def sections(found: SensitivityResult) -> list[Section]:
     """The section of a sensitivity."""
     grids = [*_ranks(found), *_indices(found), *_pairs(found), *_courses(found), *_map(found), *_speedups(found)]
-    return [Section("Sensitivity", (*answers(found), *notes(found)), tuple(grids))]
+    return [Section("Sensitivity", (*answers(found), *notes(found)), tuple(grids), tuple(drawings(found)))]
 
 
 def _heads(found: SensitivityResult) -> tuple[Column, ...]:
