@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from tiersim._base.errors import StudyError
 
-__all__ = ["AGAIN", "Outcome", "Parts", "Table", "as_lists", "encode", "read_table", "write_bytes"]
+__all__ = ["AGAIN", "Outcome", "Parts", "Table", "as_lists", "content", "encode", "read_table", "write_bytes"]
 
 Table = dict[str, list[Any]]
 
@@ -139,6 +139,16 @@ def read_table(path: Path, kind: str) -> Table:
     except (_DamagedError, pa.ArrowException, OSError) as error:
         raise StudyError(f"{path} is damaged: {error}", None, AGAIN) from None
     return {name.partition(".")[2]: held[0] for name, held in read.items() if held[0] is not None}
+
+
+def content(path: Path) -> dict[str, Any]:
+    """All that came out of a run: status, error, notes, metrics and tables. Raises StudyError when it is damaged."""
+    try:
+        file = _file(path)
+        held = file.read(use_threads=False).to_pydict()
+    except (_DamagedError, pa.ArrowException, OSError) as error:
+        raise StudyError(f"{path} is damaged: {error}", None, AGAIN) from None
+    return {name: column[0] for name, column in held.items() if name not in ("key", "seed", "config")}
 
 
 class Parts:

@@ -17,6 +17,7 @@ COMMANDS = {
     "run": ("tiersim.cli.run", "Run a study from a YAML file."),
     "report": ("tiersim.cli.report", "Write the report of a finished study again, and what a paper takes from it."),
     "diff": ("tiersim.cli.diff", "Explain the difference of two results by its causes."),
+    "rerun": ("tiersim.cli.rerun", "Run a bundle of someone's study again, and compare what comes out."),
     "verify": ("tiersim.cli.verify", "Run studies and judge what they claim of published figures."),
     "replay": ("tiersim.cli.replay", "Replay requests for objects under many policies and sizes."),
     "mrc": ("tiersim.cli.replay", "Miss ratio by cache size, of LRU for all sizes in one pass."),
