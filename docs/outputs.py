@@ -50,6 +50,22 @@ class Output:
 ALL = [
     Output("demo", ("tiersim run bigger-l2.yaml",)),
     Output("hot-rows", ("tiersim run hot-rows.yaml",)),
+    Output(
+        "paper",
+        (
+            "tiersim run hot-rows.yaml > table.txt",
+            "tiersim report results/hot-rows --bundle",
+            "cat results/hot-rows/paper/tables/variants.tex",
+        ),
+    ),
+    Output(
+        "rerun",
+        (
+            "tiersim run hot-rows.yaml > table.txt",
+            "tiersim report results/hot-rows --bundle > written.txt",
+            "tiersim rerun results/hot-rows/bundle.zip --quiet",
+        ),
+    ),
     Output("slower-memory", ("tiersim run slower-memory.yaml",), keep="results/slower-memory/figures/*.svg"),
     Output(
         "many-factors",

@@ -113,7 +113,8 @@ def rerun(bundle: Path, out: Path | None = None, workers: int = 1, *, quiet: boo
 
     files = _unzipped(bundle)
     expected = _expected(bundle, files)
-    folder = (out if out is not None else Path("rerun") / expected["study"]).absolute()
+    told = out if out is not None else Path("rerun") / expected["study"]
+    folder = told.absolute()
     for name, held in files.items():
         write_bytes(folder / "bundle" / name, held)
     notes = _notes(expected)
@@ -124,7 +125,7 @@ def rerun(bundle: Path, out: Path | None = None, workers: int = 1, *, quiet: boo
         _compared(held, found.get(_name(held["label"], held["factors"], held["seed"]))) for held in expected["runs"]
     ]
     skipped = [f"skipped: {item['what']}: {item['why']}" for item in result.skipped]
-    return Rerun(expected["study"], folder / "results", runs, notes + skipped)
+    return Rerun(expected["study"], told / "results", runs, notes + skipped)
 
 
 def _unzipped(path: Path) -> dict[str, bytes]:

@@ -167,7 +167,7 @@ def test_it_runs_elsewhere_and_every_run_is_equal(elsewhere: Path) -> None:
 def test_the_command_says_so(elsewhere: Path, command: Call) -> None:
     status, out, err = command("rerun", "b.zip", "--out", "mine", "--workers", "1", "--quiet")
     assert (status, err) == (0, "")
-    assert out == f"mine: 3 of 3 runs are equal in all that came out\nresults: {Path('mine/results').absolute()}\n"
+    assert out == "mine: 3 of 3 runs are equal in all that came out\nresults: mine/results\n"
 
 
 def test_a_difference_is_told_with_its_metrics_and_how_much(elsewhere: Path, command: Call) -> None:
