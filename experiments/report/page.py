@@ -43,6 +43,7 @@ __all__ = ["file_name", "write_report"]
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 INLINE = 250_000  # bytes of an SVG that stands in the page
+SENTENCES = 8  # of an analysis that are read at once; where there are more, the rest unfolds
 LONG = 100_000  # characters of a configuration that stands in the page as it is
 
 
@@ -164,6 +165,7 @@ def _content(
     return {
         "result": result,
         "written": WRITTEN,
+        "few": SENTENCES,
         "title": paragraphs[0] if paragraphs else result.study,
         "paragraphs": paragraphs[1:],
         "version": import_module("tiersim").__version__,  # the front door's one fact that all floors may know

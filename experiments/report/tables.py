@@ -334,7 +334,12 @@ def grid_table(grid: Grid, taken: Iterable[str]) -> Table:
     names = set(taken)
     name = next(held for held in _named(grid.name) if held not in names)
     heads = [
-        Head(column.name, "" if column.unit == "ratio" else column.unit, column.doc, left=not place)
+        Head(
+            column.name,
+            "" if column.unit == "ratio" else column.unit,
+            column.doc,
+            left=all(row[place].value is None for row in grid.rows),
+        )
         for place, column in enumerate(grid.columns)
     ]
     rows = [

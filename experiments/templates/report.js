@@ -590,7 +590,7 @@ class Chart {
       ...axis, title: { ...axis.title, text: wrapped(data.y.label, narrow ? 30 : 60) }, tickformat: format(top),
       range: data.kind === "stack" ? [0, 100] : [low * 1.25, low + (top - low || 1) * (1 + room)], zeroline: true, nticks: narrow ? 4 : 7,
     };
-    layout.yaxis = { ...axis, tickvals: at, ticktext: names, range: [names.length - 0.5, -0.5], fixedrange: true, showgrid: false, tickfont: { color: colour("ink"), size: 12.5 } };
+    layout.yaxis = { ...axis, tickvals: at, ticktext: names, range: [names.length - 0.5, -0.5], fixedrange: true, showgrid: false, zeroline: false, tickfont: { color: colour("ink"), size: 12.5 } };
     layout.barmode = data.kind === "stack" ? "stack" : "group";
     layout.bargap = 0.25;
     return { traces, layout };

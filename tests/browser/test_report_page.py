@@ -459,6 +459,7 @@ def test_what_an_analysis_adds_is_shown(page: Any) -> None:
     assert column(table, 0) == ["capacity", "latency"]
     head(table, "total").click()
     head(table, "total").click()
+    assert section.locator("p:visible", has_text="Two factors were varied.").count() == 1
 
 
 def test_pictures_are_those_that_are_kept(browser: Any, report: Path) -> None:
