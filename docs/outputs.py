@@ -72,6 +72,7 @@ ALL = [
         ("tiersim run many-factors.yaml > table.txt", "tail -3 table.txt"),
         keep="results/many-factors/figures/*latency*.svg",
     ),
+    Output("what-matters", ("tiersim run what-matters.yaml",)),
     Output("random-updates", ("tiersim run random-updates.yaml",)),
     Output("turns", ("tiersim run turns.yaml",)),
     Output("page-walkers", ("tiersim run page-walkers.yaml",)),

@@ -22,6 +22,7 @@ from tiersim.experiments.catalogue import STUDY_KEYS, Key, claim_keys, keys_of, 
 from tiersim.experiments.claims.published import published
 from tiersim.experiments.plan import ReportSpec
 from tiersim.experiments.results import Row, StudyResult
+from tiersim.experiments.sensitivity.result import SensitivityResult
 from tiersim.traces import Trace, Writer, load_trace
 from tiersim.traces.catalogue import bundled
 from tiersim.traces.fetch import public
@@ -492,6 +493,7 @@ def python() -> str:
         ("Row", Row),
         ("Diff", Diff),
         ("Changes of a Diff", Changes),
+        ("SensitivityResult", SensitivityResult),
         ("ReplayResult", replays.ReplayResult),
         ("Row of a ReplayResult", replays.Row),
         ("Curve", miss_ratio_curve.Curve),

@@ -425,7 +425,7 @@ def _sweep() -> dict[str, Any]:
         "required": ["design", "points", "factors"],
         "additionalProperties": False,
     }
-    return {"anyOf": [product, design]}
+    return {"anyOf": [product, design, {"type": "null"}]}
 
 
 def _sensitivity() -> dict[str, Any]:
@@ -452,7 +452,7 @@ def _sensitivity() -> dict[str, Any]:
     told = {key.key.rpartition(".")[2]: key.doc for key in sensitivity_keys()}
     properties = {name: form | {"description": told[name]} for name, form in forms.items()}
     block = {"type": "object", "properties": properties, "required": ["factors"], "additionalProperties": False}
-    return {"anyOf": [{"const": "auto"}, block]}
+    return {"anyOf": [{"const": "auto"}, block, {"type": "null"}]}
 
 
 def _claim() -> dict[str, Any]:
@@ -488,7 +488,8 @@ def schema(scenario: str = "memory-hierarchy") -> dict[str, Any]:
         "scenario": {"const": scenario},
         "extends": {"type": "string"},
         "seed": {"type": "integer", "minimum": 0},
-        "what_if": {"type": "object", "additionalProperties": {"type": "object"}},
+        # null takes back what an extended file says
+        "what_if": {"type": ["object", "null"], "additionalProperties": {"type": "object"}},
         "sweep": _sweep(),
         "sensitivity": _sensitivity(),
         "repeat": {"type": "object", "properties": {"seeds": seeds}, "additionalProperties": False},

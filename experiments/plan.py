@@ -364,6 +364,23 @@ def _claims(study: Study, node: Node, runs: list[Planned], refused: list[Row]) -
     )
 
 
+def _present(spec: Sensitivity, plan: Plan) -> Sensitivity:
+    """Of the variants whose traces are here; that others are skipped is said where the study's are."""
+    cls, kept = type(plan.runs[0].scenario), []
+    absent: AbsentError | None = None
+    for at in spec.at:
+        try:
+            _build(cls, expand(plan.study.at(Point(at)), cls))
+        except AbsentError as error:
+            absent = error
+            continue
+        kept.append(at)
+    if absent is not None and not kept:
+        raise absent
+    several = len(kept) > 1
+    return replace(spec, at=tuple(kept), crossover=spec.crossover and several, map=spec.map if several else False)
+
+
 def _automatic(spec: Sensitivity, plan: Plan) -> Sensitivity:
     """With all factors that carry an uncertainty in one of its variants; a variant without one goes without it."""
     cls = type(plan.runs[0].scenario)
@@ -388,13 +405,14 @@ def _automatic(spec: Sensitivity, plan: Plan) -> Sensitivity:
         factor if len(only[factor.key]) == len(spec.at) else replace(factor, only=tuple(only[factor.key]))
         for factor in factors
     )
-    spec = replace(spec, factors=factors, notes=tuple(dict.fromkeys(notes)))
+    spec = replace(spec, factors=factors, notes=(*spec.notes, *dict.fromkeys(notes)))
     check_runs(spec.node, spec.runs * len(spec.at) * len(plan.study.seeds))
     return spec
 
 
 def _sensitivity(spec: Sensitivity, plan: Plan) -> Sensitivity:
     """What is sampled, with the outputs that it is told of."""
+    spec = _present(spec, plan)
     if spec.factors is None:
         spec = _automatic(spec, plan)
     known = _metrics_of(plan.runs)

@@ -190,7 +190,13 @@ class SensitivityResult:
     # how it is told
 
     def public(self) -> dict[str, Any]:
-        """The form of `tiersim run --json`; what is no finite number is null."""
+        """The form of `tiersim run --json`; what is no finite number is null.
+
+        The block with its defaults (``at``, ``method``, ``samples``, ``seed``, ``factors``, ``outputs``); ``runs``, how
+        many there are; ``failures``; ``answers`` in sentences; ``indices``, for each variant and output the index of
+        each factor with its interval by name, and ``second`` of pairs; with two variants or more ``ranks``,
+        ``crossovers`` and ``map``; and ``speedups``, where they were asked for.
+        """
         from tiersim.experiments.sensitivity.told import public
 
         return public(self)
@@ -218,6 +224,7 @@ class SensitivityResult:
         """What a folder keeps of it beside the study and its runs: what the study does not say itself."""
         factors = {factor.key: plain(factor.node) for factor in self.factors}
         return {
+            "at": list(self.spec.at),
             "factors": factors,
             "only": {factor.key: list(factor.only) for factor in self.factors if factor.only is not None},
             "outputs": list(self.outputs),
@@ -239,6 +246,8 @@ def restored(tree: Node, held: dict[str, Any], rows: list[Row], baseline: str, c
         found = read_factors(from_data(held["factors"], "factors"), {})
         only = {key: tuple(labels) for key, labels in held["only"].items()}
         spec = replace(spec, factors=tuple(replace(factor, only=only.get(factor.key)) for factor in found))
+    at, several = tuple(held["at"]), len(held["at"]) > 1  # without those whose traces were not there
+    spec = replace(spec, at=at, crossover=spec.crossover and several, map=spec.map if several else False)
     spec = replace(spec, outputs=tuple(held["outputs"]), notes=tuple(held["notes"]))
     metrics = [Metric(**metric) for metric in held["metrics"]]
     return SensitivityResult(spec, rows, {metric.name: metric for metric in metrics}, baseline, confidence)

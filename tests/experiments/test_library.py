@@ -20,6 +20,7 @@ from tiersim.experiments.results import StudyResult
 from tiersim.experiments.scenarios import expert_offload, expert_routing, serving
 from tiersim.experiments.scenarios.memory_hierarchy import MemoryHierarchy
 from tiersim.experiments.scenarios.object_cache import ObjectCacheScenario
+from tiersim.experiments.sensitivity.methods import Estimate
 from tiersim.experiments.study import read_study
 from tiersim.experiments.yaml_tree import load, plain
 from tiersim.sim.expert_offload import Machine
@@ -390,6 +391,20 @@ def test_moe_offload_runs(tmp_path: Path) -> None:
     assert slow["CPU runs cold experts"]["cpu_ratio"] > 0 == slow["base"]["cpu_ratio"]
     assert slow["low precision"]["loads.low"] > 0
     assert slow["CPU runs all experts"]["link.bytes"] == 0
+
+
+@pytest.mark.usefixtures("plain_machines")
+def test_the_sensitivity_of_moe_offload_runs(tmp_path: Path) -> None:
+    sets = [few_routed(tmp_path), "sensitivity.samples=4"]
+    result = tiersim.run(LIBRARY / "moe-offload-sensitivity.yaml", sets, keep=False)
+    found = result.sensitivity
+    assert found is not None
+    assert {row.status for row in found.rows} == {"done"}
+    assert len(found.samples["base"]) == 4 * 8
+    (one,) = found.indices
+    host = one.indices.names.index("system.host.memory.bandwidth")
+    assert one.indices.kinds["total"][host] == Estimate(0, 0, 0)  # experts come over the link, which is slower
+    assert one.leading()[0][1].value > 0
 
 
 @pytest.mark.usefixtures("plain_machines")

@@ -482,3 +482,16 @@ what_if:
   larger: {system.caches.l2.capacity: 2 MiB}
 sensitivity: auto
 """
+
+
+def test_a_variant_without_its_trace_is_not_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(Path.cwd()))
+    monkeypatch.delenv("TIERSIM_TRACE_MIRROR", raising=False)
+    absent = "what_if: {elsewhere: {trace: {use: public/csapp-long}}}\n"
+    result = run(absent + (OVER_MEMORY % ""), keep=True)
+    found = result.sensitivity
+    assert found is not None
+    assert found.spec.at == ("base",)
+    assert (found.courses, found.ranks) == ([], {})
+    assert len(result.skipped) == 1
+    assert open_result("results/small").to_dict() == result.to_dict()
