@@ -14,7 +14,7 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit, types
 from numba.extending import intrinsic
 
-__all__ = ["find", "inline", "lowest", "pointer", "prefetch", "renew", "shift", "use"]
+__all__ = ["find", "highest", "inline", "lowest", "pointer", "prefetch", "renew", "shift", "use"]
 
 OPTIONS: Any = {"_nrt": False, "error_model": "numpy", "forceinline": True}
 inline: Any = njit(**OPTIONS)
@@ -64,6 +64,17 @@ def lowest(typingctx: Any, mask: Any) -> Any:
 
     def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.IntType(1)(1))
+
+    return types.int64(types.int64), lower
+
+
+@intrinsic
+def highest(typingctx: Any, mask: Any) -> Any:
+    """The place of the highest bit of a mask that is not 0."""
+
+    def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        zeros = builder.ctlz(arguments[0], ir.IntType(1)(1))
+        return builder.sub(zeros.type(63), zeros)
 
     return types.int64(types.int64), lower
 

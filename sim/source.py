@@ -22,7 +22,7 @@ from threading import Lock
 from types import FunctionType, ModuleType
 from typing import Any
 
-from tiersim._base.bits import lowest
+from tiersim._base.bits import highest, lowest
 from tiersim._base.errors import PolicyError
 from tiersim._base.paths import cache_folder
 from tiersim._base.syntax import parse
@@ -37,7 +37,7 @@ JIT_APART = JIT.replace("_nrt", "forceinline=False, _nrt")  # else it is as its 
 JIT_CACHED = "@njit(_nrt=False, error_model='numpy', cache=True, nogil=True)\n"
 HEADER = (
     "from numba import njit\n"
-    "from tiersim.sim.pointers import find, inline, lowest, pointer, prefetch, renew, shift, use\n"
+    "from tiersim.sim.pointers import find, highest, inline, lowest, pointer, prefetch, renew, shift, use\n"
 )
 PLAIN_HEADER = """
 def inline(function):
@@ -61,6 +61,9 @@ def prefetch(address, index):
 
 def lowest(mask):
     return (int(mask) & -int(mask)).bit_length() - 1
+
+def highest(mask):
+    return (int(mask) & (1 << 64) - 1).bit_length() - 1
 
 def find(tags, base, ways, x):
     for way in range(ways):
@@ -202,8 +205,8 @@ class _Renamer(ast.NodeTransformer):
         if node.id in self.local or node.id not in self.globals:
             return node
         held = self.globals[node.id]
-        if held is lowest:  # which every module has, said below Python
-            return ast.copy_location(ast.Name("lowest", node.ctx), node)
+        if held is lowest or held is highest:  # which every module has, said below Python
+            return ast.copy_location(ast.Name(held.__name__, node.ctx), node)
         if isinstance(held, FunctionType):
             self.functions.append((node.id, held))
             name = self.renamed(node.id, held)

@@ -78,8 +78,8 @@ def _bits(policy: Any, state: list[int]) -> str:
 
 
 def _aware(policy: Any, state: list[int]) -> str:
-    """The predictions of TLB-aware SRRIP, whose two bits lie apart."""
-    return " ".join(str(state[0] >> way & 1 | (state[0] >> 16 + way & 1) << 1) for way in range(WAYS))
+    """The predictions of TLB-aware SRRIP, of which each has a field with a bit for each way."""
+    return " ".join(str(next(value for value in range(4) if state[0] >> 16 * value + way & 1)) for way in range(WAYS))
 
 
 READ: dict[str, tuple[str, Callable[[Any, list[int]], str]]] = {  # what words of a set say to a reader

@@ -13,7 +13,7 @@ be chosen; -1 allows all. A verb may ask for more by name: ``ways``; any field o
 while address translation misses often and else 0; and ``next_use``, the position of the line's next reference at this
 cache (`NEVER` when there is none), which only a known future can give.
 
-``lowest(mask)`` of `tiersim._base.bits` is one instruction in a compiled verb.
+``lowest(mask)`` and ``highest(mask)`` of `tiersim._base.bits` are an instruction or two in a compiled verb.
 
 ``state(sets, ways, seed)`` returns the words before the first access, shape (sets, words a set).
 

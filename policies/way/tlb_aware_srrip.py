@@ -6,19 +6,19 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 
-from tiersim._base.bits import lowest
+from tiersim._base.bits import highest, lowest
 from tiersim._base.errors import PolicyError
 from tiersim._base.params import Param
 from tiersim._base.registry import register
 from tiersim.policies.way.contract import TLB, State, Words
 
 WAYS = 0xFFFF
-HIGH = 16  # where the high bits of the predictions begin; the low bits begin at 0
-BLOCKS = 32
-POINTER = 48
-PREDICTION = 0x10001  # both bits of way 0
-LINE = 0x100010001  # all bits of way 0
-REST = (1 << POINTER) - 1  # all but the pointer
+FIELD = 16  # bits, one for each way; a word has four fields
+LAST = 48  # where the field of ways predicted last begins; that of those predicted at once begins at 0
+ONCE, LATE = 1, 1 << 32  # the bit of way 0 in a field
+ALL = 0x1000100010001  # and in all four
+STAY = -(1 << LAST)
+BEHIND = -(2 << FIELD)  # the ways behind way 0
 
 
 @register(
@@ -33,7 +33,9 @@ class TlbAwareSrrip:
     from a pointer on, which then stands behind it. Under pressure a TLB block is predicted at once when it comes in
     and when it is hit, and a victim that is one is spared: it is predicted at once and another is sought.
 
-    A set is one word: the low and the high bits of its predictions, which of its ways hold TLB blocks, and the pointer.
+    A set is two words. One has four fields with a bit for each way, of which that of its prediction is set: so all
+    predictions grow by a shift. The other tells which ways hold TLB blocks and, above that, which are not yet behind
+    the pointer.
     """
 
     aware: Annotated[bool, Param("whether TLB blocks are treated apart under pressure")] = True
@@ -53,73 +55,61 @@ class TlbAwareSrrip:
             raise PolicyError(
                 f"tlb-aware-srrip has room for 16 ways, not {ways}", None, "use srrip, or another number of ways"
             )
-        return np.full((sets, 1), WAYS * PREDICTION, np.int64)
+        first = [((1 << ways) - 1) << LAST, WAYS << FIELD]
+        return np.tile(np.array(first, np.uint64).astype(np.int64), (sets, 1))
 
     @staticmethod
     def hit(s: Words, at: int, way: int, kind: int, pressure: int, aware: bool) -> None:
-        old = s[at] & (PREDICTION << way)
-        low, high = old & WAYS, old >> HIGH
-        new = (high & low) << HIGH | (high & ~low)
+        old = s[at] >> way & ALL
+        new = old >> FIELD | old & ONCE
         if aware and pressure and kind >= TLB:
-            new = 0
-        s[at] ^= old ^ new
+            new = ONCE
+        s[at] ^= (old ^ new) << way
 
     @staticmethod
     def fill(s: Words, at: int, way: int, kind: int, pressure: int, aware: bool, near: bool) -> None:
-        s[at] = TlbAwareSrrip.filled(s[at], way, kind, 1 if aware and near and pressure else 0)
+        old = s[at] >> way & ALL
+        new = ONCE if kind >= TLB and aware and near and pressure else LATE
+        s[at] ^= (old ^ new) << way
+        s[at + 1] = s[at + 1] & ~(1 << way) | int(kind >= TLB) << way
 
     @staticmethod
     def victim(s: Words, at: int, allowed: int, ways: int, pressure: int, aware: bool, attempts: int) -> int:
-        s[at], way = TlbAwareSrrip.sought(s[at], allowed & ((1 << ways) - 1), attempts if aware and pressure else 0)
-        return way
-
-    @staticmethod
-    def renew(s: Words, at: int, ways: int, kind: int, pressure: int, aware: bool, near: bool, attempts: int) -> int:
-        word = s[at]
-        last = word & (word >> HIGH) & ((1 << ways) - 1)
-        if last and kind < TLB:  # mostly: no prediction has to grow
-            ahead = last & -(1 << (word >> POINTER))
-            if ahead:
-                last = ahead
-            chosen = last & -last
-            if not (aware and pressure and attempts and (word >> BLOCKS) & chosen):
-                way = lowest(chosen)
-                s[at] = (word & REST & ~(chosen << BLOCKS | chosen)) | ((way + 1) & 15) << POINTER
-                return way
-        word, way = TlbAwareSrrip.sought(word, (1 << ways) - 1, attempts if aware and pressure else 0)
-        s[at] = TlbAwareSrrip.filled(word, way, kind, 1 if aware and near and pressure else 0)
-        return way
-
-    @staticmethod
-    def filled(word: int, way: int, kind: int, spare: int) -> int:
-        """The word of a set after a line of this kind has come into a way."""
-        word &= ~(LINE << way)
-        if kind >= TLB:
-            word |= 1 << BLOCKS + way
-        if not (spare and kind >= TLB):
-            word |= 1 << HIGH + way
-        return word
-
-    @staticmethod
-    def sought(word: int, usable: int, left: int) -> tuple[int, int]:
-        """The word of a set after a victim was sought among usable ways, and its way; `left` blocks may be spared."""
-        low = word & WAYS
-        high = (word >> HIGH) & WAYS
-        blocks = (word >> BLOCKS) & WAYS
-        pointer = word >> POINTER
+        usable = allowed & ((1 << ways) - 1)
+        left = attempts if aware and pressure else 0  # so many blocks may be spared
+        word, beside = s[at], s[at + 1]
         while True:
-            while not low & high & usable:
-                low, high = (low ^ WAYS) | high, low | high
-            last = low & high & usable
-            ahead = last & -(1 << pointer)
+            while not word >> LAST & usable:
+                word = (word & ~STAY) << FIELD | word & STAY
+            last = word >> LAST & usable
+            ahead = last & beside >> FIELD
             if ahead:
                 last = ahead
             chosen = last & -last
             way = lowest(chosen)
-            pointer = (way + 1) & 15  # a pointer behind the last way finds none ahead, as one at way 0 would
-            if left == 0 or not chosen & blocks:
+            beside = beside & WAYS | BEHIND << way
+            if left == 0 or not chosen & beside:
                 break
             left -= 1
-            low &= ~chosen
-            high &= ~chosen
-        return low | high << HIGH | blocks << BLOCKS | pointer << POINTER, way
+            word ^= chosen << LAST | chosen
+        s[at], s[at + 1] = word, beside
+        return way
+
+    @staticmethod
+    def renew(s: Words, at: int, ways: int, kind: int, pressure: int, aware: bool, near: bool, attempts: int) -> int:
+        word, beside = s[at], s[at + 1]
+        word <<= (63 - highest(word)) & LAST  # by whole fields, until one is predicted last
+        last = word >> LAST & WAYS
+        ahead = last & beside >> FIELD
+        if ahead:
+            last = ahead
+        chosen = last & -last
+        blocks = beside & WAYS
+        if kind < TLB and not (blocks & chosen and aware and pressure and attempts):  # mostly
+            way = lowest(chosen)
+            s[at] = word ^ (chosen << LAST | chosen << LAST - FIELD)
+            s[at + 1] = BEHIND << way | blocks & ~chosen
+            return way
+        way = TlbAwareSrrip.victim(s, at, -1, ways, pressure, aware, attempts)
+        TlbAwareSrrip.fill(s, at, way, kind, pressure, aware, near)
+        return way

@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tiersim.policies.way.lru import Lru
 from tiersim.policies.way.tlb_aware_srrip import TlbAwareSrrip
@@ -20,7 +22,7 @@ SRRIP = range(1, 17)
 def words_after(policy: Any, ways: int, seed: int, *, at_once: bool) -> list[list[int]]:
     """The words of a set after each of many hits and new lines, and the ways that these took."""
     rng = random.Random(seed)
-    s: list[int] = policy.state(1, ways, 0)[0].tolist()
+    s: NDArray[np.int64] = policy.state(1, ways, 0)[0].copy()
     known = {"s": s, "at": 0, "ways": ways, "allowed": -1, **getattr(policy, "__dict__", {})}
     verbs = verbs_of(type(policy), "p").arguments
 
@@ -41,7 +43,7 @@ def words_after(policy: Any, ways: int, seed: int, *, at_once: bool) -> list[lis
         else:
             way = call("victim", **now)
             call("fill", way=way, **now)
-        seen.append([way, *s])
+        seen.append([way, *s.tolist()])
     return seen
 
 

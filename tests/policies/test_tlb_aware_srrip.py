@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.oracles.way_policies import TlbAwareSrrip as Naive
 from tiersim._base.errors import PolicyError
 from tiersim.policies.way.contract import DATA, NESTED_TLB, PAGE_TABLE, TLB
-from tiersim.policies.way.tlb_aware_srrip import BLOCKS, HIGH, POINTER, TlbAwareSrrip
+from tiersim.policies.way.tlb_aware_srrip import TlbAwareSrrip
 from tiersim.sim.source import borrow, load_module
 
 Engine = Literal["plain", "compiled"]
@@ -48,34 +48,38 @@ class Pair:
         )
 
     def use(self, way: int) -> None:
-        self.hit(self.words, 1, way, self.kinds[way], self.pressure, self.aware)
+        self.hit(self.words, 2, way, self.kinds[way], self.pressure, self.aware)
         self.twin.hit(way)
         self.compare()
 
     def put(self, way: int, kind: int) -> None:
         self.kinds[way] = kind
-        self.fill(self.words, 1, way, kind, self.pressure, self.aware, self.near)
+        self.fill(self.words, 2, way, kind, self.pressure, self.aware, self.near)
         self.twin.fill(way)
         self.compare()
 
     def evict(self, allowed: list[int]) -> int:
         mask = -1 if len(allowed) == self.ways else sum(1 << way for way in allowed)
-        way = int(self.victim(self.words, 1, mask, self.ways, self.pressure, self.aware, self.attempts))
+        way = int(self.victim(self.words, 2, mask, self.ways, self.pressure, self.aware, self.attempts))
         assert way == self.twin.victim_of(allowed)
         self.compare()
         return way
 
     def expected(self) -> list[int]:
-        """The predictions in the word, way by way."""
-        word = int(self.words[1])
-        return [(word >> way & 1) + 2 * (word >> HIGH + way & 1) for way in range(self.ways)]
+        """The predictions in the first word, way by way; each has just one."""
+        word = int(self.words[2]) & (1 << 64) - 1
+        ways = [[value for value in range(4) if word >> 16 * value + way & 1] for way in range(16)]
+        assert not any(ways[self.ways :])
+        return [value for (value,) in ways[: self.ways]]
 
     def compare(self) -> None:
-        word = int(self.words[1])
+        beside = int(self.words[3])
         assert self.expected() == self.twin.expected
-        assert (word >> POINTER) % self.ways == self.twin.pointer
-        assert [word >> BLOCKS + way & 1 for way in range(self.ways)] == [int(kind >= TLB) for kind in self.kinds]
-        assert self.words[0] == self.words[2] == TlbAwareSrrip.state(1, self.ways, 0)[0, 0]
+        pointer = next(way for way in range(17) if beside >> 16 + way & 1)
+        assert pointer % self.ways == self.twin.pointer
+        assert [beside >> way & 1 for way in range(self.ways)] == [int(kind >= TLB) for kind in self.kinds]
+        first = TlbAwareSrrip.state(1, self.ways, 0)[0].tolist()
+        assert self.words[:2].tolist() == self.words[4:].tolist() == first
 
 
 def live(pair: Pair, rng: random.Random, steps: int) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiersim._base.bits import lowest
+from tiersim._base.bits import highest, lowest
 from tiersim.policies.way.lru import Lru
 from tiersim.sim.cache_loop import WIDEST, Level, Writer
 from tiersim.sim.source import load_module
@@ -50,13 +50,14 @@ def test_prefetch_takes_any_index() -> None:
 
 
 @given(st.integers(1, 2**62) | st.integers(0, 62).map(lambda place: 1 << place) | st.integers(-(2**63), -1))
-def test_the_lowest_bit(mask: int) -> None:
-    text = "@jit_cached\ndef run(mask):\n    return lowest(mask)\n"
-    expected = f"{mask & (1 << 64) - 1:b}"[::-1].index("1")
-    assert lowest(mask) == expected
-    assert lowest(np.int64(mask)) == expected
-    for compiled in (True, False):
-        assert load_module(text, compiled=compiled).run(mask) == expected
+def test_the_lowest_and_the_highest_bit(mask: int) -> None:
+    digits = f"{mask & (1 << 64) - 1:b}"
+    for bit, name, expected in ((lowest, "lowest", digits[::-1].index("1")), (highest, "highest", len(digits) - 1)):
+        text = f"@jit_cached\ndef run(mask):\n    return {name}(mask)\n"
+        assert bit(mask) == expected
+        assert bit(np.int64(mask)) == expected
+        for compiled in (True, False):
+            assert load_module(text, compiled=compiled).run(mask) == expected
 
 
 @pytest.mark.parametrize("dirt", [0, 1])
