@@ -48,6 +48,8 @@ NUMBER = SPACE - PAGE  # bits of a page's number within its address space
 LOW = (1 << NUMBER) - 1
 MARKS = "marks.i64"
 TAKEN = 24  # bits of the number of a page, tables and blocks included: what a tag of 32 bits has room for
+LARGE, FRAME, ENTRY, OWN = TAKEN, 25, 46, 55  # where the parts of a packed row begin, behind the unit
+UNIT_MASK, FRAME_MASK, ENTRY_MASK, OWN_MASK = (1 << TAKEN) - 1, (1 << 21) - 1, 511, 511
 
 
 @dataclass
@@ -224,11 +226,16 @@ class Tables:
     places: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
-    def packed(self) -> NDArray[np.int32]:
-        """``rows`` of radix tables with, behind the last word's lowest bit, the low bits of the page's own number."""
-        made = on_large_pages(self.rows)
-        made[:, 3] |= (self.numbers[: len(made)] << 1 & 0x7FFFFFFE).astype(np.int32)
-        return made
+    def packed(self) -> NDArray[np.int64]:
+        """``rows`` of radix tables in a word each: the unit, then from bit `LARGE` on whether it is large.
+
+        From bit `FRAME` on stands the frame of the table that has its translation, from `ENTRY` on its place there,
+        which is also the low bits of the unit's number, and from `OWN` on the low bits of the page's own number.
+        """
+        rows = self.rows.astype(np.int64)
+        made = rows[:, 0] | rows[:, 3] << LARGE | ((rows[:, 2] >> LINE) - self.pages) << FRAME
+        made |= (rows[:, 1] & ENTRY_MASK) << ENTRY | (self.numbers[: len(rows)] & OWN_MASK) << OWN
+        return on_large_pages(made)
 
 
 def tables_of(pages: NDArray[np.int64], large: Callable[[NDArray[np.int64]], NDArray[np.bool_]], levels: int) -> Tables:

@@ -22,7 +22,7 @@ from typing import ClassVar
 from tiersim.sim.cache_loop import BLOCK as WHOLE
 from tiersim.sim.cache_loop import ROOMY, SHARED, fill, join, when
 from tiersim.sim.mechanisms.radix import RadixLoop
-from tiersim.sim.pages import LINE
+from tiersim.sim.pages import ENTRY, ENTRY_MASK, FRAME, FRAME_MASK, LARGE, LINE, OWN, OWN_MASK, UNIT_MASK
 from tiersim.sim.prefetchers import PREFETCH
 from tiersim.sim.translation_loop import (
     BIN,
@@ -42,7 +42,7 @@ BLOCK = 512  # references, at most
 FAR = 64  # references ahead of which rows are asked for
 SLOT, WALK, AHEAD, PLACE, STORED, MISSED = 32, 42, 43, 44, 60, 61  # bits of a word of a stream
 LINE_MASK, SLOT_MASK, READ_MASK = (1 << SLOT) - 1, (1 << WALK - SLOT) - 1, (1 << STORED) - 1
-PLACES = 1 << STORED - PLACE  # a cache of no more sets finds them by the place
+PLACES = OWN_MASK + 1 << LINE  # a cache of no more sets finds them by the place
 BACK = -(1 << 62)
 UNIT, PUSHED = 10, 35  # bits of a word of what was missing; units there count from 1
 UNITS = (1 << PUSHED - UNIT) - 1
@@ -172,6 +172,18 @@ class TlbStagesWriter(TranslationWriter):
 
     # TLBs
 
+    def row(self, page: str) -> str:
+        """Where the row of a page begins."""
+        return f"4 * {page}"
+
+    def unit(self, page: str) -> str:
+        """The unit of a page."""
+        return f"int(D[4 * {page}])"
+
+    def placed(self, k: int, page: str) -> str:
+        """Where the set of a page's unit is."""
+        return self.seated(k, f"D[4 * {page} + 1]")
+
     def first_stage(self) -> str:
         k, lay = self.tlb(self.first_t), self.layout
         missed = f"""
@@ -196,12 +208,12 @@ class TlbStagesWriter(TranslationWriter):
                 far = min($FAR, count - stop)
                 for i in range(start, stop):
                     x = int(E[i + far]) >> 8
-                    prefetch(D, 4 * x)
+                    prefetch(D, $row)
                     $early
                     event = int(E[i])
                     p = event >> 8
-                    u = int(D[4 * p])
-                    $seated
+                    u = $unit
+                    $placed
                     asked += $anew
                     $taken
                 B[$PAGE] = page
@@ -217,7 +229,9 @@ class TlbStagesWriter(TranslationWriter):
             PAGE=str(PAGE),
             early=self.soon,
             anew="p != page" if self.idempotent([self.first_t]) else "1",
-            seated=self.seated(k, "D[4 * p + 1]"),
+            row=self.row("x"),
+            unit=self.unit("p"),
+            placed=self.placed(k, "p"),
             taken=self.taken(k, "u", fill(missed), fill(hit)),
             **{name: self.tally(k, name) for name in ("lookups", "misses", "fills", "evictions")},
         )
@@ -254,13 +268,13 @@ class TlbStagesWriter(TranslationWriter):
                     v = (word >> $PUSHED) - 1
                     pushed = 0
                     if u >= 0:
-                        $seated_u
+                        $placed_u
                         $look
                         lookups += 1
                         hits -= found
                         word &= ~(found & $UNITS << $UNIT)
                     if v >= 0:
-                        $seated_v
+                        $placed_v
                         puts += 1
                         $taken
                     B[$asked + j] = word & (1 << $PUSHED) - 1 | pushed << $PUSHED
@@ -277,9 +291,9 @@ class TlbStagesWriter(TranslationWriter):
             state=self.state,
             heads=self.heads(k),
             asked=str(lay.asked),
-            seated_u=self.seated(k, "D[4 * u + 1]"),
+            placed_u=self.placed(k, "u"),
             look=look,
-            seated_v=self.seated(k, "D[4 * v + 1]"),
+            placed_v=self.placed(k, "v"),
             taken=self.taken(k, "v", fill(put)),
             UNIT=str(UNIT),
             UNITS=str(UNITS),
@@ -337,16 +351,29 @@ class TlbStagesWriter(TranslationWriter):
 
 
 class StagedWriter(TlbStagesWriter):
-    """Writes a function for each stage, and the loop over blocks. Its rows are those of `Tables.packed`."""
+    """Writes a function for each stage, and the loop over blocks. Its rows are words, those of `Tables.packed`."""
 
     soon: ClassVar[str] = ""
 
     def noted(self, missed: str) -> str:
         """The word of its line, which will have, in place of a slot, how many lines its walk reads."""
-        page = f"(int(D[4 * p + 3]) & {(PLACES >> LINE) - 1 << 1}) << {PLACE + LINE - 1}"
+        page = f"(D[p] >> {OWN} & {OWN_MASK}) << {PLACE + LINE}"
         place = f"{page} | (event & 252) << {PLACE - 2}"
         told = f"{missed} & {1 << MISSED}" if self.prefetches(self.path[0]) else "0"
         return f"event >> 2 | (event & 1) << {STORED} | {told} | {place}"
+
+    def row(self, page: str) -> str:
+        return page
+
+    def unit(self, page: str) -> str:
+        return f"D[{page}] & {UNIT_MASK}"
+
+    def placed(self, k: int, page: str) -> str:
+        whole = f"number = L[{page}] >> 9 * (D[{page}] >> {LARGE} & 1) & {(1 << 31) - 1}"
+        if not self.parts[k].power_of_two:
+            return join(whole, self.seated(k, "number"))
+        entry = f"number = D[{page}] >> {ENTRY}"  # its low bits are those of the unit's number
+        return join(when(f"sets <= {ENTRY_MASK + 1}", entry, whole), self.seated(k, "number"))
 
     def text(self) -> str:
         verbs = [held.text.replace("@jit\n", "@inline\n") for held in self.verbs.values()]
@@ -430,11 +457,13 @@ class StagedWriter(TlbStagesWriter):
                 for j in range(walks):
                     i = B[$asked + j] & $REFERENCES
                     u = (B[$asked + j] >> $UNIT & $UNITS) - 1
-                    leaf = int(D[4 * u + 2])
-                    large = int(D[4 * u + 3]) & 1
-                    table = (leaf - $tables) >> 6
+                    row = D[u]
+                    large = row >> $LARGE & 1
+                    table = row >> $FRAME & $FRAME_MASK
+                    entry = row >> $ENTRY & $ENTRY_MASK
+                    leaf = $tables + (table << 6 | entry >> 3)
                     if large:
-                        e$last = table << 9 | D[4 * u + 1] & 511
+                        e$last = table << 9 | entry
                     else:
                         e$last = int(A[table])
                     q = $reads + $MOST * i
@@ -458,6 +487,11 @@ class StagedWriter(TlbStagesWriter):
             REFERENCES=str((1 << UNIT) - 1),
             left=self.own("left"),
             all=self.own("missing"),
+            LARGE=str(LARGE),
+            FRAME=str(FRAME),
+            FRAME_MASK=str(FRAME_MASK),
+            ENTRY=str(ENTRY),
+            ENTRY_MASK=str(ENTRY_MASK),
             tables=self.own("tables"),
             begin=join(*(f"misses_{place} = 0\nempty_{place} = 0" for place in range(last + 1))),
             last=str(last),
@@ -521,7 +555,8 @@ class StagedWriter(TlbStagesWriter):
         index = f"group = (L[x >> 6] << 6 | x & 63) {'& (sets - 1)' if self.levels[k].power_of_two else '% sets'}"
         if self.levels[k].power_of_two:
             if number:  # what is written back was stored to, so it is the program's, and has a row
-                index = "group = ((int(D[4 * (x >> 6) + 3]) >> 1) << 6 | x & 63) & (sets - 1)"
+                own = f"group = ((D[x >> 6] >> {OWN} & {OWN_MASK}) << 6 | x & 63) & (sets - 1)"
+                index = when(f"sets <= {PLACES}", own, index)
                 index = when("sets <= above", f"group = {number} & (sets - 1)", index)
             else:
                 index = when(f"sets <= {PLACES}", f"group = word >> {PLACE} & (sets - 1)", index)

@@ -135,6 +135,8 @@ def test_tables_are_those_of_a_radix_walk(levels: int, seed: int, share: int) ->
         first = units.setdefault((space, number_ >> 9), page) if whole else page
         leaf = (len(pages) + path[-1]) << 6 | (unit & 511) >> 3
         assert made.rows[page].tolist() == [first, unit & 0x7FFFFFFF, leaf, whole]
+        packed = first | whole << 24 | path[-1] << 25 | (unit & 511) << 46 | (number_ & 511) << 55
+        assert int(made.packed[page]) & (1 << 64) - 1 == packed
         block = leaf + (made.tables << 6)
         assert made.numbers[block >> 6] << 6 | block & 63 == unit >> 3
         assert made.numbers[leaf >> 6] == path[-1]

@@ -24,7 +24,7 @@ from tiersim.sim.mechanisms.pom_tlb import PomTlbLoop
 from tiersim.sim.mechanisms.radix import RadixLoop
 from tiersim.sim.mechanisms.victima import VictimaLoop
 from tiersim.sim.mechanisms.victima_artifact import VictimaArtifactLoop
-from tiersim.sim.pages import PagedEvents, paged_from, tables_of
+from tiersim.sim.pages import ENTRY_MASK, PagedEvents, paged_from, tables_of
 from tiersim.sim.prefetchers import Prefetcher
 from tiersim.sim.staged_loop import PLACES, in_stages, tlbs_in_stages
 from tiersim.sim.translation import Timing, Translated, translate
@@ -134,12 +134,13 @@ def test_any_machine(what: str, seed: int) -> None:
     both(loop, sets, rng, rng.choice([100, 700]))
 
 
-def test_more_sets_than_a_place_tells() -> None:
+def test_more_sets_than_a_row_tells() -> None:
     rng = random.Random(5)
     loop, sets = machine(rng, "radix")
     levels = tuple(replace(level, ways=1, power_of_two=True) for level in loop.levels)
-    sets |= {level.name: 2 * PLACES for level in levels}
-    both(replace(loop, levels=levels), sets, rng, 500)
+    tlbs = tuple(replace(tlb, ways=1, power_of_two=True) for tlb in loop.tlbs)
+    sets |= {level.name: 2 * PLACES for level in levels} | {tlb.name: 2 * (ENTRY_MASK + 1) for tlb in tlbs}
+    both(replace(loop, levels=levels, tlbs=tlbs), sets, rng, 500)
 
 
 @pytest.mark.parametrize("what", ["radix", "victima"])
