@@ -37,12 +37,13 @@ def _drawings(found: SensitivityResult) -> Iterator[Drawing]:
     for held in found.indices:
         indices = held.indices
         leading = indices.kinds.get(LEADING[indices.method], ())
-        if not any(one is not None and one.value > 0 for one in leading):
+        matter = sum(one is not None and one.value > 0 for one in leading)
+        if not matter:
             continue
         what = f"{words(held.output)}{f' ({held.variant})' if len(found.spec.at) > 1 else ''}"
         name = _name(held.output, held.variant if len(found.spec.at) > 1 else "")
         unit = found.metrics[held.output].unit if held.output in found.metrics else ""
-        most = ", the greatest" if len(indices.names) > figures.MOST else ""
+        most = ", the greatest" if matter > figures.MOST else ""
         said = f"What matters for {what}: {indices.method}, {indices.used:,} samples{most}"
         yield Drawing(f"sensitivity{name}", said, partial(figures.draw_indices, indices, said, unit))
         if any(one.low is not None and one.low > 0 for one in indices.second.values()):

@@ -123,8 +123,9 @@ def draw_plane(indices: Indices, title: str, unit: str = "") -> Figure:
     shown = [at for at in order if spreads[at] is not None]
     bare = [words(indices.names[at]) for at in order if spreads[at] is None]
     small = "; ".join(filter(None, [_left(indices, order), f"no spread: {', '.join(bare)}" if bare else ""]))
-    figure, axes = _begin(title, small, 2.2, len(shown) > 0, min(len(shown), NAMED + 1))
-    handles, labels = [], []
+    figure, axes = _begin(title, small, 2.2, True, min(len(shown), NAMED + 1) + 1)
+    handles: list[Any] = []
+    labels = []
     for place, at in enumerate(shown):
         size, spread = (_scaled(one, _times(unit)) for one in (indices.kinds["mu_star"][at], spreads[at]))
         named = place < NAMED
@@ -136,9 +137,8 @@ def draw_plane(indices: Indices, title: str, unit: str = "") -> Figure:
         if named or place == NAMED:
             handles.append(held)
             labels.append(words(indices.names[at]) if named else f"{len(shown) - NAMED} with less")
-    reach = _times(unit) * max([*(_known(indices.kinds["mu_star"][at]).value for at in shown), 0.0])
-    axes.axline((0, 0), slope=1, color="#777777", linewidth=0.6, linestyle=DASHES[1])
-    axes.annotate("spread = size", (reach, reach), fontsize=6, color="#555555", ha="right", va="bottom")
+    handles.append(axes.axline((0, 0), slope=1, color="#777777", linewidth=0.6, linestyle=DASHES[1]))
+    labels.append("spread = size")
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
     axes.set_xlabel(_with("mean size of the change", unit))

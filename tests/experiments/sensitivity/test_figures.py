@@ -118,7 +118,7 @@ def test_the_plane_has_what_has_a_spread() -> None:
     axes = axes_of(figure)
     points = [tuple(float(one[0]) for one in held.lines[0].get_data()) for held in axes.containers]
     assert points == [(5, 0.5), (2, 2)]
-    assert labels(figure) == ["host memory bandwidth", "link efficiency"]
+    assert labels(figure) == ["host memory bandwidth", "link efficiency", "spread = size"]
     assert figure.get_suptitle() == "Effects\nno spread: policy scope"
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("mean size of the change (ms)", "spread of the change (ms)")
 
