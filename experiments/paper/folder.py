@@ -136,6 +136,8 @@ def _document(study: str, paper: Paper) -> str:
     lines = [
         "% Every figure and table of the study, to look at and to copy from: latexmk -pdf all.tex",
         "\\documentclass[twocolumn]{article}",
+        # columns of 3.5 inches
+        "\\usepackage[letterpaper,textwidth=7.25in,textheight=9.5in,columnsep=0.25in]{geometry}",
         "\\usepackage{booktabs,graphicx,url}",
         "\\begin{document}",
         f"\\section*{{{escaped(study)}}}",

@@ -45,6 +45,7 @@ SPECIAL = {char: f"\\{char}" for char in "&%$#_{}"} | {
 WIDEST = 17  # letters in a line of a head
 COLUMN = 48  # letters across one column of a paper, about; wider tables take both
 LONG = 40  # letters: such a text is broken into lines
+ROUNDING = 1e-9  # of a value: so narrow an interval is that of sums on a computer
 SMALL, LARGE = 1e-4, 1e9  # outside, a number has a power of ten
 
 
@@ -144,7 +145,7 @@ def _number(value: float, low: float | None, high: float | None, power: int) -> 
     if not math.isfinite(high - low):
         return rf"{_plain(value)} \pm {{?}}"
     half, down, up = (high - low) / 2, value - low, high - value
-    if half == 0:
+    if half <= ROUNDING * abs(value):
         return _plain(value)
     digits = max(0, 1 - math.floor(math.log10(half)))
     shown = [_fixed(held, digits) for held in (value, low, high, half, down, up)]

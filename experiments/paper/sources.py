@@ -86,7 +86,9 @@ def sources(result: StudyResult) -> Sources:
     policies = {one: _entry(one) for one in found if one.family != "trace"}
     named = [one for one in found if one.family == "trace"]
     traces = {one.use: _trace(result, one, one == named[0]) for one in named}
-    tiersim = Reference("tiersim", {"title": "tiersim", "note": f"version {version}"}, ["the simulator"])
+    tiersim = Reference(
+        "tiersim", {"key": "tiersim", "title": "tiersim", "note": f"version {version}"}, ["the simulator"]
+    )
     references = [tiersim]
     for name, facts in traces.items():
         if facts.get("citation") or facts.get("url"):

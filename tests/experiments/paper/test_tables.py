@@ -123,6 +123,7 @@ def test_very_many_rows_are_not_typeset() -> None:
         (Slot("", 0.5), "", "$0.5$"),
         (Slot("", 0.5, 0.5, 0.5), "", "$0.5$"),
         (Slot("", 0.5, math.nan, math.nan), "", "$0.5$"),
+        (Slot("", 44.445, 44.445 - 1e-14, 44.445 + 1e-14), "", r"$44.45$"),
         (Slot("", 0.5, -math.inf, math.inf), "", r"$0.5 \pm {?}$"),
         (Slot("", 2.5e-7, 2.0e-7, 3.0e-7), "", r"$(2.50 \pm 0.50) \times 10^{-7}$"),
         (Slot("", 3e12), "", r"$3 \times 10^{12}$"),
