@@ -919,6 +919,7 @@ async function start() {
     for (const table of all("table.sortable")) new Table(table, null);
     return;
   }
+  const library = unpack("library"); // beside the data, on threads of their own
   const data = JSON.parse(await unpack("data"));
   const tables = new Map(all("table.sortable").map((table) => [table.dataset.name, new Table(table, data.tables[table.dataset.name])]));
   chooseColumns(tables.get("runs"), data);
@@ -928,7 +929,7 @@ async function start() {
     whole.addEventListener("toggle", () => { first("pre", whole).textContent ||= data.resolved; });
   }
   root.dataset.tables = String(Math.round(performance.now()));
-  const script = make("script", { textContent: await unpack("library") });
+  const script = make("script", { textContent: await library });
   document.head.append(script);
   startCharts(data);
   if (data.runs.count) {
