@@ -10,7 +10,7 @@ from tiersim._base import units
 from tiersim._base.errors import StudyError
 from tiersim._base.params import Param, default, dump, forms, params
 from tiersim._base.registry import Entry, families, index, load, nearest
-from tiersim.experiments import presets
+from tiersim.experiments import presets, studies
 from tiersim.experiments.claims import expressions
 from tiersim.experiments.claims.published import Published, published
 from tiersim.experiments.designs import NAMES
@@ -19,6 +19,7 @@ from tiersim.experiments.results import SPEEDUP, TIME
 from tiersim.experiments.scenario import Metric
 from tiersim.experiments.sensitivity.methods import FAILED, METHODS
 from tiersim.experiments.sensitivity.spec import DEFAULT, KINDS
+from tiersim.experiments.study import question_of
 from tiersim.traces.catalogue import bundled
 from tiersim.traces.fetch import public
 
@@ -27,7 +28,7 @@ __all__ = ["Answer", "Key", "claim_keys", "explain", "keys_of", "kinds", "listin
 STUDY_KEYS = {
     "study": "name of the study and of its folder",
     "scenario": "what it is about; see `tiersim list scenarios`",
-    "extends": "another study file that this one changes",
+    "extends": "another study file that this one changes, or `library/NAME`; see `tiersim list studies`",
     "what_if": "label -> the dotted keys that this variant changes; `base` is the study without changes",
     "sweep": "dotted key -> list of values, as a product; under `zip` in step; under `list` point by point, each a "
     "mapping of keys to values. Or drawn points: `design` (random, latin-hypercube or sobol), `points` (how many), "
@@ -73,12 +74,12 @@ class Answer:
 
 def kinds() -> list[str]:
     """What can be listed."""
-    return [*(plural(family) for family in families()), "presets", "traces", "metrics", "claims"]
+    return [*(plural(family) for family in families()), "presets", "traces", "studies", "metrics", "claims"]
 
 
 def plural(family: str) -> str:
     """A family's name as `tiersim list` takes it."""
-    return family if family.endswith("replacement") else f"{family}s"
+    return family if family.endswith(("replacement", "s")) else f"{family}s"
 
 
 def listing(kind: str) -> list[dict[str, Any]]:
@@ -97,6 +98,8 @@ def listing(kind: str) -> list[dict[str, Any]]:
         ]
         rows += [{"name": f"generated/{row['name']}", "about": row["about"]} for row in _entries("generator")]
         return rows + [{"name": item.name, "about": item.about} for item in public().values()]
+    if kind in ("studies", "study"):
+        return [{"name": name, "about": _asks(name)} for name in studies.names()]
     if kind in ("metrics", "metric"):
         return [
             {"name": found.name, "unit": found.unit, "about": found.doc, "scenario": scenario}
@@ -112,6 +115,11 @@ def listing(kind: str) -> list[dict[str, Any]]:
             return _entries(family)
     hint = nearest(kind, ["policies", *kinds()]) or f"there are: policies, {', '.join(kinds())}"
     raise StudyError(f"there is no kind {kind!r}; {hint}")
+
+
+def _asks(study: str) -> str:
+    """The question of a study, its first paragraph."""
+    return " ".join(question_of(studies.study_file(study)).split("\n\n")[0].split())
 
 
 def _entries(family: str) -> list[dict[str, Any]]:

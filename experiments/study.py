@@ -15,6 +15,7 @@ from typing import Any
 from tiersim._base.errors import Place, StudyError
 from tiersim._base.registry import nearest
 from tiersim.experiments.sensitivity.spec import Point, Sensitivity, read_sensitivity
+from tiersim.experiments.studies import study_file
 from tiersim.experiments.unfold import (
     RESERVED,
     Setting,
@@ -28,7 +29,7 @@ from tiersim.experiments.unfold import (
 )
 from tiersim.experiments.yaml_tree import Node, from_data, get, load, load_value, merge, put
 
-__all__ = ["RESERVED", "Study", "Variant", "place_of", "problem", "read_study"]
+__all__ = ["RESERVED", "Study", "Variant", "place_of", "problem", "question_of", "read_study"]
 
 
 @dataclass
@@ -75,7 +76,7 @@ def _where(path: Sequence[Any]) -> str:
 
 
 def read_study(source: Path | str | dict[str, Any], sets: Sequence[str] = ()) -> Study:
-    """Read a study from a file, or from the same as a dict; `sets` are edits such as ``system.line=128 B``.
+    """Read a study from a file or `library/NAME`, or from the same as a dict; `sets` are edits such as ``system.line=128 B``.
 
     Raises StudyError with the place of what is wrong.
     """
@@ -83,7 +84,7 @@ def read_study(source: Path | str | dict[str, Any], sets: Sequence[str] = ()) ->
     if isinstance(source, dict):
         tree = _extended(tidied(from_data(source, "study")), Path(), ())
     else:
-        file = Path(source)
+        file = study_file(source)
         tree = _extended(tidied(load(file)), file.parent, (file.resolve(),))
     edits = [_edit(text) for text in sets]
     for path, node in sorted(edits, key=lambda edit: len(edit[0])):
@@ -97,7 +98,7 @@ def read_study(source: Path | str | dict[str, Any], sets: Sequence[str] = ()) ->
     block, sensitivity = known.get("sensitivity"), None
     if block is not None:
         sensitivity = read_sensitivity(block, made.what_ifs, made.swept, len(seeds))
-    question = "" if file is None else _question(file)
+    question = "" if file is None else question_of(file)
     report, claims, drawn = known.get("report"), known.get("claims"), drawn_by(known.get("sweep"))
     return Study(
         name,
@@ -117,7 +118,7 @@ def read_study(source: Path | str | dict[str, Any], sets: Sequence[str] = ()) ->
     )
 
 
-def _question(file: Path) -> str:
+def question_of(file: Path) -> str:
     """The comment that a file begins with, without what editors read in it."""
     lines = []
     for line in file.read_text(encoding="utf-8-sig").lstrip().splitlines():
@@ -162,7 +163,10 @@ def _extended(tree: Node, folder: Path, seen: tuple[Path, ...]) -> Node:
         return tree
     if not isinstance(said.value, str) or not said.value:
         raise StudyError("`extends` names one study file", said.place, "such as `extends: other.yaml`")
-    other = folder / said.value
+    try:
+        other = folder / study_file(said.value)  # a study of the library has a whole path
+    except StudyError as error:
+        raise StudyError(error.message, said.place, error.remedy) from None
     if other.resolve() in seen:
         round_trip = " -> ".join(path.name for path in (*seen, other.resolve()))
         raise StudyError(

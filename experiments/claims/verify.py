@@ -8,12 +8,10 @@ from pathlib import Path
 from tiersim._base.errors import AbsentError, DependencyError, StudyError, TiersimError
 from tiersim.experiments import runner
 from tiersim.experiments.claims.verdicts import Verdict, read_claims, skipped
+from tiersim.experiments.studies import LIBRARY
 from tiersim.experiments.study import Study, read_study
 
-__all__ = ["LIBRARY", "verify"]
-
-LIBRARY = Path(__file__).parents[1] / "library"
-
+__all__ = ["verify"]
 
 def verify(
     files: Sequence[Path] = (), *, out: Path | None = None, workers: int = 1, quiet: bool = True

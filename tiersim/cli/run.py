@@ -38,7 +38,7 @@ def run_command(
     plain: bool,
     as_json: bool,
 ) -> int:
-    """Run the STUDY file, print a table and write a report.
+    """Run the STUDY, a file or `library/NAME`, print a table and write a report.
 
     Runs that finished earlier with the same configuration, trace and code are taken from the results folder.
     """
