@@ -66,6 +66,15 @@ ALL = [
             "tiersim rerun results/hot-rows/bundle.zip --quiet",
         ),
     ),
+    Output("three-lines", ("tiersim run three-lines.yaml",)),
+    Output(
+        "figure-tutorial",
+        (
+            "tiersim run what-matters.yaml > answer.txt",
+            "tiersim report results/what-matters --bundle",
+            "ls results/what-matters/paper/figures/*page.pdf results/what-matters/paper/tables/*.tex",
+        ),
+    ),
     Output("slower-memory", ("tiersim run slower-memory.yaml",), keep="results/slower-memory/figures/*.svg"),
     Output(
         "many-factors",

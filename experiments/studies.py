@@ -23,10 +23,11 @@ def study_file(said: Path | str) -> Path:
 
     Raises StudyError for a name that the library does not have.
     """
-    name = str(said)
-    if not name.startswith(PREFIX) or name.endswith((".yaml", ".yml")):
+    name = str(said).removeprefix(PREFIX)
+    if name == str(said) or name.endswith((".yaml", ".yml")):
         return Path(said)
-    if name not in names():
-        hint = nearest(name, names()) or "`tiersim list studies` shows them all"
-        raise StudyError(f"the library has no study {name.removeprefix(PREFIX)!r}; {hint}")
-    return LIBRARY / f"{name.removeprefix(PREFIX)}.yaml"
+    known = [one.removeprefix(PREFIX) for one in names()]
+    if name not in known:
+        hint = nearest(name, known) or "`tiersim list studies` shows them all"
+        raise StudyError(f"the library has no study {name!r}; {hint}")
+    return LIBRARY / f"{name}.yaml"

@@ -76,7 +76,7 @@ def _where(path: Sequence[Any]) -> str:
 
 
 def read_study(source: Path | str | dict[str, Any], sets: Sequence[str] = ()) -> Study:
-    """Read a study from a file or `library/NAME`, or from the same as a dict; `sets` are edits such as ``system.line=128 B``.
+    """Read a study from a file, `library/NAME` or a dict; `sets` are edits such as ``system.line=128 B``.
 
     Raises StudyError with the place of what is wrong.
     """

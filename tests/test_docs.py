@@ -290,6 +290,12 @@ def test_every_output_is_what_its_commands_print_now() -> None:
     assert OUTPUTS.check([output for output in OUTPUTS.ALL if output.kind == "exact"]) == []
 
 
+@pytest.mark.parametrize("name", ["three-lines", "what-matters", "figure-tutorial"])
+def test_a_tutorial_works_from_end_to_end(name: str) -> None:
+    output = next(output for output in OUTPUTS.ALL if output.name == name)
+    assert not OUTPUTS.check([output])
+
+
 def test_a_stale_quote_and_a_stale_output_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     quick = next(output for output in OUTPUTS.ALL if output.kind == "quick")
     kept = tmp_path / "outputs"
