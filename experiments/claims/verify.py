@@ -13,6 +13,7 @@ from tiersim.experiments.study import Study, read_study
 
 __all__ = ["verify"]
 
+
 def verify(
     files: Sequence[Path] = (), *, out: Path | None = None, workers: int = 1, quiet: bool = True
 ) -> list[Verdict]:

@@ -90,7 +90,8 @@ def _said(tree: Node, key: str) -> bool:
     found = get(tree, steps)
     if found is None and steps[-1] == "use":
         found = get(tree, steps[:-1])
-    return found is not None
+    above = (get(tree, steps[:length]) for length in range(1, len(steps)))
+    return found is not None or any(is_dataclass(node.value) for node in above if node)  # made in Python: it says all
 
 
 def _numbers(tree: Node | None, scenario: str) -> Found:
