@@ -1,9 +1,8 @@
 """What a report of many runs costs: part of `make bench`.
 
 A study of 10,000 runs with 40 metrics is made up (four variants over 250 latencies, ten seeds each), its report is
-written, and Chromium opens it as a file. Usable means
-that the first table and the first figure are drawn; it is the middle of five fresh pages, on the clock, and wants a
-machine that does nothing else.
+written, and Chromium opens it as a file: until the first table and the first figure are drawn, and until every control
+works. Each is the middle of five fresh pages, on the clock, and wants a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -47,8 +46,11 @@ def many(folder: Path | None, runs: int = RUNS, metrics: int = METRICS) -> Study
     return StudyResult("many-runs", question, rows, [], described, names[:3], "base", figures, {}, folder=folder)
 
 
-def opened(page: Path) -> float:
-    """Seconds from opening a file until its first table and figure are drawn, in a browser that is there already."""
+def opened(page: Path) -> tuple[float, float]:
+    """Seconds from opening a file until its first table and figure are drawn, and until all is there.
+
+    The browser is there already.
+    """
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:
@@ -58,10 +60,12 @@ def opened(page: Path) -> float:
             tab = browser.new_page()
             tab.goto(page.as_uri())
             tab.wait_for_selector("html[data-ready]", state="attached", timeout=120_000)
-            found.append(tab.evaluate("Number(document.documentElement.dataset.ready)") / 1000)
+            told = tab.evaluate("[document.documentElement.dataset.drawn, document.documentElement.dataset.ready]")
+            found.append([float(one) / 1000 for one in told])
             tab.close()
         browser.close()
-    return statistics.median(found)
+    drawn, ready = (statistics.median(times) for times in zip(*found, strict=True))
+    return drawn, ready
 
 
 def benches() -> Iterator[dict[str, Any]]:
@@ -82,11 +86,11 @@ def benches() -> Iterator[dict[str, Any]]:
         if shutil.which("chromium") is None:
             yield {"what": "opening it", "result": "skipped: there is no chromium on the path"}
             return
-        seconds = opened(page)
+        drawn, ready = opened(page)
         yield {
             "what": "opening it in Chromium until its first table and figure are drawn",
-            "result": f"{seconds:.2f} s (wanted: under 3)",
-            "seconds": seconds,
+            "result": f"{drawn:.2f} s (wanted: under 3), and {ready:.2f} s until every control works",
+            "seconds": drawn,
         }
 
 

@@ -37,10 +37,8 @@ def library() -> str:
     return base64.b64encode(zlib.compress(script.read_bytes(), 9)).decode()
 
 
-def columns(
-    result: StudyResult, summaries: list[Summary], tables: list[Table], charts: list[dict[str, Any]]
-) -> Columns:
-    """All that the page draws from.
+def columns(result: StudyResult, summaries: list[Summary], tables: list[Table]) -> Columns:
+    """All that the page draws from but its figures.
 
     Factors are lists of different texts with a code for each run; metrics are lists of numbers, null where a run has
     none. `points` are the variants over their seeds, with means and intervals. Long tables are here whole.
@@ -58,7 +56,6 @@ def columns(
         "metrics": [_metric(result, name) for name in names],
         "runs": _runs(result, done, factors, names),
         "tables": {table.name: table.columns() for table in tables if len(table.rows) > WRITTEN},
-        "charts": charts,
     }
     if repeated(result.rows):
         out["points"] = _points(result, done, summaries, [name for name in factors if name != "seed"], names)

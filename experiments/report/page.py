@@ -161,7 +161,7 @@ def _content(
     tables += [table for part in parts for table in part.tables]
     resolved = result.folder / "resolved.yaml"
     text = resolved.read_text(encoding="utf-8") if resolved.exists() else ""
-    data = columns(result, summaries, tables, charts)
+    data = columns(result, summaries, tables)
     return {
         "result": result,
         "written": WRITTEN,
@@ -188,6 +188,7 @@ def _content(
         "style": _raw("report.css"),
         "script": _raw("report.js"),
         "library": library(),
+        "charts": packed(charts),
         "data": packed(data | ({"resolved": text} if len(text) > LONG else {})),
     }
 

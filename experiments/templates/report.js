@@ -696,8 +696,8 @@ function redraw(whole = false) {
   }
 }
 
-function startCharts(data) {
-  for (const figure of all("figure[data-chart]")) charts.push(new Chart(figure, data.charts[Number(figure.dataset.chart)]));
+function startCharts(held) {
+  for (const figure of all("figure[data-chart]")) charts.push(new Chart(figure, held[Number(figure.dataset.chart)]));
   charts[0]?.draw();
   whenSeen(charts.slice(1));
 }
@@ -919,7 +919,14 @@ async function start() {
     for (const table of all("table.sortable")) new Table(table, null);
     return;
   }
-  const library = unpack("library"); // beside the data, on threads of their own
+  // what is seen first, first: the rows of tables are in the page, and plotly's second is before that of the data
+  // (which stands behind this script: it may still be read)
+  const [library, figures] = await Promise.all([unpack("library"), unpack("charts")]);
+  document.head.append(make("script", { textContent: library }));
+  startCharts(JSON.parse(figures));
+  root.dataset.drawn = String(Math.round(performance.now()));
+  await new Promise((shown) => setTimeout(shown)); // it is painted
+  if (document.readyState === "loading") await new Promise((read) => addEventListener("DOMContentLoaded", read));
   const data = JSON.parse(await unpack("data"));
   const tables = new Map(all("table.sortable").map((table) => [table.dataset.name, new Table(table, data.tables[table.dataset.name])]));
   chooseColumns(tables.get("runs"), data);
@@ -928,10 +935,6 @@ async function start() {
     whole.hidden = false;
     whole.addEventListener("toggle", () => { first("pre", whole).textContent ||= data.resolved; });
   }
-  root.dataset.tables = String(Math.round(performance.now()));
-  const script = make("script", { textContent: await library });
-  document.head.append(script);
-  startCharts(data);
   if (data.runs.count) {
     for (const held of all(".scripted")) held.hidden = false;
     new Explorer(data);

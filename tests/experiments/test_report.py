@@ -171,7 +171,7 @@ def test_text_of_users_is_never_markup(tmp_path: Path) -> None:
     result.rows[2].status, result.rows[2].error = "failed", "<em>broken</em>"
     (tmp_path / "resolved.yaml").write_text("a: </pre><script>")
     page = Page(text := written(result))
-    assert page.count("script") == 3  # plotly and the data, packed, and what draws them
+    assert page.count("script") == 4  # plotly, figures and data, packed, and what draws them
     assert not {"b", "i", "u", "q", "s", "em", "img"} & {tag for tag, _ in page.tags}
     assert "&lt;script&gt;alert" in text
     assert "a: &lt;/pre&gt;&lt;script&gt;" in text
