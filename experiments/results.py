@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tiersim.experiments.sensitivity.result import SensitivityResult
     from tiersim.experiments.yaml_tree import Node
 
-__all__ = ["SPEEDUP", "TIME", "Row", "StudyResult", "differing", "speed_up"]
+__all__ = ["SPEEDUP", "TIME", "Row", "StudyResult", "as_csv", "differing", "speed_up"]
 
 TIME = "cycles_per_instruction"  # the metric that speedups are made of
 SPEEDUP = Metric(
@@ -195,13 +195,17 @@ class StudyResult:
 
     def csv(self) -> str:
         """All rows as text with named columns."""
-        flat = [self._flat(row) for row in self.rows]
-        names = list(dict.fromkeys(name for row in flat for name in row))
-        out = io.StringIO()
-        writer = csv.DictWriter(out, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(flat)
-        return out.getvalue()
+        return as_csv([self._flat(row) for row in self.rows])
+
+
+def as_csv(lines: Sequence[Mapping[str, Any]]) -> str:
+    """Lines as text with named columns, in the order in which names first occur; a line has some of them."""
+    names = list(dict.fromkeys(name for line in lines for name in line))
+    out = io.StringIO()
+    writer = csv.DictWriter(out, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return out.getvalue()
 
 
 def speed_up(rows: Iterable[Row], baseline: str) -> None:

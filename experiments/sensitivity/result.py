@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tiersim.experiments.results import speed_up
+from tiersim.experiments.results import as_csv, speed_up
 from tiersim.experiments.scenario import Metric
 from tiersim.experiments.sensitivity.answers import Answer, Answers
 from tiersim.experiments.sensitivity.crossover import Course, Winners, course, winner, winners
@@ -216,7 +213,7 @@ class SensitivityResult:
                     seeded = {"seed": row.seed} if "seed" in row.factors else {}
                     named = {"sample": number, "what_if": at, **seeded, "status": row.status}
                     lines.append({**named, **point.values, **row.metrics})
-        return _csv(lines)
+        return as_csv(lines)
 
     # how it is kept
 
@@ -251,13 +248,3 @@ def restored(tree: Node, held: dict[str, Any], rows: list[Row], baseline: str, c
     spec = replace(spec, outputs=tuple(held["outputs"]), notes=tuple(held["notes"]))
     metrics = [Metric(**metric) for metric in held["metrics"]]
     return SensitivityResult(spec, rows, {metric.name: metric for metric in metrics}, baseline, confidence)
-
-
-def _csv(lines: Iterable[dict[str, Any]]) -> str:
-    kept: Sequence[dict[str, Any]] = list(lines)
-    names = list(dict.fromkeys(name for line in kept for name in line))
-    out = io.StringIO()
-    writer = csv.DictWriter(out, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(kept)
-    return out.getvalue()
