@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -137,13 +138,20 @@ def _unzipped(path: Path) -> dict[str, bytes]:
                     raise _no_bundle(path, f"{name!r} in it leads out of it")
             return {name: archive.read(name) for name in names}
     except FileNotFoundError:
-        raise StudyError(f"there is no file {str(path)!r}", None, "`tiersim report DIR --bundle` makes one") from None
-    except (OSError, zipfile.BadZipFile, RuntimeError, EOFError) as error:
-        raise _no_bundle(path, f"it is no zip file, or a damaged one ({error})") from None
+        raise StudyError(f"there is no file {str(path)!r}", None, _MAKE) from None
+    except IsADirectoryError:
+        raise _no_bundle(path, "it is a folder") from None
+    except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, EOFError) as error:
+        raise _no_bundle(
+            path, f"it is no zip file, or a damaged one ({error})", "copy it again, or make it anew: " + _MAKE
+        ) from None
 
 
-def _no_bundle(path: Path, why: str) -> StudyError:
-    return StudyError(f"{path} is no bundle: {why}", None, "`tiersim report DIR --bundle` makes one")
+_MAKE = "`tiersim report DIR --bundle` makes one"
+
+
+def _no_bundle(path: Path, why: str, remedy: str = _MAKE) -> StudyError:
+    return StudyError(f"{path} is no bundle: {why}", None, remedy)
 
 
 def _expected(path: Path, files: dict[str, bytes]) -> dict[str, Any]:

@@ -285,6 +285,23 @@ def test_what_is_no_bundle_is_one_message(
     assert [path.name for path in tmp_path.rglob("*")] == ["b.zip"]
 
 
+def test_a_folder_is_one_message(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="it is a folder"):
+        rerun(tmp_path)
+
+
+def test_compressed_bytes_that_are_damaged_are_one_message(tmp_path: Path) -> None:
+    path = tmp_path / "bundle.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("expected.json", "words " * 100)
+    data = bytearray(path.read_bytes())
+    data[30 + len("expected.json")] = 0xFF  # the first byte of the deflated data: a block type that there is not
+    path.write_bytes(data)
+    with pytest.raises(StudyError, match="a damaged one") as caught:
+        rerun(path)
+    assert "copy it again" in str(caught.value.remedy)
+
+
 def test_a_file_that_is_not_there_is_one_message(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"there is no file 'none\.zip'"):
         rerun(Path("none.zip"))
