@@ -258,7 +258,16 @@ def _indices(found: SensitivityResult) -> Iterator[Grid]:
         if any(sum(bool(its.value) for _, its in held.leading()) > TOP for held in found.indices):
             of += f", the first {TOP}"
         caption = f"What matters{of} ({found.spec.method}, {found.spec.runs:,} samples"
-        yield Grid("sensitivity", f"{caption}{each})", columns, tuple(rows))
+        yield Grid("sensitivity", f"{caption}{each}{_idle(found)})", columns, tuple(rows))
+
+
+def _idle(found: SensitivityResult) -> str:
+    """The factors that no output depends on, which have no line of their own."""
+    moved = {name for held in found.indices for name, its in held.leading() if its.value}
+    idle = [factor.key for factor in found.factors if factor.key not in moved]
+    if not idle:
+        return ""
+    return f"; nothing depends on {', '.join(idle) if len(idle) <= PAIRS else f'{len(idle)} others'}"
 
 
 def _pairs(found: SensitivityResult) -> Iterator[Grid]:

@@ -163,6 +163,7 @@ WRONG = [
     ("{at: all, factors: {a: [3, 4]}, map: [a]}", "6:51", "[a]", "a map has two factors"),
     ("{at: all, factors: {ab: [3, 4]}, map: [ab, ba]}", "6:57", "ba", "no factor is called 'ba'; there are: ab"),
     ("{factors: {a: [3, 4]}, speedups: [0 %]}", "6:48", "0 %", "a speed-up of 0 % is none"),
+    ("{factors: {a: [3, 4]}, speedups: [10]}", "6:48", "10", "a speed-up of 10 is 1000 %"),
     ("{factors: {a: [3, 4]}, speedups: [5 ns]}", "6:48", "5 ns", "'5 ns' is a time; expected a share such as 7.4 %"),
     ("{factors: {a: [3, 4]}, speedups: [5 %, 0.05]}", "6:53", "0.05", "0.05 faster is listed twice"),
 ]
