@@ -31,7 +31,8 @@ def configured(family: str, name: str, options: dict[str, Any], source: str = ""
     if problems:
         path, message = problems[0]
         where = f"{source}: {name}" if source else name
-        raise StudyError(f"{where}: {'.'.join(map(str, path))}: {message}")
+        remedy = f"`tiersim explain {name}` tells what it takes"
+        raise StudyError(f"{where}: {'.'.join(map(str, path))}: {message}", None, remedy)
     return made
 
 

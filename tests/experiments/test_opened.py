@@ -155,7 +155,7 @@ def test_what_a_study_extends_is_in_the_tree() -> None:
     assert plain(tree)["trace"]["use"] == "generated/zipf"
 
 
-def test_failed_and_skipped_runs_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_and_skipped_runs_are_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def measure(self: MemoryHierarchy, simulated: Any) -> Any:
         if self.system.caches["l1"].capacity == 8192:
             raise AuditError("the books do not balance")
@@ -164,6 +164,7 @@ def test_failed_and_skipped_runs_are_there(monkeypatch: pytest.MonkeyPatch) -> N
     whole = MemoryHierarchy.measure
     monkeypatch.setattr(MemoryHierarchy, "measure", measure)
     monkeypatch.delenv("TIERSIM_TRACE_MIRROR", raising=False)
+    monkeypatch.setenv("TIERSIM_CACHE", str(tmp_path / "cache"))  # another test may have fetched the trace
     result = made(CACHES + SWEPT.replace("sweep:", "  absent: {trace: {use: public/csapp-long}}\nsweep:"))
     assert len(result.skipped) == 1
     assert [row.status for row in result.rows].count("failed") == 2
