@@ -366,7 +366,9 @@ def _speedups(node: Node | None) -> tuple[Fraction, ...]:
         except StudyError as error:
             raise StudyError(error.message, item.place, "write how much faster, such as 10 %") from None
         if isinstance(item.value, int | float) and share >= 1:
-            raise StudyError(f"a speed-up of {item.text} is {float(100 * share):g} %", item.place, f"write {item.text} %")
+            raise StudyError(
+                f"a speed-up of {item.text} is {float(100 * share):g} %", item.place, f"write {item.text} %"
+            )
         if not 0 < share <= 100:
             raise StudyError(f"a speed-up of {item.text} is none", item.place, "write how much faster, such as 10 %")
         if share in out:

@@ -118,6 +118,7 @@ def test_a_long_table_stands_in_the_data_and_begins_in_the_page(tmp_path: Path) 
     assert "runs" not in packed(written(result))["tables"]
 
 
+@pytest.mark.slow
 def test_ten_thousand_runs_make_a_page_of_less_than_15_megabytes(tmp_path: Path) -> None:
     draw_ = np.random.default_rng(0).lognormal(0, 1, (10_000, 40))
     names = [f"metric_{place}" for place in range(40)]

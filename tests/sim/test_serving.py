@@ -66,7 +66,7 @@ def test_runs_of_decodes_in_closed_form_equal_their_steps(clock: Any) -> None:
     check()
 
 
-@pytest.mark.parametrize(("policy", "clock"), [("lru", Linear), ("arc", Two)])
+@pytest.mark.parametrize(("policy", "clock"), [("lru", Linear), pytest.param("arc", Two, marks=pytest.mark.slow)])
 def test_compiled_loops_equal_the_plain_model(policy: str, clock: Any) -> None:
     @settings(max_examples=100)
     @given(systems(policies=(policy,)), systems(policies=(policy,), closed=True))

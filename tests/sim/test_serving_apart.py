@@ -278,7 +278,7 @@ def test_turns_that_come_after_the_end_of_the_one_before() -> None:
     all_happened(compared(60, (Linear, Linear), False, *PLAIN, in_turn=True))
 
 
-@pytest.mark.parametrize("policy", ["lru", "arc"])
+@pytest.mark.parametrize("policy", ["lru", pytest.param("arc", marks=pytest.mark.slow)])
 def test_compiled_loops_equal_the_plain_model(policy: str) -> None:
     happened = Counter[str]()
     for in_turn in (False, True):

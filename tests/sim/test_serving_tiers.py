@@ -109,7 +109,7 @@ def test_swapping_and_limits_without_tiers() -> None:
     all_happened(happened, *(name for name in EVENTS if not happened[name] and "swap" not in name))
 
 
-@pytest.mark.parametrize(("policy", "clock"), [("lru", Linear), ("arc", Two)])
+@pytest.mark.parametrize(("policy", "clock"), [("lru", Linear), pytest.param("arc", Two, marks=pytest.mark.slow)])
 def test_compiled_loops_equal_the_plain_model(policy: str, clock: Any) -> None:
     all_happened(compared(150, clock, True, *COMPILED, policies=(policy,), tiers=2, wired=True))
 

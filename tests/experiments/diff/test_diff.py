@@ -196,6 +196,7 @@ def test_another_seed_is_a_cause() -> None:
     is_exact(mixed)
 
 
+@pytest.mark.slow
 def test_many_causes_are_switched_in_order_and_in_its_reverse() -> None:
     caches = {name: {**held, "latency": "2 ns", "ways": 2} for name, held in STUDY["system"]["caches"].items()}
     caches["l1"]["capacity"], caches["l2"]["capacity"] = "8 KiB", "16 KiB"
