@@ -1,6 +1,6 @@
 """Runs the studies of the library and writes docs/gallery/: a page for each, with its figures, and one with all.
 
-    python docs/gallery.py [STUDY ...]           what is not in results/ is run first, at full size
+    python docs/gallery.py [STUDY ...]           what is not in results/ is run first, at full size: hours for all
     python docs/gallery.py --stored [STUDY ...]  only what is there is shown
 
 A study that is not there, because its traces are not or because nobody has run it, keeps the results on its page; one
@@ -9,6 +9,7 @@ without any shows what else of these pages was made from it.
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import shutil
@@ -30,13 +31,13 @@ from tiersim.experiments.claims.show import counted
 from tiersim.experiments.opened import open_result
 from tiersim.experiments.results import StudyResult
 from tiersim.experiments.runner import estimate
+from tiersim.experiments.studies import LIBRARY
 from tiersim.experiments.study import read_study
 from tiersim.experiments.table import show_result
 from tiersim.experiments.yaml_tree import plain
 
 DOCS = Path(__file__).parent
 FOLDER = DOCS / "gallery"
-LIBRARY = DOCS.parent / "experiments" / "library"
 RESULTS = DOCS.parent / "results"
 MADE = "<!-- made by docs/gallery.py -->"
 NOT_RUN = "It was not run for this page."
@@ -60,12 +61,15 @@ MOST = 60  # rows of a table that a page shows
 
 def main(arguments: Sequence[str]) -> None:
     """Run what is asked for and not there yet, and write the pages."""
-    asked = [name for name in arguments if not name.startswith("-")]
+    parser = argparse.ArgumentParser(description="Run the studies of the library and write the pages of the gallery.")
+    parser.add_argument("study", nargs="*", metavar="STUDY", help="of the library; all unless said")
+    parser.add_argument("--stored", action="store_true", help="run nothing: show what is in results/")
+    asked = parser.parse_args(arguments)
+    if unknown := [name for name in asked.study if name not in studies()]:
+        parser.error(f"the library has no study {unknown[0]!r}; `tiersim list studies` shows them all")
     FOLDER.mkdir(exist_ok=True)
-    for study in studies():
-        if asked and study not in asked:
-            continue
-        why = "" if "--stored" in arguments else _run(study)
+    for study in asked.study or studies():
+        why = "" if asked.stored else _run(study)
         if why:
             print(f"{study}: {why}", file=sys.stderr)
         write(study)
@@ -258,16 +262,6 @@ def _changed(file: Path) -> str:
     """The day on which a file was changed last, where git knows it."""
     asked = ["git", "log", "-1", "--format=%cs", "--", str(file)]
     return subprocess.run(asked, cwd=DOCS, capture_output=True, text=True, check=False).stdout.strip()
-
-
-ABOUT = """The studies of the library, each with its question, figures and claims. `make gallery` runs what is not in
-`results/` yet and writes these pages again; each says when it was measured."""
-
-
-def _changed(file: Path) -> str:
-    """The day on which a file was changed last, as git knows it."""
-    asked = ["git", "log", "-1", "--format=%cs", "--", str(file)]
-    return subprocess.run(asked, cwd=DOCS, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def overview() -> str:
