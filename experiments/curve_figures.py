@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tiersim._base.errors import DependencyError, StudyError
+from tiersim._base.errors import StudyError
 from tiersim.experiments.figures import COLUMN, DASHES, MARKERS, PAGE, PALETTE, encode, style
 from tiersim.experiments.miss_ratio_curve import Curve
 from tiersim.experiments.replays import ReplayResult, Row
@@ -82,12 +82,10 @@ def check_kind(path: Path) -> None:
 
 
 def _figure(panels: int) -> Figure:
-    try:
-        from matplotlib.figure import Figure as Made
-    except ImportError:
-        raise DependencyError("a figure needs matplotlib", None, "pip install 'tiersim[report]'") from None
     with style():
-        figure = Made(figsize=(COLUMN if panels == 1 else PAGE, 2.6))
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(COLUMN if panels == 1 else PAGE, 2.6))
         figure.subplots(1, panels)
     return figure
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,7 @@ from tiersim._base.errors import Place, StudyError
 from tiersim._base.registry import nearest
 from tiersim.experiments.yaml_tree import Node, from_data, load, merge, plain
 
-__all__ = ["Preset", "Value", "built", "expand", "find", "names"]
+__all__ = ["Preset", "Value", "built", "expand", "find", "names", "still_there"]
 
 T = TypeVar("T")
 
@@ -147,6 +148,19 @@ def expand(tree: Node, cls: type, used: list[Preset] | None = None) -> Node:
         if isinstance(out[key].value, dict):
             out[key] = expand(out[key], inner, used)
     return Node(out, tree.place, tree.key_place)
+
+
+def still_there(whole: Node, used: Iterable[Preset]) -> Iterator[tuple[str, Preset, Value]]:
+    """The dotted keys of an expanded tree with a preset's value: nobody set what is where its file has it."""
+    marks = {value.place: (preset, value) for preset in used for value in preset.values if value.place}
+    return _marked(whole, marks, "")
+
+
+def _marked(node: Node, marks: Mapping[Place, tuple[Preset, Value]], path: str) -> Iterator[tuple[str, Preset, Value]]:
+    if path and node.place in marks:
+        yield path, *marks[node.place]
+    for step, held in enumerate(node.value) if isinstance(node.value, list) else node.items():
+        yield from _marked(held, marks, f"{path}.{step}" if path else str(step))
 
 
 def built(name: str, cls: type[T]) -> T:

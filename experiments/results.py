@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tiersim._base.errors import DependencyError
-from tiersim.experiments.comparison import Summary, compare
+from tiersim.experiments.comparison import Summary, compare, point
 from tiersim.experiments.scenario import Metric
 from tiersim.experiments.statistics import CONFIDENCE
 from tiersim.experiments.store import Outcome, Table, read_table
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tiersim.experiments.sensitivity.result import SensitivityResult
     from tiersim.experiments.yaml_tree import Node
 
-__all__ = ["SPEEDUP", "TIME", "Row", "StudyResult", "as_csv", "differing", "speed_up"]
+__all__ = ["SPEEDUP", "TIME", "Row", "StudyResult", "as_csv", "bases", "differing", "speed_up"]
 
 TIME = "cycles_per_instruction"  # the metric that speedups are made of
 SPEEDUP = Metric(
@@ -160,17 +160,8 @@ class StudyResult:
 
         A baseline that no seed reaches is run once, and is that of every seed.
         """
-        if row.factors.get("what_if", self.baseline) == self.baseline:
-            return None
-        rest = {key: held for key, held in row.factors.items() if key not in ("what_if", "seed")}
-        for other in self.rows:
-            theirs = dict(other.factors)
-            seed = theirs.pop("seed", None)
-            if theirs.pop("what_if", None) != self.baseline or theirs != rest:
-                continue
-            if seed is None or (other.seed == row.seed and "seed" in row.factors):
-                return other
-        return None
+        found = bases(self.rows, self.baseline).get(id(row))
+        return None if found is row else found
 
     def compare(self) -> list[Summary]:
         """Each variant over its seeds, or over the parts of its run, against the baseline.
@@ -208,22 +199,34 @@ def as_csv(lines: Sequence[Mapping[str, Any]]) -> str:
     return out.getvalue()
 
 
-def speed_up(rows: Iterable[Row], baseline: str) -> None:
-    """Give each run the metric `speedup` whose baseline is there and keeps time."""
-    bases: dict[str, Row] = {}
-    others: list[tuple[Row, list[str]]] = []
-    for row in rows:
-        if "what_if" not in row.factors or not row.metrics.get(TIME):
-            continue
-        rest = {key: held for key, held in row.factors.items() if key not in ("what_if", "seed")}
-        at = repr(sorted((key, str(held)) for key, held in rest.items()))
-        seeds = [at, f"{at} {row.seed}"] if "seed" in row.factors else [at]  # a baseline without seeds is that of each
+def bases(rows: Sequence[Row], baseline: str) -> dict[int, Row]:
+    """The baseline run of each run of a variant, by its `id`: that with the same other factors, of its seed or of none.
+
+    A baseline that no seed reaches is run once, and is that of every seed; a run of the baseline is its own.
+    """
+    found: dict[tuple[str, int | None], Row] = {}
+    places = [
+        (row, point({key: held for key, held in row.factors.items() if key != "what_if"}), "seed" in row.factors)
+        for row in rows
+        if "what_if" in row.factors
+    ]
+    for row, place, seeded in places:
         if row.factors["what_if"] == baseline:
-            bases[seeds[-1]] = row
-        others.append((row, seeds))
-    for row, seeds in others:
-        base = next((bases[seed] for seed in reversed(seeds) if seed in bases), None)
+            found.setdefault((place, row.seed if seeded else None), row)
+    out = {}
+    for row, place, seeded in places:
+        base = (found.get((place, row.seed)) if seeded else None) or found.get((place, None))
         if base is not None:
+            out[id(row)] = base
+    return out
+
+
+def speed_up(rows: Sequence[Row], baseline: str) -> None:
+    """Give each run the metric `speedup` whose baseline is there and keeps time."""
+    found = bases(rows, baseline)
+    for row in rows:
+        base = found.get(id(row))
+        if base is not None and base.metrics.get(TIME) and row.metrics.get(TIME):
             row.metrics = {**row.metrics, SPEEDUP.name: base.metrics[TIME] / row.metrics[TIME]}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tiersim._base.errors import DependencyError, StudyError
+from tiersim._base.errors import StudyError
 from tiersim.experiments.doctor.contract import Info, Panel
 from tiersim.experiments.figures import COLUMN, DASHES, MARKERS, PAGE, PALETTE, style
 
@@ -23,17 +23,14 @@ def draw_info(info: Info) -> Figure:
 
     Raises DependencyError without matplotlib, and StudyError where there is nothing to draw.
     """
-    try:
-        from matplotlib.figure import Figure as Made
-    except ImportError:
-        raise DependencyError("a figure needs matplotlib", None, "pip install 'tiersim[report]'") from None
-
     if not info.panels:
         raise StudyError(f"{info.trace}: there is nothing to draw of these records")
     down = -(-len(info.panels) // ACROSS)
     across = -(-len(info.panels) // down)
     with style():
-        figure = Made(figsize=(max(PAGE * across / ACROSS, COLUMN), HIGH * down))
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(max(PAGE * across / ACROSS, COLUMN), HIGH * down))
         for place, panel in enumerate(info.panels):
             _draw(figure.add_subplot(down, across, place + 1), panel)
         figure.suptitle(f"{info.trace}: {info.records:,} records")

@@ -36,7 +36,11 @@ class Cause:
         both = (self.a, self.b)
         if all(isinstance(held, dict) and "use" in held for held in both) and self.a["use"] != self.b["use"]:
             return str(self.a["use"]), str(self.b["use"])
-        return tuple("-" if held is ABSENT else text_of(held) for held in both)  # type: ignore[return-value]
+        return _told(self.a), _told(self.b)
+
+
+def _told(held: Any) -> str:
+    return "-" if held is ABSENT else text_of(held)
 
 
 def causes_of(a: Any, b: Any, path: tuple[str, ...] = ()) -> list[Cause]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from tiersim._base.errors import DependencyError
 from tiersim.experiments.diff import Diff
 from tiersim.experiments.diff.show import by_change
 from tiersim.experiments.diff.waterfall import Waterfall
@@ -28,17 +27,15 @@ def draw_diff(held: Diff) -> Figure:
 
     Raises DependencyError without matplotlib.
     """
-    try:
-        from matplotlib.figure import Figure as Made
-    except ImportError:
-        raise DependencyError("a figure needs matplotlib", None, "pip install 'tiersim[report]'") from None
     falls = by_change(held)
     steps = falls.steps[:MOST]
     names = ["A", *(textwrap.fill(words(step.name), NAME) for step in steps), "B"]
     title = _title(held, len(falls.steps) - len(steps))
     height = sum(0.14 * (1 + name.count("\n")) + 0.1 for name in names)
     with style():
-        figure = Made(figsize=(COLUMN, height + 0.16 * (title.count("\n") + 1) + 0.6))
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(COLUMN, height + 0.16 * (title.count("\n") + 1) + 0.6))
         axes = figure.subplots()
         figure.suptitle(title, x=0.01, ha="left")
         _draw(axes, falls, names)

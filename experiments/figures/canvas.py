@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tiersim._base.errors import DependencyError
 from tiersim.experiments.figures.series import Picked, Spec
 from tiersim.experiments.figures.words import text_of, words
 from tiersim.experiments.results import StudyResult
@@ -105,8 +106,11 @@ def encode(figure: Figure, kind: Literal["png", "svg", "pdf"]) -> bytes:
 
 @contextmanager
 def style() -> Iterator[None]:
-    import matplotlib
-
+    """The settings of all figures while one is made. Raises DependencyError without matplotlib."""
+    try:
+        import matplotlib
+    except ImportError:
+        raise DependencyError("a figure needs matplotlib", None, "pip install 'tiersim[report]'") from None
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # nobody's own settings
         matplotlib.rcParams.update(STYLE)

@@ -113,8 +113,7 @@ def write_bundle(result: StudyResult) -> Bundle:
 
 def every_run(result: StudyResult) -> list[Row]:
     """All runs that have an outcome: those of the study, and the samples of its sensitivity."""
-    sensitivity = getattr(result, "sensitivity", None)
-    samples = list(sensitivity.rows) if sensitivity is not None else []
+    samples = result.sensitivity.rows if result.sensitivity is not None else []
     return [row for row in (*result.rows, *samples) if row.part is not None]
 
 

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tiersim._base.errors import DependencyError, StudyError
+from tiersim._base.errors import StudyError
 from tiersim.experiments.figures import WIDTHS, default_figures, draw, encode, style
 from tiersim.experiments.paper.latex import escaped, label, to_latex
 from tiersim.experiments.paper.references import bibtex, merged
@@ -66,8 +65,6 @@ def write_paper(result: StudyResult) -> Paper:
     Raises StudyError where a file cannot be written, and DependencyError without matplotlib.
     """
     assert result.folder is not None, "only a study in a folder has one for papers"
-    if find_spec("matplotlib") is None:
-        raise DependencyError("the figures of a paper need matplotlib", None, "pip install 'tiersim[report]'")
     paper = Paper(result.folder / "paper")
     for name, caption, sizes in _figures(result, paper.missing):
         files = []

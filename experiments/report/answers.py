@@ -67,13 +67,20 @@ def _of_variants(result: StudyResult, summaries: list[Summary], name: str, unit:
     changes = [held for held in best.get(who, ()) if held.difference is not None]
     if not changes:
         return who, f"{result.baseline} is not beaten{where}" if who == result.baseline else where.strip()
-    ends = sorted(changes, key=lambda held: held.ratio.value if held.ratio else held.difference.value)  # type: ignore[union-attr]
+    ends = sorted(changes, key=_size)
     texts = list(dict.fromkeys(change(held, unit)[0] for held in (ends[0], ends[-1])))
     how = f"{' to '.join(texts)} against {result.baseline}{where}"
     unsure = sum(not held.told for held in changes)
     if unsure:
         how += "; chance may explain it" if unsure == len(changes) else f"; chance may explain it at {unsure:,} of them"
     return who, how
+
+
+def _size(held: Compared) -> float:
+    """How far a variant is from the baseline, as a ratio where there is one."""
+    found = held.ratio or held.difference
+    assert found is not None, "it was compared"
+    return found.value
 
 
 def _of_points(result: StudyResult, summaries: list[Summary], name: str, unit: str, better: str) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["file_name", "write_report"]
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
+PACKAGES = ("jinja2", "matplotlib", "plotly")
 INLINE = 250_000  # bytes of an SVG that stands in the page
 SENTENCES = 8  # of an analysis that are read at once; where there are more, the rest unfolds
 LONG = 100_000  # characters of a configuration that stands in the page as it is
@@ -77,12 +79,10 @@ def write_report(result: StudyResult) -> list[str]:
     """
     if result.folder is None:
         return []
-    try:
-        import jinja2
-        import matplotlib  # noqa: F401  (the figures need it)
-        import plotly  # noqa: F401  (and those that move)
-    except ImportError:
+    if any(find_spec(name) is None for name in PACKAGES):
         return ["report: not written, it needs matplotlib, plotly and jinja2: pip install 'tiersim[report]'"]
+    import jinja2
+
     pictures, charts, missing = _figures(result, result.folder)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, is_dataclass
 from typing import Any, get_args
 
-from tiersim._base.errors import Place, TiersimError
+from tiersim._base.errors import TiersimError
 from tiersim._base.params import Param, params
 from tiersim._base.registry import load
 from tiersim.experiments.figures.words import text_of
-from tiersim.experiments.presets import Preset, Value, expand
+from tiersim.experiments.presets import Preset, Value, expand, still_there
 from tiersim.experiments.results import StudyResult, differing
 from tiersim.experiments.yaml_tree import Node, from_data, get, put
 
@@ -103,16 +103,7 @@ def _numbers(tree: Node | None, scenario: str) -> Found:
         whole = expand(tree, load("scenario", scenario), presets)
     except TiersimError:
         return {}
-    marks = {value.place: (preset, value) for preset in presets for value in preset.values if value.place}
-    return dict(_marked(whole, marks, ""))
-
-
-def _marked(node: Node, marks: Mapping[Place, tuple[Preset, Value]], path: str) -> Iterator[tuple[str, Any]]:
-    """A value that is still where its preset's file has it was set by nobody else."""
-    if path and node.place in marks:
-        yield path, marks[node.place]
-    for step, held in node.items():
-        yield from _marked(held, marks, f"{path}.{step}" if path else step)
+    return {key: (preset, value) for key, preset, value in still_there(whole, presets)}
 
 
 def _of_default(cls: Any, key: str) -> tuple[str, str]:

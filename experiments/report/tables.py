@@ -13,7 +13,7 @@ from tiersim.experiments.comparison import Compared, Summary, point, repeated
 from tiersim.experiments.figures import amounts, text_of, words
 from tiersim.experiments.report.audits import audits
 from tiersim.experiments.report.settings import settings
-from tiersim.experiments.results import Row, StudyResult, differing
+from tiersim.experiments.results import Row, StudyResult, bases, differing
 from tiersim.experiments.scenario import Metric
 from tiersim.experiments.sections import Grid
 from tiersim.experiments.table import (
@@ -135,12 +135,12 @@ def run_table(result: StudyResult, summaries: list[Summary]) -> Table:
     ]
     heads = [list(cells) for cells in zip(*columns)] if columns else [[Cell(row.label)] for row in result.rows]
     by_point = {point(held.factors): held for held in summaries}
-    bases = _bases(result) if seeds and compared else {}
+    bases_of = bases(result.rows, result.baseline) if seeds and compared else {}
     for head, row in zip(heads, result.rows, strict=True):
         if row.status != "done":
             head[0].mark = row.status
         if seeds:
-            cells = _measured(result, row, bases.get(id(row)), compared)
+            cells = _measured(result, row, bases_of.get(id(row)), compared)
         else:
             cells = _estimates(result, by_point[point(row.factors)], compared)
         table.rows.append([*head, *cells])
@@ -168,27 +168,6 @@ def _factor(values: list[Any]) -> list[Cell]:
     return [Cell(text := text_of(value), order.get(text)) for value in values]
 
 
-def _bases(result: StudyResult) -> dict[int, Row]:
-    """The baseline run of each other run; `StudyResult.base_of` for all of them in one pass."""
-    found: dict[tuple[str, int | None], Row] = {}
-    for row in result.rows:
-        if row.factors.get("what_if") == result.baseline:
-            found.setdefault((_rest(row), row.seed if "seed" in row.factors else None), row)
-    bases = {}
-    for row in result.rows:
-        if row.factors.get("what_if", result.baseline) == result.baseline:
-            continue
-        rest = _rest(row)
-        seeded = found.get((rest, row.seed)) if "seed" in row.factors else None
-        if (base := seeded or found.get((rest, None))) is not None:
-            bases[id(row)] = base
-    return bases
-
-
-def _rest(row: Row) -> str:
-    return point({name: value for name, value in row.factors.items() if name != "what_if"})
-
-
 def _estimates(result: StudyResult, summary: Summary, compared: bool) -> list[Cell]:
     """Cells of a variant, over its seeds or of its one run."""
     seeds, cells = repeated(result.rows), []
@@ -214,7 +193,7 @@ def _against(held: Compared, unit: str, seeds: bool) -> str:
 
 
 def _measured(result: StudyResult, row: Row, base: Row | None, compared: bool) -> list[Cell]:
-    cells = []
+    base, cells = None if base is row else base, []
     for name in result.shown:
         metric, value = described(result, name), row.metrics.get(name)
         cells.append(_cell(value, metric.unit))

@@ -10,16 +10,16 @@ An uncertainty is a text. These can be factors; a reason may follow a colon:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 from tiersim._base import units
-from tiersim._base.errors import Place, UnitError
+from tiersim._base.errors import UnitError
 from tiersim._base.params import Param, params
 from tiersim._base.registry import validate
-from tiersim.experiments.presets import Preset, Value, expand
+from tiersim.experiments.presets import Preset, Value, expand, still_there
 from tiersim.experiments.study import problem
 from tiersim.experiments.yaml_tree import Node, get, plain, scalar
 
@@ -103,21 +103,11 @@ def _taken(cls: type, tree: Node) -> Iterator[tuple[str, Value]]:
     """The dotted keys at which a preset's or a default's value with an uncertainty stands."""
     used: list[Preset] = []
     whole = expand(tree, cls, used)
-    marks = {value.place: value for preset in used for value in preset.values if value.uncertainty and value.place}
     problems, made = validate(cls, plain(whole))
     if problems:
         raise problem(whole, *problems[0])
-    yield from _from_presets(whole, marks, "")
+    yield from ((key, value) for key, _, value in still_there(whole, used) if value.uncertainty)
     yield from _from_defaults(made, whole, "")
-
-
-def _from_presets(node: Node, marks: Mapping[Place, Value], path: str) -> Iterator[tuple[str, Value]]:
-    """A value that is still where its preset's file has it was set by nobody else."""
-    if path and node.place in marks:
-        yield path, marks[node.place]
-    inside = enumerate(node.value) if isinstance(node.value, list) else node.items()
-    for step, held in inside:
-        yield from _from_presets(held, marks, f"{path}.{step}" if path else str(step))
 
 
 def _from_defaults(made: Any, node: Node | None, path: str) -> Iterator[tuple[str, Value]]:

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from tiersim.experiments.sensitivity.answers import Answers
 from tiersim.experiments.sensitivity.spec import Point, Varied
-from tiersim.experiments.unfold import Setting
+from tiersim.experiments.unfold import Setting, as_written
 
 __all__ = ["Change", "Course", "Winners", "course", "positions", "winner", "winners"]
 
@@ -130,7 +130,7 @@ def _between(factor: Varied, found: dict[int, list[float]], labels: Sequence[str
 
 
 def _written(factor: Varied, position: int) -> str:
-    return str(Point("", (factor.at(share(factor, position)),)).values[factor.key])
+    return str(as_written(factor.at(share(factor, position)).node))
 
 
 def _both(label: str, factors: tuple[Varied, Varied], settings: tuple[Setting, Setting]) -> Point:
@@ -144,15 +144,13 @@ def winners(
     rows, columns = ([factor.at(share(factor, position)) for position in positions(factor)] for factor in factors)
     cells: list[list[str | None]] = []
     whole = True
-    for first in rows:
+    for row in rows:
         cells.append([])
-        for second in columns:
-            held = answers.all([_both(label, factors, (first, second)) for label in labels])
+        for column in columns:
+            held = answers.all([_both(label, factors, (row, column)) for label in labels])
             whole &= held is not None
             cells[-1].append(winner([answer.value(output) for answer in held or ()], labels[: len(held or ())], better))
     if not whole:
         return None
-    written = tuple(
-        tuple(str(Point("", (setting,)).values[setting.key]) for setting in settings) for settings in (rows, columns)
-    )
-    return Winners((factors[0].key, factors[1].key), output, written, tuple(map(tuple, cells)))  # type: ignore[arg-type]
+    first, second = (tuple(str(as_written(setting.node)) for setting in settings) for settings in (rows, columns))
+    return Winners((factors[0].key, factors[1].key), output, (first, second), tuple(map(tuple, cells)))

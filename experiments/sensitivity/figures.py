@@ -282,8 +282,7 @@ def _times(unit: str, method: str = "morris") -> int:
 
 def _shade(dark: float) -> tuple[float, float, float]:
     """From white to the palette's blue."""
-    blue = (0.0, 0x72 / 255, 0xB2 / 255)
-    return tuple(1 - dark * (1 - part) for part in blue)  # type: ignore[return-value]
+    return 1 - dark, 1 - dark * (1 - 0x72 / 255), 1 - dark * (1 - 0xB2 / 255)
 
 
 def _looks(place: int) -> tuple[str, str]:

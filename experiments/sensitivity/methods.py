@@ -31,9 +31,10 @@ from tiersim._base.errors import DependencyError, StudyError
 from tiersim._base.registry import nearest
 from tiersim.sim.queued.streams import stream
 
-__all__ = ["FAILED", "METHODS", "Estimate", "Factor", "Indices", "analyse", "level", "sample", "size"]
+__all__ = ["FAILED", "METHODS", "Estimate", "Factor", "Indices", "Kind", "analyse", "level", "sample", "size"]
 
 Floats = NDArray[np.float64]
+Kind = Literal["range", "levels", "categories"]
 Whole = NDArray[np.intp]
 
 METHODS = ("sobol", "morris", "pawn", "delta")
@@ -53,7 +54,7 @@ class Factor:
     """What varies: a range, or a list of `count` levels (which have an order) or categories (which have none)."""
 
     name: str
-    kind: Literal["range", "levels", "categories"]
+    kind: Kind
     count: int = 0
 
 

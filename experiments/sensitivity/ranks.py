@@ -16,7 +16,6 @@ __all__ = ["LEADING", "Ranks", "Scatter", "kendall", "rank"]
 Floats = NDArray[np.float64]
 
 LEADING = {"sobol": "total", "morris": "mu_star", "pawn": "median", "delta": "delta"}  # the index that orders factors
-OWN_FAILED = "at the study's own point a variant failed"
 EQUAL = 1e-12  # values that differ by less than this part of the greater are equal
 
 

@@ -16,7 +16,7 @@ from tiersim._base import units
 from tiersim._base.errors import Place, StudyError
 from tiersim._base.registry import nearest
 from tiersim.experiments.designs import Range
-from tiersim.experiments.sensitivity.methods import FAILED, METHODS, Factor, Floats, level, sample, size
+from tiersim.experiments.sensitivity.methods import FAILED, METHODS, Factor, Floats, Kind, level, sample, size
 from tiersim.experiments.unfold import (
     BASE,
     Setting,
@@ -37,7 +37,7 @@ KEYS = (
 )
 DEFAULT = {"sobol": 64, "morris": 10, "pawn": 256, "delta": 256}  # samples where none are said
 AUTO = "auto"
-KINDS = ("levels", "categories")
+KINDS: tuple[Kind, ...] = ("levels", "categories")
 REMEDY = "write sensitivity: {method: sobol, samples: 64, factors: {key: {range: [1, 8]}}}, or sensitivity: auto"
 LISTED = "write {range: [low, high]}, {levels: [...]} where the values have an order, or {categories: [...]}"
 
@@ -47,7 +47,7 @@ class Varied:
     """A factor of a study: a range, or a list of settings that have an order (levels) or none (categories)."""
 
     key: str
-    kind: str
+    kind: Kind
     range: Range | None
     entries: tuple[Setting, ...]
     node: Node
@@ -68,7 +68,7 @@ class Varied:
 
     def factor(self) -> Factor:
         """As the methods know it."""
-        return Factor(self.key, self.kind, len(self.entries))  # type: ignore[arg-type]
+        return Factor(self.key, self.kind, len(self.entries))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from tiersim._base.registry import build
 from tiersim.experiments.worked.steps import Step, Worked
 from tiersim.models.cluster import Cluster, drives
-from tiersim.models.llm.times.linear import Linear
+from tiersim.models.llm.parallel import Parallel
 from tiersim.models.routed import Driver
 from tiersim.sim.prompts import Prompts
 from tiersim.sim.serving import Engines, Server
@@ -87,10 +87,11 @@ class _Seen:
 def served(policy: Any) -> tuple[Any, dict[int, tuple[list[int], list[int]]]]:
     """What became of the requests, and of each the loads and the cached tokens that the router saw."""
     server = Server(pages=4096, page=16, budget=2048, prefix="memory")
-    clock = build("time-model", {"use": "linear", "prefill": f"{SECOND // 10 // BLOCK} ps/token", "iteration": "1 ms"})
-    assert isinstance(clock, Linear)
+    clock: Any = build(
+        "time-model", {"use": "linear", "prefill": f"{SECOND // 10 // BLOCK} ps/token", "iteration": "1 ms"}
+    )
     lru = build("object-replacement", "lru")
-    rates = clock.compiled(None, None, None)  # type: ignore[arg-type]
+    rates = clock.compiled(None, None, Parallel())
     engines = Engines(_prompts(), server, INSTANCES, clock, rates, policy=lru, compiled=False)
     seen = _Seen(policy)
     driver = (Cluster if drives(policy) else Driver)(engines, seen, 0, lambda count: None)

@@ -1,6 +1,6 @@
 """The report and the figures of a study, from results written by hand."""
 
-import builtins
+import importlib.util
 import math
 import re
 import xml.etree.ElementTree as ET
@@ -293,18 +293,14 @@ def test_a_figure_that_cannot_be_drawn_is_said(tmp_path: Path) -> None:
         draw(result, wrong)
 
 
-@pytest.mark.parametrize("absent", ["matplotlib", "jinja2"])
+@pytest.mark.parametrize("absent", ["matplotlib", "jinja2", "plotly"])
 def test_without_the_extra_one_line_says_how_to_get_it(
     absent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    genuine = builtins.__import__
-
-    def refuse(name: str, *rest: Any) -> Any:
-        if name.partition(".")[0] == absent:
-            raise ImportError(name)
-        return genuine(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", refuse)
+    known = importlib.util.find_spec
+    monkeypatch.setattr(
+        "tiersim.experiments.report.page.find_spec", lambda name: None if name == absent else known(name)
+    )
     (line,) = write_report(study([run("base")], tmp_path))
     assert "pip install 'tiersim[report]'" in line
     assert list(tmp_path.iterdir()) == []

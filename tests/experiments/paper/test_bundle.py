@@ -220,7 +220,7 @@ def test_files_outside_the_folder_are_moved_into_the_bundle(work: Path, monkeypa
     away = work.parent / "away"
     away.mkdir()
     shutil.move(work / "data/requests.csv", away / "requests.csv")
-    text = OWN.replace("data/requests.csv", str(away / "requests.csv")).replace("mine.py", "../work/mine.py")
+    text = OWN.replace("data/requests.csv", str(away / "requests.csv")).replace("mine.py", f"../{work.name}/mine.py")
     (work / "s.yaml").write_text(text)
     monkeypatch.syspath_prepend(str(work))
     tiersim.run("s.yaml", out="moved")
